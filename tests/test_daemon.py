@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 UNREACHABLE = "LoadFleetAgentUnreachable"
 
 
-#: So many times as fast as the one on the wall.
+#: A clock that is many times as fast as the real one.
 FAST_CLOCK = Clock(
     monotonic=lambda: time.monotonic() * 20,
     boottime=lambda: time.monotonic() * 20,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
 
 
-#: What each share tells of itself: the own metrics, and how its tasks are.
+#: Families that each shard exposes about itself: own metrics, and the state of its tasks.
 _OF_THE_SHARE = (
     "loadfleet_exporter_",
     "loadfleet_source_task_up{",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WINDOW_SECONDS = Policy().window_seconds
 
-#: After so long every member is back in the store, and trusts the ledger.
+#: The time until every process is back at the store, and trusts the ledger.
 RECOVERY_SECONDS = RETRY_SECONDS + BEAT_SECONDS + SETTLING_SECONDS
 
 

@@ -26,7 +26,7 @@ WINDOW_SECONDS = Policy().window_seconds
 
 DROPPED = CallError(Reason.CONNECT, "the connection was dropped", lost=True)
 
-#: Ends of calls that may have been refused, for all that is known.
+#: Errors of calls that may have been refused.
 SILENCES = {
     "late": CallError(Reason.TIMEOUT, "no reply in time"),
     "dropped": DROPPED,
@@ -624,11 +624,11 @@ async def test_what_an_attempt_raises_reaches_its_caller(clock: FakeClock, porta
     assert isinstance(crashed.exception(), ZeroDivisionError)
 
 
-# Histories of a source: what happens, and how many tenths of a second pass before the next.
+# Histories of a source: events, and the tenths of a second until the next.
 
 TENTHS = st.integers(0, 9)
 EXAMPLES = 100
-# No shrinking: it takes minutes, and the shortest history is seldom the plainest.
+# No shrinking: it takes minutes, and the shortest history is seldom the clearest.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 CALLS = st.fixed_dictionaries(
     {
@@ -705,7 +705,7 @@ class History:
         )
         self.tasks += tasks
         if event["cancel"] is not None:
-            # Half of them, so that some stay who depend on the cancelled ones.
+            # Half of them, so that some calls remain that depend on cancelled ones.
             self._cancellers.append(
                 asyncio.create_task(self._cancel(tasks[::2], event["cancel"] / 10))
             )
@@ -722,7 +722,7 @@ async def lived(events: list[tuple[Any, int]], concurrency: int, *, lost: bool) 
     for event, tenths in events:
         await history.live(event)
         await history.clock.advance(tenths / 10)
-    # Longer than all calls take one after the other.
+    # Longer than all calls would take one by one.
     await history.clock.advance(60 * 12 * 1.1)
     assert all(task.done() for task in history.tasks)
     await asyncio.gather(*history.tasks, return_exceptions=True)

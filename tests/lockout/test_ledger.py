@@ -241,7 +241,7 @@ class TestStateError:
         await participant.calls(3)
 
         assert ["timeout"] * 2 == [ending(task) for task in tasks]
-        # Room for one call beside the two that nobody knows of, and the proof.
+        # The two lost calls leave room for one call and the proof.
         assert 2 == len(portal.refusals)
         assert 4 == participant.guard.refusals
 

@@ -21,7 +21,7 @@ from tests.support.portal import OWN, REFUSAL, Portal, ending
 WINDOW_SECONDS = Policy().window_seconds
 RETRY_SECONDS = 60.0
 EXAMPLES = 50
-# No shrinking: it takes minutes, and the shortest history is seldom the plainest.
+# No shrinking: it takes minutes, and the shortest history is seldom the clearest.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
 UNSENT = CallError(Reason.CONNECT, "refused", sent=False)
@@ -172,7 +172,7 @@ class History:
             lost=fields["lost"] if self._lossy else None,
         )
         if cancel is not None:
-            # Half of them, so that some stay who depend on the cancelled ones.
+            # Half of them, so that some calls remain that depend on cancelled ones.
             self._helpers.append(asyncio.create_task(self._cancel(tasks[::2], cancel / 10)))
 
     async def _cancel(self, tasks: list[asyncio.Task[Any]], seconds: float) -> None:

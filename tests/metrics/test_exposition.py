@@ -293,7 +293,7 @@ def test_own_metrics_equal_the_clients_output(form: Format) -> None:
     """The exporter's own families are written as the client writes them."""
     telemetry = SelfMetrics()
     for collector in tuple(telemetry.registry._collector_to_names)[:3]:
-        # The process's own figures change from one look to the next.
+        # The process's own metrics change from one scrape to the next.
         telemetry.registry.unregister(collector)
     source = telemetry.source("realload", 'pr"od')
     source.declare_task("agents", 60.0)
@@ -327,7 +327,7 @@ def test_a_page_passes_promtool() -> None:
     findings = [
         line
         for line in (checked.stdout + checked.stderr).decode().splitlines()
-        # The client's own names are not ours to change.
+        # The names of the client library's own metrics cannot be changed.
         if not line.startswith(("process_", "python_"))
     ]
     assert [] == findings

@@ -31,7 +31,8 @@ from exporter.sources import registry
 from tests.support.fleet import AGENT, READ_AT, READINGS
 
 
-# Family without its prefix, its own labels, value: from the readings of tests/support/fleet.py.
+# Families without the prefix, their own labels and values, of the readings of
+# tests/support/fleet.py.
 EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("source_up", (), 1.0),
     ("source_auth_failed", (), 0.0),

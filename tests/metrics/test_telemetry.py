@@ -22,7 +22,7 @@ TASK = (*SOURCE, "task")
 PREFIX = "loadfleet_exporter_"
 OURS = (PREFIX, "loadfleet_preflight_")
 
-# Type and labels of every own family, as they are published; of most without their prefix.
+# Type and labels of every own family; the prefix is left out of most names.
 CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "build_info": ("gauge", ("version", "revision", "python")),
     "shard_ordinal": ("gauge", ()),

@@ -16,7 +16,7 @@ from exporter.overview.timeline import (
 )
 
 
-#: The end of an hour, so that a day is 24 whole ones.
+#: The end of an hour, so that a day has 24 whole hours.
 NOW = 500_000.0 * HOUR - 1
 
 

@@ -33,7 +33,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 #: A notification that rings, one that only adds to an open incident, and one that ends it.
 NEW, UPDATE, RESOLVED = "new", "update", "resolved"
 
-#: Which label tells an alert's target, the narrowest first.
+#: The labels that name an alert's target, the narrowest first.
 _TARGETS = (
     "agent_id",
     "member_id",
@@ -49,7 +49,7 @@ _TARGETS = (
     "instance",
 )
 
-#: Jobs are called by it and by the scenario whose exporter they scrape.
+#: The prefix of jobs, before the name of the scenario whose exporter they scrape.
 JOB = "loadfleet"
 
 
@@ -158,7 +158,7 @@ class Pager:
 def _scenario(alert: dict[str, Any]) -> str:
     labels = alert["labels"]
     job: str = labels.get("job", "")
-    # A scenario's preflights have its name, and more behind a slash.
+    # A scenario's preflights are called by its name, a slash and more.
     preflight, _, _ = labels.get("preflight", "").partition("/")
     source: str = labels.get("source", "") or preflight or job.removeprefix(JOB).lstrip("-")
     return source

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.paging.world import Exporter
 
 
-#: Nobody listens there.
+#: An address at which nothing listens.
 _NOWHERE = {"url": "http://127.0.0.1:9/RemoteUserAPI"}
 
 
@@ -86,7 +86,7 @@ async def vanished(it: Stage) -> None:
     await it.told(page(NEW, "AgentUnreachable", "42"))
     it.world.discover("vanished")
     await it.told(page(NEW, "ExporterGone", "source"))
-    # That another one is gone as well ends nothing.
+    # The alert must go on although another exporter is gone too.
     await it.world.stages["killed"].gone.wait()
     await it.silence()
     it.world.discover("vanished", instance="first")

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 SUITE, TEST = "2", "14000001"
 
-#: From one run of a simulated suite or test to the next.
+#: The time between two runs of a simulated suite or test.
 _PERIOD_SECONDS = 400.0
 
-#: So long ago that it has ended, the newest run began.
+#: The age of the newest run, which has ended since.
 _LATEST_SECONDS = 300.0
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PROMETHEUS, BUILT_IN = "prometheus", "built-in"
 WAYS = (PROMETHEUS, BUILT_IN)
 
-#: Exporters with one state, which is in Redis; neither sees that the other one's process has ended.
+#: A pair that shares its state in Redis; neither can see that the other's process has ended.
 PAIR = ("left", "right")
 
 
@@ -40,7 +40,7 @@ class UntoldError(Exception):
     """People were not told what they are to be told."""
 
 
-#: More than anything takes whose absence nobody waits for.
+#: The longest wait for an expected event.
 PATIENCE_SECONDS = 60.0
 
 
@@ -233,7 +233,7 @@ class Stage:
         for way, steps in self.expected.items():
             ours = [told for name, told in more.items() if name.replace("_", "-") == way]
             steps.append(sorted([*both, *ours]))
-            # What was told before is the first step's, too.
+            # Notifications from before belong to the first step, too.
             if len(steps) > 1:
                 self.heard[way].append([])
 
@@ -278,7 +278,7 @@ class Stage:
         portal.answer = observed  # type: ignore[method-assign]
 
 
-#: With what a poll begins.
+#: The calls with which a poll begins.
 _LISTS = {
     "realload": ("getMeasuringAgents", "getTestExecutionSuites", "getProxyRecorders"),
     "blazemeter": ("masters",),

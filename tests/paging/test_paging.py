@@ -20,7 +20,7 @@ from tests.paging.world import BOARD, World
 pytestmark = pytest.mark.timeout(400)
 
 
-#: What else an alert's labels tell, by its way.
+#: Further labels of an alert, by its way.
 MORE = {PROMETHEUS: {"job": "loadfleet"}, BUILT_IN: {"exporter": "main"}}
 
 

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-#: Five minutes are six seconds: longer than a busy machine holds up polls and scrapes. That these
-#: are late is no matter here.
+#: Five minutes become six seconds, which is longer than a busy machine delays polls and scrapes;
+#: delayed polls must not alert here.
 THRESHOLDS = {"for_scale": 0.02, "stale_intervals": 1000}
 
-#: A busy machine skips polls that come each second, and a start that takes seconds takes minutes.
-#: Of two that watch one source at different places, each is its leader. No lease is shorter here.
+#: Changed alerts: a busy machine skips polls and starts slowly at this scale, and exporters that
+#: watch one source with separate states are both its leader.
 ALERTS = {
     "PollsSkipped": {"off": True},
     "ExporterGone": {"for": "5m"},
@@ -51,7 +51,7 @@ ALERTS = {
 
 FAST = {"interval": "1s", "timeout": "900ms", "stale_after": "5s"}
 
-#: What else the configurations of the exporters say, by the names of these.
+#: Further configuration of each exporter.
 EXPORTERS: Mapping[str, Mapping[str, Any]] = {
     "main": {},
     "replica": {},
@@ -62,16 +62,16 @@ EXPORTERS: Mapping[str, Mapping[str, Any]] = {
     "right": {},
 }
 
-#: Whose state they share, if not their own.
+#: The exporter whose state another one shares.
 _STATES = {"replica": "main"}
 
-#: Those that judge by themselves: of several that share a source, one.
+#: Exporters with built-in alerts: one of those that share a source.
 _JUDGING = ("main", "killed", *PAIR)
 
 BOARD = "https://monitor.example/"
 
-#: Of so many scrapes in a row, one is lost on the way of the scenario with that job. These are
-#: scraped as often as half a minute is, compressed: a rarer one is not to be lost.
+#: One of so many scrapes is lost in the scenario with that job. Its interval is the compressed half
+#: minute, so that a single lost scrape does not matter.
 LOST_EVERY = 7
 
 
@@ -247,7 +247,7 @@ class World:
         jobs = [
             _job(JOB, _static(*together)) | _only("drop", apart),
             _job(f"{JOB}-killed", _static(self.exporters["killed"].target)),
-            # By a name that no rule about exporters looks at: `killed` tells that one is gone.
+            # Under a job that no rule about exporters reads, since `killed` covers those.
             _job("pair", _static(*(self.exporters[name].target for name in PAIR))),
         ]
         for name in (each.name for each in SCENARIOS.values() if each.job):

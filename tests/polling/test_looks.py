@@ -84,7 +84,7 @@ class Rig:
         async def ask(target_id: str) -> None:
             while True:
                 await self._explain(target_id)
-                # Of the clients' own time.
+                # Time that passes for the clients.
                 await self.time.clock.sleep(0.5)
 
         clients = [asyncio.create_task(ask(str(number))) for number in range(targets)]
@@ -280,7 +280,7 @@ async def test_an_unknown_source_is_told() -> None:
 @pytest.mark.slow
 async def test_a_flood_of_probes_disturbs_no_poll() -> None:
     """Clients that ask about slow targets in a loop neither delay polls nor cost many calls."""
-    # A poll takes half of its interval, so that a busy machine has the other half.
+    # A poll takes half of its interval, and the other half is for a busy machine.
     options = SimulatorOptions(still=True, agents=4, delay_seconds=0.3)
     engine = Engine()
     async with Simulation(options) as simulation:

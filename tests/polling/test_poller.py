@@ -176,7 +176,7 @@ class TestGoodPoll:
         await stage.poller.poll("agents")
         other.cancel()
 
-        # To look at each for its age, and then for what changed.
+        # One pass for the ages, and another for the changes.
         assert turns >= 2 * 4
 
     async def test_it_is_counted_and_timed(self) -> None:
@@ -619,7 +619,7 @@ class TestExpected:
         include={"agents": re.compile("nobody")},
     )
 
-    #: Where agents are those of locations.
+    #: The kinds of a task whose agents belong to locations.
     LOCATED: ClassVar = {"agents": (Kind.AGENT, Kind.LOCATION)}
 
     def expected(self, stage: Stage) -> float | None:

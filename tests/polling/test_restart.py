@@ -32,7 +32,7 @@ CANARY = "canary-7f3a"
 
 BAD_GATEWAY = instead(reply(b"", status=502))
 
-#: By provider what makes its targets seem down, or unknown: the requests and their treatment.
+#: For each provider, requests and their treatment that make targets down or unknown.
 SILENCED = {
     "realload": (r".*ping.*", BAD_GATEWAY),
     "blazemeter": (
@@ -52,7 +52,7 @@ SILENCED = {
     ),
 }
 
-#: By provider what makes its agents down.
+#: For each provider, requests and their treatment that make agents down.
 DOWNED = SILENCED | {
     "realload": (
         r".*ping.*",

@@ -9,7 +9,7 @@ from tests.rules.histories import History, Phase, Values, labelled
 
 EPOCH = "1970-01-01 00:00:00 +0000 UTC"
 
-#: The second at which a limit is reached that is exceeded for a step too short at the end.
+#: The second at which a limit is exceeded, one step too late to fire before the end.
 LATE = 35 * 60
 
 

@@ -24,15 +24,15 @@ from tests.rules.support import run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-#: Minutes between two scrapes, as in the shipped configuration, and between two evaluations.
+#: Minutes between two scrapes, as shipped, and between two evaluations.
 STEP = 0.5
 
 JOB, SITE = "loadfleet", "bern"
 
-#: Labels that have the name of their history, the first one of which is asked for.
+#: Labels whose value is the history's name; the first one present is used.
 NAMED = ("source", "preflight", "instance")
 
-#: What labels are, unless a history says otherwise.
+#: Default labels of a history.
 LABELS = {
     "provider": "realload",
     "agent_id": "46", "agent": "load-46", "host": "load46.example.com", "version": "6.1",
@@ -43,8 +43,8 @@ LABELS = {
     "receiver": "am-1:9093", "operation": "getMeasuringAgents", "outcome": "rate_limited",
 }  # fmt: skip
 
-#: Series and their values, which are promtool's or some separated by spaces that alternate. A
-#: series is a metric without its prefix, followed by labels such as `source_targets kind=agent`.
+#: Series and their values, as promtool writes them, or some values that alternate, separated by
+#: spaces. A series is a metric without its prefix, and labels: `source_targets kind=agent`.
 Values = dict[str, str]
 
 _FAMILIES = {
@@ -56,7 +56,7 @@ _FAMILIES = {
 } | {name: (name, ()) for name in ("up", "process_start_time_seconds")}
 
 
-# How promtool writes a sample.
+# A sample as promtool writes it.
 _SAMPLES = re.compile(r"\{[^}]*\} \S+(?=, \{|$)")
 
 
@@ -99,7 +99,7 @@ class History(NamedTuple):
 
 def labelled(labels: str, source: str) -> dict[str, str]:
     """Return labels of a source, `name` or `name=value` each, and those of all that is scraped."""
-    # No two sources share an exporter, as one is told from the other by it.
+    # Each source has an exporter of its own, to tell their series apart.
     known = LABELS | dict.fromkeys(NAMED, source)
     pairs = (label.split("=", 1) for label in labels.split())
     found = {name: value[0] if value else known[name] for name, *value in pairs}
@@ -138,7 +138,7 @@ def input_series(
 
 def _values(value: str | None, count: int, *, ended: bool) -> list[str]:
     if value is None:
-        # What is no longer exposed, Prometheus marks as stale.
+        # Prometheus marks series that are no longer exposed as stale.
         marks = ["stale"] if ended else ["_"]
         return [*marks, *([f"_x{count - 1}"] if count > 1 else [])]
     if " " in value:
@@ -245,7 +245,7 @@ def failures(
     files = written_to(folder, rules, groups, texts=texts)
     result = run("promtool", "test", "rules", *files)
     assert f"{files[-1]}" in result.stdout, result.stderr
-    # What is wrong with files comes in their order, but apart from their names.
+    # promtool prints the failures in the files' order, apart from their names.
     told = dict.fromkeys(groups, "")
     wrong = iter(result.stderr.split("  FAILED:\n")[1:])
     for part in result.stdout.split("Unit Testing:  ")[1:]:
@@ -285,7 +285,7 @@ def _write(path: Path, document: Any) -> None:
 
 @cache
 def _loader() -> Any:
-    # Those written in C are many times as fast, where they are there.
+    # The loader in C is many times as fast, if it is there.
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -146,8 +146,7 @@ def test_verdicts_are_grouped_by_suite_and_told_at_once() -> None:
     by_suite = ["alertname", "provider", "source", "suite_id"]
     assert [by_suite] * 3 == [each["group_by"] for each in found]
     assert all(parse_duration(each["group_wait"]) <= 10 for each in found)
-    # From a poll that finds a passed run to the next at the earliest, however often rules are
-    # evaluated.
+    # A passed run lasts from one poll to the next, however often rules are evaluated.
     assert all(parse_duration(each["group_interval"]) * 2 < POLL_SECONDS for each in found)
 
 
@@ -174,7 +173,7 @@ def test_inhibitions_are_about_alerts_that_exist(rule: dict[str, list[str]]) -> 
 
 HERE = {"job": "loadfleet", "instance": "localhost:10871"}
 
-#: What is there, and what of it is muted.
+#: Firing alerts, and those of them that are muted.
 SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
     "a source that is down stands for its targets": (
         [
@@ -328,7 +327,7 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
 }
 
 
-#: Posted last: once it is muted, Alertmanager has thought about all before it.
+#: Posted last: once it is muted, Alertmanager has processed all alerts before it.
 CANARY = [
     alert("RecorderUnreachable", source="canary"),
     alert("RecorderClockSkew", source="canary"),

@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 FILE = DEPLOY / "alertmanager" / "alertmanager.yml"
 
-#: Where people find Alertmanager.
+#: The external URL of Alertmanager.
 EXTERNAL = "https://alerts.example.com/am"
 
 #: The kinds of notification by severity.
 KINDS = {"critical": ("pagerduty",), "warning": ("slack", "mail", "webhook")}
 
-#: Kinds whose texts are this project's.
+#: Kinds whose texts this project writes.
 TEXTS = ("pagerduty", "slack", "mail")
 
-#: Of a group: alone, more than a text lists, and as if a user had left out the alert's name.
+#: Sizes of a group: one alert, more than a text lists, and alerts of different names.
 SIZES = {"one": 1, "many": 25, "mixed": 2}
 
-#: What becomes of them.
+#: States of a group in the end.
 FATES = ("firing", "partly", "resolved")
 
 NAMES = {"critical": "AgentUnreachable", "warning": "RecorderUnreachable"}
 
-#: Of a source's name: what would not survive in a link if it was not encoded.
+#: Characters of a source's name that a link must encode.
 STRANGE = ' & "co" + ü'
 
 
@@ -107,7 +107,7 @@ GROUPS = {
     if (size, fate) != ("one", "partly")
 }
 
-#: By kind, too, for tests.
+#: The groups, once for each kind of notification.
 CASES = [(*case, kind) for case in GROUPS for kind in KINDS[case[0]]]
 
 
@@ -228,7 +228,7 @@ class Stage:
 
     async def until_told(self, count: int, kind: str, *names: str) -> None:
         for name in names:
-            # The assertion says what is missing.
+            # The assertion below names the missing notification.
             with contextlib.suppress(TimeoutError):
                 await until(lambda: len(self.told.about(name, kind)) >= count, timeout_seconds=20)  # noqa: B023 - awaited
             assert count <= len(self.told.about(name, kind)), (name, kind)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Labels = dict[str, str]
 
-#: The labels of one machine of each kind: of its own families, and those recorded beside them.
+#: For each kind, the labels of a machine's own families, and those of the recorded series.
 ONE = {
     "agent": ({"agent_id": "7", "agent": "north"}, ("north", "7", "agent", "agent")),
     "controller": ({"controller": "c:80"}, ("c:80", "c:80", "controller", "controller")),
@@ -37,7 +37,7 @@ ONE = {
     "recorder": ({"recorder_id": "5", "recorder": "rec"}, ("rec", "5", "recorder", "recorder")),
 }
 
-#: What is exposed of a machine by the endings of its families, and what its state is.
+#: A machine's exposed values, by the ends of the families' names, and its state.
 STATES = {
     "down": ({"UP": "0", "OUTDATED": "0", "INFO": "1"}, Code.UNREACHABLE),
     "down and outdated": ({"UP": "0", "OUTDATED": "1"}, Code.UNREACHABLE),

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 FOLDER = DEPLOY / "runbooks"
 RUNBOOKS = sorted(path.name for path in FOLDER.iterdir())
 
-#: Where the exporter and Alertmanager are for whoever follows a runbook.
+#: The addresses of the exporter and Alertmanager in runbooks.
 EXPORTER, ALERTMANAGER = "http://localhost:10871", "http://localhost:9093"
 
-#: A call of ours on a machine, in a container or in a pod.
+#: A call of the exporter's command, on a machine, in a container or in a pod.
 _OURS = re.compile(
     r"(?:/opt/loadfleet/bin/|docker compose -p \S+ exec exporter |kubectl exec \S+ -- )"
     r"loadfleet-exporter (.+)"
@@ -185,7 +185,7 @@ async def test_its_addresses_are_answered() -> None:
         ),
         sources=sorted({query["source"] for query in asked if "source" in query}),
     )
-    # Fit whatever there is: the runbook asks with a call that fails where the fleet is not.
+    # A preflight that is always fit: the runbook's call fails for an unfit fleet.
     view.preflights = tuple(
         PreflightSettings(name=query["name"], agents=Machines(min_up=0))
         for query in asked

@@ -20,7 +20,7 @@ from exporter.metrics.own import OWN_FAMILIES
 from tests.rules.support import every_rule, everything, text_of
 
 
-#: What Prometheus, or its operator, adds to every series.
+#: Labels that Prometheus or its operator adds to every series.
 TARGET = {"job", *WITHOUT}
 
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
@@ -110,7 +110,7 @@ def _labels_of_aggregation(
         inner = inner | {str(node.param).strip('"')}
     if modifier is None:
         return set()
-    # What tells exporters apart is left out wherever it is.
+    # Labels that distinguish exporters are left out wherever they exist.
     assert set(modifier.labels) <= inner | set(WITHOUT)
     if promql_parser.AggModifierType.By == modifier.type:
         return set(modifier.labels)

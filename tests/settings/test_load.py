@@ -581,7 +581,7 @@ class TestPrecedence:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Only the environment that is handed over counts."""
-        # The point is exactly that this has no effect, so there is no parameter for it.
+        # There is no parameter: the variable must have no effect.
         monkeypatch.setenv("LOG", '{"level": "error"}')
         monkeypatch.setenv("LOADFLEET_LOG__LEVEL", "error")
 

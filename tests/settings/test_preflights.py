@@ -39,7 +39,7 @@ EGGPLANT = {
 }
 SOURCES = (REALLOAD, BLAZEMETER, EGGPLANT)
 
-#: As people write it, in YAML.
+#: A preflight in YAML, as users write it.
 WHOLE = """
 preflights:
   - name: nightly-checkout
@@ -378,7 +378,7 @@ class TestSources:
             ("", ["source: no source has this name; write one of prod, bm, egg"]),
             (5, ["source[0]: must be text; put it in quotes"]),
             ({"prod": "bm"}, ["source: must be a list; write it in brackets"]),
-            # The rest is not what was meant, so nothing is said of it yet.
+            # The other names are not checked until the list is right.
             ([5, "prd"], ["source[0]: must be text; put it in quotes"]),
         ],
     )

@@ -92,10 +92,10 @@ async def test_flipped_bits_are_never_wrong(tmp_path: Path) -> None:
         try:
             found = await read(folder)
         except StateError as error:
-            # The bit was one of the schema's version.
+            # The bit was part of the schema's version.
             outcomes["newer" if "newer" in str(error) else str(error)] += 1
         else:
-            # Those that were read before the damage was met are right.
+            # Documents read before the damaged page are right.
             assert found.items() <= DOCUMENTS.items(), place
             assert damaged(folder) or DOCUMENTS == found, place
             outcomes["lost" if damaged(folder) else "kept"] += 1

@@ -54,7 +54,7 @@ BACKENDS = {
     **{program: redis_opener(program) for program in PROGRAMS},
 }
 
-#: Tests of all of them; those that need a server are slow.
+#: Runs a test with every backend; those with a server are slow.
 EVERY = pytest.mark.parametrize(
     "backend",
     [
@@ -68,7 +68,7 @@ HANDLES = st.integers(0, 1)
 VALUES = st.binary(max_size=20) | st.sampled_from([b"x" * 5_000, b"\0" * 100])
 
 
-#: By program a server that all tests of this module use.
+#: For each program, the server that this module's tests share.
 _SERVERS: dict[str, RedisServer] = {}
 
 
@@ -93,7 +93,7 @@ class Machine(RuleBasedStateMachine):
 
     backend = "memory"
 
-    #: How far two looks at one moment may be apart.
+    #: The tolerance between two readings of the clock.
     tolerance_seconds = 1e-5
 
     def __init__(self) -> None:

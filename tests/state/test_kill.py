@@ -36,7 +36,7 @@ async def test_killed_in_the_middle_of_writes(tmp_path: Path, turn: int) -> None
     found = await kept(tmp_path / "state")
     assert len(found) == report.documents
     for process, name in ((victim, "victim"), (other, "other")):
-        # The last line may be a part.
+        # The last line may be incomplete.
         for line in process.output.splitlines()[:-1]:
             number, count, backend = line.split()
             assert "sqlite" == backend

@@ -332,7 +332,7 @@ async def test_where_all_fail_they_change_more_and_more_rarely(
     for each in pair:
         each.failing = True
 
-    # The turns of each of the two: 60, 120, 240, 480, 960 seconds, with some for the change.
+    # Each process leads for 60, 120, 240, 480 and 960 seconds, and some for the change.
     await played(time, 140, *pair)
     soon = _changes(pair)
     await played(time, 3600 - 140, *pair)

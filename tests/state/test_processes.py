@@ -55,10 +55,10 @@ async def test_all_follow_when_the_file_is_damaged(tmp_path: Path) -> None:
         await until(lambda: all(each.output.count("\n") > 20 for each in both))
 
         def noticed() -> bool:
-            # What others have in their caches would mend it, so it is done until somebody looks.
+            # Repeated until the damage is noticed, as other processes' caches may overwrite it.
             done = any("state_set_aside" in each.errors for each in both)
             for suffix in () if done else ("", "-wal"):
-                # It may be set aside between the look at the log and this.
+                # The file may have been set aside since the log was read.
                 with (
                     suppress(FileNotFoundError),
                     (tmp_path / "state" / f"state.db{suffix}").open("r+b") as file,

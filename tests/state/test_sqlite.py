@@ -97,7 +97,7 @@ async def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path) -> None:
 
     assert not answers.is_set()
     answers.set()
-    # SQLite deletes its log when the last one closes the file.
+    # SQLite deletes its log when the last connection is closed.
     await until(lambda: tmp_path / "state.db-wal" not in entries(tmp_path))
 
 

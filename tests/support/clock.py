@@ -54,7 +54,7 @@ async def settle(rounds: int = 50) -> None:
     loop: Any = asyncio.get_running_loop()
     for _ in range(rounds):
         await asyncio.sleep(0)
-        # Of the selector's files one is the loop's own.
+        # One of the selector's files belongs to the loop itself.
         alone = threading.active_count() == 1 and len(loop._selector.get_map()) == 1
         if alone and not loop._ready:
             return

@@ -80,7 +80,7 @@ async def portal_with(options: SimulatorOptions, folder: Path) -> AsyncIterator[
     """Run a portal, with its configuration in a folder."""
     async with Simulation(options) as simulation:
         data = simulation.configuration()
-        # A call that fails is not waited for.
+        # No retries, so that no time is lost for failed calls.
         data |= {"sources": data["sources"][:1], "defaults": {"retries": 0}}
         configuration = folder / "loadfleet.yml"
         configuration.write_text(yaml.safe_dump(data))

@@ -30,6 +30,6 @@ def close_all() -> None:
     """Close them."""
     while _OPENED:
         worker, database = _OPENED.pop()
-        # A worker that takes nothing more has closed its database last.
+        # A worker that refuses work has closed its database already.
         with suppress(RuntimeError):
             worker.submit(database.close).result()

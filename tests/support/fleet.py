@@ -224,7 +224,7 @@ RUN = Run(
     engine_errors=True,
 )
 
-#: The readings of all kinds.
+#: Readings of all kinds.
 READINGS: tuple[Reading, ...] = (
     SourceHealth(up=True, auth_failed=False),
     TaskHealth(task="agents", up=True, targets={"agent": 1.0}),

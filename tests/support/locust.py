@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TOKEN = "exporter:simulated-locust-password"
 
-#: What acts, in older versions with a GET.
+#: Paths that change the test, in older versions even by GET.
 CHANGES = ("GET /stop", "GET /stats/reset")
 
 

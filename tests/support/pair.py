@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 SCRAPE_SECONDS = 0.1
 
-#: Of the samples about targets.
+#: The names of the samples about targets.
 TARGETS = r"loadfleet_(?!exporter_|build)"
 
-#: By their names.
+#: The candidates by name.
 VENDORS = {each.name: each for each in CANDIDATES}
 
 REALLOAD = ("realload",)
 
 BACKENDS = ("sqlite", *PROGRAMS)
 
-#: What was measured in this test run, a line each; `tests/conftest.py` prints them.
+#: Measurements of this test run, one per line; `tests/conftest.py` prints them.
 MEASURED: list[str] = []
 
 
@@ -168,7 +168,7 @@ class Installation:
         self.portals: dict[str, Portal] = {
             name: app.state.portal for name, app in self._apps.items()
         }
-        # Nobody listens there: all go by their proxies, and all have the same URLs.
+        # Nothing listens there: every exporter uses its proxies, under the same URLs.
         self._urls = {name: f"http://127.0.0.1:{free_port()}" for name in vendors}
         self.configuration: dict[str, Any] = {
             "defaults": {"interval": "1s", "timeout": "900ms", "stale_after": "40s", "retries": 0},

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 EXPORTER = (sys.executable, "-m", "exporter")
 
-#: The same with process numbers of its own, as on another machine: nobody here sees it end.
+#: The exporter with its own process ids, as on another machine: others cannot see it end.
 ELSEWHERE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *EXPORTER)
 
-#: For how long a program that is needed no more may end by itself.
+#: The time in which a program may end by itself before it is killed.
 END_SECONDS = 5.0
 
 
@@ -101,7 +101,7 @@ async def running(
         yield started
     finally:
         if process.returncode is None:
-            # Not by force at once, since then it could not write down what of it has run.
+            # Not killed at once, or it could not write its coverage.
             with contextlib.suppress(ProcessLookupError, TimeoutError):
                 started.send(signal.SIGTERM)
                 await asyncio.wait_for(process.wait(), END_SECONDS)

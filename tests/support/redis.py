@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
 
 
-#: The programs, each of which has to do.
+#: The supported server programs.
 PROGRAMS = ("redis-server", "valkey-server")
 
 _READY = re.compile(b"Ready to accept connections|Sentinel ID is")
 _READY_SECONDS = 30.0
 
-#: What a Sentinel calls the primary.
+#: The primary's name at the Sentinels.
 SERVICE = "myMaster"
 
 
@@ -71,7 +71,7 @@ class RedisServer:
         file = [] if configuration is None else [str(configuration)]
         self._command = [require(program), *file, *ports, "--bind", "127.0.0.1"]
         self._command += ["--dir", str(folder), "--save", ""]
-        # A replica comes alone, and no others are waited for.
+        # There is one replica, so the server need not wait for others.
         self._command += ["--repl-diskless-sync-delay", "0", *options]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Reading)
 
-#: The monotonic clock of a host that was started just now.
+#: The monotonic clock of a host that has just been started.
 BOOTED = 20.0
 
 
@@ -99,7 +99,7 @@ class Restarts:
         self._bench.source = self._bench.connect(known=dict(self.known), memory=dict(self.memory))
 
 
-#: In the place of a part of a memory.
+#: Values that replace a part of a memory.
 _ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, -1, 0, 1e308, -1e308, 1e17, 10**30, 10**400, "", "x", "\x00", [], {}, [[]], 5]
 )

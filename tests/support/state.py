@@ -53,7 +53,7 @@ class LastingState(MemoryState):
             raise StateError("the disk is full")
 
 
-#: A store is not whole for so long after it was begun.
+#: The time after its beginning in which a store is not whole.
 _YOUNG_SECONDS = 61.0
 
 

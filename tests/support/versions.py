@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.servers import require
 
 
-#: Lines to be shown.
+#: Versions of programs used in this test run, one per line; `tests/conftest.py` prints them.
 SEEN: list[str] = []
 
 
@@ -25,7 +25,7 @@ def _version(path: str) -> str:
     told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
     found: list[str] = re.findall(r"version v?(\d[\w.]*)", told.stdout + told.stderr)
     if not found:
-        # Debian builds VictoriaMetrics without one; .ci/debian keeps the package that it extracts.
+        # Debian's VictoriaMetrics knows no version; .ci/debian keeps the extracted package.
         folder = Path(path).resolve().parents[3] / "packages"
         found = [each.name.split("_")[1] for each in folder.glob(f"{Path(path).name}_*.deb")]
     return found[0]

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Of whose configuration VictoriaMetrics reads the rest; vmalert takes these by flags.
+#: Keys of Prometheus' configuration that VictoriaMetrics does not read; vmalert has flags for them.
 RULES, ALERTING = "rule_files", "alerting"
 
-#: It answers with what is 30 seconds old unless told otherwise, and waits as long for more.
+#: Flags without which VictoriaMetrics answers with samples that are at least 30 seconds old.
 AT_ONCE = ("-search.latencyOffset=0s", "-inmemoryDataFlushInterval=1s")
 
 
-#: Of vmalert, which looks back as far unless told otherwise.
+#: Flags without which vmalert evaluates 30 seconds late.
 SOON = ("-evaluationInterval=1s", "-rule.evalDelay=0s", "-remoteWrite.flushInterval=100ms")
 
 

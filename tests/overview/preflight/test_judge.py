@@ -224,7 +224,7 @@ class TestSuites:
                 "failed",
                 ["took 21 min, 2.1 times as long as usual"],
             ),
-            # A run that was stopped says nothing of the pace, and hides nothing.
+            # A stopped run does not count as slow, nor hide the run before it.
             (
                 [(Outcome.ABORTED, 30.0), (Outcome.PASSED, 1260.0)],
                 600.0,
@@ -552,7 +552,7 @@ class TestLists:
                 {"up": False, "last_success_timestamp_seconds": None, "last_failure": FAILED},
                 "the newest poll failed (timeout)",
             ),
-            # Its targets are carried for three intervals.
+            # A failing task's targets are kept for three intervals.
             (
                 {
                     "up": False,

@@ -59,7 +59,7 @@ def test_lasts_an_hour_in_utc() -> None:
         ("Europe/Zurich", "2026-07-10 12:00", "02:00", "2026-07-10 22:00", "2026-07-11 00:00"),
         # 02:30 does not occur; 2:30 in winter time is 03:30 in summer time.
         ("Europe/Zurich", "2026-03-28 12:00", "02:30", "2026-03-28 23:30", "2026-03-29 01:30"),
-        # Two hours on a stopwatch before 04:00, of which the wall clock shows three.
+        # Two elapsed hours before 04:00, which are three hours on the wall clock.
         ("Europe/Zurich", "2026-03-28 12:00", "04:00", "2026-03-29 00:00", "2026-03-29 02:00"),
         # 02:30 occurs twice, first in summer time.
         ("Europe/Zurich", "2026-10-24 12:00", "02:30", "2026-10-24 22:30", "2026-10-25 00:30"),

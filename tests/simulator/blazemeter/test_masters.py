@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FUNCTIONAL = ("functional_passed", "functional_failed", "functional_summary_only")
 
 
-#: Whose runs look like the printed ones, by verdict.
+#: Tests whose runs are like the vendor's examples, by verdict.
 CI_TESTS = {"pass": ["Checkout load"], "fail": ["Search soak"], "error": ["Nightly smoke"]}
 
 

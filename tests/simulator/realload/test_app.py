@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 
-#: Per fixture the request that must be answered in its shape.
+#: For each fixture, the request that must be answered in its shape.
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("getUserAccountInfo.ok_inferred", {}),
     ("getPricePlanInfo.limited_inferred", {}),

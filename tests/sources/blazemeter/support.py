@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "blazemeter"
 
-#: The time all invented fixtures are built around, epoch seconds.
+#: The present time in all invented fixtures, epoch seconds.
 BASE = 1_760_000_000.0
 
 WORKSPACE = 200001
 
-#: The key of the list of its runs.
+#: The key of the workspace's list of runs.
 LIST = f"masters?workspaceId={WORKSPACE}"
 
 T = TypeVar("T")

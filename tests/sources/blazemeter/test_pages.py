@@ -63,7 +63,7 @@ class Server:
         return await read_pages(self.read, key=lambda item: item or None, **options)
 
 
-#: What a server may say of its page size: nothing, the truth, or what it was asked for.
+#: Page sizes that a server may report: none, the real one, or the requested one.
 LIMITS: list[Callable[[int], float | None]] = [lambda _: None, float, lambda _: 1000.0]
 
 

@@ -281,7 +281,7 @@ class TestAgents:
         whole = await watch.poll("agents")
         watch.answers[LOCATIONS] = ok([ship()], total=2)
         await watch.poll("agents")
-        # What such a list lacks is kept by who polls the source.
+        # The poller keeps targets that such a list lacks.
         watch.restarts.known["agents"] = whole
         watch.answers[LOCATIONS] = httpx.Response(500)
 

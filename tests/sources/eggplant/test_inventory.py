@@ -16,7 +16,7 @@ from tests.sources.eggplant.support import fixture, settings_of
 DAY = 86_400.0
 HOUR = 3_600.0
 
-#: 2026-02-03 09:20:00 UTC, five minutes into the run that the fixtures show in flight.
+#: 2026-02-03 09:20:00 UTC, five minutes after the start of the fixtures' run in flight.
 UNIX = 1_770_110_400.0
 START = Moment(unix=UNIX, monotonic=1_000.0)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AGENTS = range(1, 51)
 INTERVAL_SECONDS = 60.0
 
-#: What a call takes at most; it is judged at its end.
+#: The longest time of a call, which is accepted or refused at its end.
 CALL_SECONDS = 0.2
 
 PROOF = "getUserAccountInfo"
@@ -29,14 +29,14 @@ WORDS = (
     *("larch", "maple", "oak", "pine", "rowan", "yew"),
 )
 
-#: What the broken agents say, by their ids.
+#: The broken agents' replies, by agent id.
 ERRORS = {
     "bare": lambda _: BARE,
     "other digits": lambda agent: BARE | {"genericErrorText": f"error {agent + 16}"},
     "twelve texts": lambda agent: BARE | {"genericErrorText": f"no {WORDS[agent % 12]}"},
 }
 
-#: Which agents are broken; the list has them in the order of their ids.
+#: Sets of broken agents; the list has all agents in the order of their ids.
 BROKEN = {
     "the first 10": frozenset(range(1, 11)),
     "10 spread": frozenset(range(3, 51, 5)),

@@ -69,7 +69,7 @@ async def test_reads_the_documented_list() -> None:
         == first.members[0]
     )
     assert ["66", "67"] == [member.member_id for member in second.members]
-    # The printed ping is that of other members, so nothing is known of these.
+    # The vendor's example of a ping is about other members, so these are unknown.
     assert all(member.state is None for member in (*first.members, *second.members))
 
 

@@ -25,7 +25,7 @@ DETAIL = "getTestExecutionSuiteTestRunResultDetail"
 RUNNING = "getCurrentlyRunningTestExecutionSuiteIds"
 NAME = "Simple Test 2VU Long Run"
 
-#: The two jobs of the printed example.
+#: The two jobs of the vendor's example.
 JOBS = (
     SuiteJob(
         testjob_id="493179849",

@@ -99,7 +99,7 @@ async def test_odd_targets_keep_no_other_from_being_looked_at() -> None:
 
     for _ in range(20):
         before = len(source.portal.requests)
-        # The first minutes have no room for so many that are new.
+        # In the first minutes, so many new errors exceed the limit of suspect calls.
         with contextlib.suppress(PollError):
             await source.source.poll("agents")
         asked.append(
@@ -108,7 +108,7 @@ async def test_odd_targets_keep_no_other_from_being_looked_at() -> None:
         await source.time.advance(60)
 
     assert all({*range(6, 21)} <= each for each in asked[3:])
-    # There is room for one or two of them in a minute, and each has its turn.
+    # One or two of them fit into a minute, and each gets its turn.
     assert {*odd} == set.union(*asked[-10:]) & {*odd}
 
 

@@ -104,7 +104,7 @@ def planted(value: Any) -> Any:
 
 def rig() -> Rig:
     replies = {action: planted(fixture(f"{action}.{case}")) for action, case in _CASES.items()}
-    # The printed detail is of the second suite's run 5.
+    # The vendor's example of a detail is of the second suite's run 5.
     suites = replies["getTestExecutionSuites"]["testExecutionSuitesArray"]
     suites[1]["testRunResultsArray"][-1]["testRunId"] = 5
     del suites[0]

@@ -14,7 +14,7 @@ _RUNNING = "getCurrentlyRunningTestExecutionSuiteIds"
 
 LEVELS = ("warn", "error", "fatal")
 
-#: 2 minutes and two intervals.
+#: The time after which a run that does not move is over: 2 minutes and two intervals.
 QUIET_SECONDS = 240
 
 

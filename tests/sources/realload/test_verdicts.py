@@ -38,7 +38,7 @@ def row(number: int, state: Any, counts: tuple[Any, Any, Any], ages: tuple[Any, 
     }
 
 
-#: A run without its number, which follows from its place.
+#: A run without its number, which is its position.
 RUNS = st.tuples(STATES, st.tuples(COUNTS, COUNTS, COUNTS), st.tuples(AGES, AGES))
 LISTED = st.tuples(st.booleans(), st.booleans())
 

@@ -29,8 +29,7 @@ QUERY = b'{"query":"{ grid { version sessionQueueSize } }"}'
 GRID_4 = "status: the answer has no nodes; the exporter needs Selenium Grid 4"
 HUB = "hub.example:4444"
 
-#: An older grid that does not know a field, one without the call, and a proxy that lets only GET
-#: through.
+#: Answers of a Grid that lacks a field, of one without GraphQL, and of a proxy that blocks POST.
 NO_OFFER = [(500, [{"message": "x", "errorType": "ValidationError"}]), (404, {}), (405, {})]
 
 

@@ -15,7 +15,7 @@ from tests.web import fakes
 
 TARGET = "source=prod&kind=agent&id=7"
 
-#: The hour in which it is now began 800 s ago.
+#: The present hour, which began 800 s ago.
 PRESENT = int(fakes.NOW.unix) // HOUR
 
 

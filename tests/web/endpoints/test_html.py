@@ -729,7 +729,7 @@ async def test_a_page_leaves_nothing_behind(path: str) -> None:
     await get(view, path, source="prod", kind="agent", id="1")
 
     left = [each.name for each in gc.get_objects() if isinstance(each, jinja2.runtime.Context)]
-    # Of what pages import there is one for all of them.
+    # Imported templates have one context for all pages.
     assert {"history.html", "parts.html"} >= set(left)
 
 

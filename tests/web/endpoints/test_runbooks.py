@@ -27,7 +27,7 @@ TEXTS = {path.stem: path.read_text() for path in FILES}
 NAMES = list(TEXTS)
 
 
-#: One for all tests: no runbook differs from view to view.
+#: One application for all tests: runbooks do not depend on the view.
 APP = create_app(fakes.FakeView())
 
 each = pytest.mark.parametrize("name", NAMES)

@@ -109,7 +109,7 @@ class TestLimitRequests:
         limited = LimitRequests(PlainTextResponse("done"), 1)
 
         async def send_slowly(message: Message) -> None:
-            # As a server does: the next message waits until those before it were read.
+            # Like a server, which waits until the earlier messages were read.
             if len(sent) == 2:
                 await read.wait()
             sent.append(message)

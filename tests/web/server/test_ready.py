@@ -121,7 +121,7 @@ async def usual_calls(asked: Sequence[bytes]) -> list[int]:
     return [usual.calls, short.calls]
 
 
-#: The app's answer to what ends a connection is not ready.
+#: Calls for requests that end the connection, which are never answered in advance.
 ENDS = 1
 
 
@@ -179,7 +179,7 @@ class TestSameAnswer:
 
         assert mounted.startswith(b"HTTP/1.1 200 ")
         assert elsewhere.startswith(b"HTTP/1.1 404 ")
-        # That is what ends the connections.
+        # These requests end the connections.
         assert (1, 3) == (calls, app.calls)
 
 
@@ -215,7 +215,7 @@ class TestUsualWay:
                 address.host, address.port, ssl=trusting, server_hostname="localhost"
             )
             client = Client(reader, writer)
-            # Behind the first answer nothing of the handshake is left to be sent.
+            # After the first answer, no part of the handshake is left to be sent.
             got = [await client.ask(), await client.ask()]
             writer.transport.abort()
 
@@ -318,7 +318,7 @@ class TestSlowReaders:
 
         class Either(Page):
             async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-                # The way of the second depends on how fast the first is read.
+                # The second answer's path depends on how fast the first is read.
                 await SlicedResponse(self.parts, {})(scope, receive, send)
 
         async with serving(Either(parts)) as server, connected(server) as client:

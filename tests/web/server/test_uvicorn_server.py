@@ -511,7 +511,7 @@ class TestRoom:
                 await client.ask()
             address = server.addresses[0]
             with socket.socket() as new:
-                # All at once, before the loop turns: it finds the new one and the request together.
+                # In one loop turn, so that the loop finds connection and request together.
                 new.connect((address.host, address.port))
                 os.write(clients[0].writer.get_extra_info("socket").fileno(), GET)
                 head = await asyncio.wait_for(clients[0].reader.readuntil(b"hello"), timeout=5)
