@@ -1,7 +1,7 @@
-"""Daemons that are killed and started again: what they knew is there at once, and is nobody else's.
+"""Daemons that are killed and started again: their state is restored at once, and not shared.
 
-Cases E5, P5 and W5 with real processes. The vendors are simulated in the test's own process, so
-that they can fall silent between two lives of a daemon.
+The vendors are simulated in the test's own process, so that they can fall silent while a daemon
+is down.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ async def agent_set_inactive(it: Stage) -> None:
 
 @scenario(agents=12, source={"concurrency": 12, "interval": "2s", "stale_after": "10s"})
 async def portal_slow(it: Stage) -> None:
-    """Report a portal that answers in 0.75 to 1.15 times the time-out as slow, and no agent down."""
+    """Report a portal that takes 0.75 to 1.15 times the time-out as slow, and no agent as down."""
     it.obey(delay=0.675, delay_spread=0.36)
     await it.told(work(NEW, "VendorSlow"))
     await it.silence()

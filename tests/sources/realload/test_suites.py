@@ -299,9 +299,9 @@ async def test_watches_what_the_filters_say() -> None:
 @pytest.mark.parametrize(
     ("counts", "outcome", "passed"),
     [
-        ((3, 1, 0), Outcome.INCOMPLETE, False),  # R1
-        ((3, 0, 0), Outcome.INCOMPLETE, False),  # R2
-        ((0, 0, 0), Outcome.NO_VERDICT, None),  # R3
+        ((3, 1, 0), Outcome.INCOMPLETE, False),
+        ((3, 0, 0), Outcome.INCOMPLETE, False),
+        ((0, 0, 0), Outcome.NO_VERDICT, None),
         ((3, 3, 0), Outcome.PASSED, True),
         ((1, 1, 0), Outcome.PASSED, True),
         ((3, 2, 1), Outcome.FAILED, False),
