@@ -39,7 +39,7 @@ class Portal:
         return _listing(self.agents)
 
     def hangs(self, agent: int) -> bool:
-        """Tell whether an agent never answers."""
+        """Return whether an agent never answers."""
         return bool(self.hanging) and agent % self.hanging == 0
 
     def pinged(self, agent: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The exporter with leaks planted in it, to see the soak turn red; `$LEAKS` names them.
+"""The exporter with planted leaks, named by `$LEAKS`, which the soak test must find.
 
 LEAKS=memory,descriptor,thread python -m tests.faults.soak --hours 5 --program tests.faults.leaky
 """
@@ -32,7 +32,7 @@ _KEPT: list[bytes] = []
 
 
 def leak_memory() -> None:
-    """Keep a hundred bytes of each agent that comes, or `$LEAK_BYTES`."""
+    """Keep a hundred bytes, or `$LEAK_BYTES`, of each new agent."""
     put, newest = Store.put, set[str]()
     size = int(os.environ.get("LEAK_BYTES", "100")) - _HEADER_BYTES
 

@@ -1,6 +1,6 @@
 """The classes of faults, crossed with providers, operations and moments: many at once.
 
-CI plays a sample in which each fault is, and each class of them to each provider at both moments;
+CI plays a sample that has each fault, and each class of faults for each provider at both moments;
 `--whole` plays all of them, and `--seed` chooses another sample.
 """
 
@@ -107,7 +107,7 @@ async def test_no_value_makes_a_pass(
 
 
 async def test_what_is_wrong_is_found(ca_file: str, tmp_path: Path) -> None:
-    """A cell whose fault is told as another one is named."""
+    """A cell whose fault is reported as another one must be named."""
     cells = grid.cells(CANDIDATES)
     cell = next(cell for cell in cells if cell.fault.name == "login page")
     fault = msgspec.structs.replace(cell.fault, reason=Reason.TIMEOUT)

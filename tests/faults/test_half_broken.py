@@ -1,4 +1,4 @@
-"""A large fleet of which each second agent answers its pings with errors, of six kinds at once."""
+"""A large fleet, every second agent of which answers its pings with errors of six kinds."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ FEW, MANY = 300, 10_000
 
 
 class Broken:
-    """Agents each second of which is broken."""
+    """Agents, every second of which is broken."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
 
     def strikes(self, seen: Seen) -> bool:
-        """Tell whether a call is a ping of a broken agent."""
+        """Return whether a call is a ping of a broken agent."""
         call = json.loads(seen.body)
         if call["action"] != "pingMeasuringAgent" or call["agentId"] % 2:
             return False
@@ -66,7 +66,7 @@ class Broken:
 async def test_the_healthy_half_is_shown(
     request: pytest.FixtureRequest, ca_file: str, tmp_path: Path
 ) -> None:
-    """Within one poll each healthy agent is up, and none of the broken ones is said to be down."""
+    """Within one poll, each healthy agent must be up, and no broken agent be down."""
     many = MANY if request.config.getoption("--whole") else FEW
     options = msgspec.structs.replace(SMALL, agents=many, clusters=0, suites=0)
     sources = {"broken": REALLOAD, "well": REALLOAD}

@@ -1,4 +1,4 @@
-"""Killed without a word at the worst moments, or without a disk: no page is lost or repeated."""
+"""A daemon killed at the worst moments, or without a disk, loses and repeats no page."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class World:
     """A portal whose agents are well, and an Alertmanager.
 
     Attributes:
-        configuration: Of the daemon that joins them.
+        configuration: The configuration of a daemon between both.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class World:
         }
 
     def victim(self, *, up: bool) -> None:
-        """Have the victim go down, or come back."""
+        """Take the victim down, or bring it back."""
         self.simulation.fleet.change("agents", VICTIM, up=up)
 
     def states(self) -> list[str]:
-        """Return what people were told of the victim."""
+        """Return the states of the notifications about the victim."""
         return self.receiver.states(ALERT, VICTIM)
 
     async def asked(self, pings: int) -> None:
@@ -126,7 +126,7 @@ class World:
         await until(lambda: self.portal.calls[PING] >= wanted)
 
     async def evaluated(self, url: str) -> None:
-        """Wait until the victim's alert was judged by newer rounds of polls, and told."""
+        """Wait until the victim's alert was evaluated after newer polls, and sent."""
         await self.asked(3 * FLEET.agents)
         await until(lambda: _knows(url, VICTIM))
         await until(self.states)
@@ -152,7 +152,7 @@ async def world(state: Path, *, for_scale: float = FOUR_SECONDS) -> AsyncIterato
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_killed_in_mid_poll(tmp_path: Path) -> None:
-    """The page that was sent stands: not repeated, not ended before the victim is back."""
+    """A page that was sent must be neither repeated nor ended before the victim is back."""
     async with world(tmp_path / "state") as w:
         w.victim(up=False)
         async with daemon(tmp_path, w.configuration) as (_, process):
@@ -251,7 +251,7 @@ async def test_on_a_disk_that_is_full(tmp_path: Path) -> None:
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_on_a_file_system_that_takes_nothing(tmp_path: Path) -> None:
-    """A state that cannot be made costs no page, whoever runs the daemon."""
+    """A state that cannot be made must cost no page, for root and for others."""
     async with world(Path("/sys/loadfleet")) as w:
         w.victim(up=False)
         async with daemon(tmp_path, w.configuration) as (url, process):

@@ -1,4 +1,4 @@
-"""Crowds and giants: whatever comes at once, the answer is bounded in time and memory."""
+"""Crowds of clients and huge fleets, whose answers are bounded in time and memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SAMPLES_OF_AGENT = 14
 
 
 def agents(count: int) -> tuple[Agent, ...]:
-    """Make agents that were all looked at just now."""
+    """Make agents that have just been polled."""
     assert AGENT.state is not None
     state = msgspec.structs.replace(AGENT.state, read_at=SYSTEM_CLOCK.now(), up=True, reason=None)
     return tuple(
@@ -77,7 +77,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def ask(port: int, path: str = "/metrics", more: str = "") -> tuple[int, bytes]:
-    """Ask over a connection of one's own and return status and body."""
+    """Ask over a new connection, and return status and body."""
     return await ask_over(await asyncio.open_connection("127.0.0.1", port), path, more)
 
 
@@ -147,7 +147,7 @@ async def test_a_thousand_scrapes_at_once(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def slow_client(port: int, said: bytes) -> AsyncIterator[None]:
-    """Say something, take hardly anything into the own socket, and never read."""
+    """Send something with a small receive buffer, and never read."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
@@ -228,7 +228,7 @@ async def test_a_million_samples() -> None:
 
 
 async def test_an_inventory_beyond_the_limit_is_refused(tmp_path: Path) -> None:
-    """The bound of a fleet is `max_reply_bytes`: what is larger is a failed poll, and no memory."""
+    """A list above `max_reply_bytes` must be a failed poll, and not fill the memory."""
     (realload,) = (each for each in CANDIDATES if each.name == "realload")
     fleet = SimulatorOptions(still=True, agents=2_000)
     async with Trial({"prod": realload}, tmp_path, options=fleet, max_reply_bytes="64KiB") as trial:

@@ -44,7 +44,7 @@ async def begin(crowd: Crowd, *, daemons: int, shards: int = 0) -> None:
 
 
 async def asked(crowd: Crowd, *, statuses: int = 5) -> None:
-    """Have two people ask how the fleet is, again and again."""
+    """Run `status` in two processes, again and again."""
 
     async def explain() -> None:
         for _ in range(2):
@@ -64,14 +64,14 @@ async def in_mid_call(crowd: Crowd) -> None:
 
 
 async def revoke(crowd: Crowd) -> None:
-    """Have the portal accept another token while calls with the old one are on their way."""
+    """Revoke the portal's token while calls with the old one are on their way."""
     await crowd.polled()
     await until(lambda: crowd.distance.under_way >= 2)
     crowd.revoke()
 
 
 def holds(crowd: Crowd) -> bool:
-    """Tell whether the portal met a bad token, and not too often."""
+    """Return whether the portal met a bad token, and not too often."""
     return 1 <= crowd.worst <= ALLOWED
 
 
@@ -102,7 +102,7 @@ async def test_all_daemons_tell_of_a_refused_token(crowd: Crowd) -> None:
 
 @played()
 async def test_a_token_that_is_revoked_in_mid_poll(crowd: Crowd) -> None:
-    """The calls that are under way, of all processes together, are as many as one may have."""
+    """A revocation must cost no more refused calls than one process may have under way."""
     crowd.portal.obey(Command(delay=crowd.chance.choice((0.0, 0.4))))
     await begin(crowd, daemons=crowd.chance.randint(2, 4), shards=3)
 
@@ -135,7 +135,7 @@ async def test_processes_that_are_killed(crowd: Crowd, *, revoked: bool) -> None
 @WRONG
 @played()
 async def test_a_crash_loop(crowd: Crowd, *, revoked: bool) -> None:
-    """A process that begins anew every second does not count anew."""
+    """A process that restarts every second must not start its count of refusals again."""
     crowd.token("prod", GOOD if revoked else BAD)
 
     for number in range(10):
@@ -243,7 +243,7 @@ async def test_a_store_that_is_gone_has_them_wait(crowd: Crowd) -> None:
 @WRONG
 @played(shared=False)
 async def test_without_a_shared_state_it_does_not_hold(crowd: Crowd, *, revoked: bool) -> None:
-    """The portal counts what a shared state prevents, so that the other tests can fail."""
+    """Without a shared state, there must be too many refusals, so that the tests can fail."""
     crowd.token("prod", GOOD if revoked else BAD)
     await begin(crowd, daemons=3)
     if revoked:

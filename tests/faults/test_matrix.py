@@ -1,8 +1,8 @@
 """Every fault, to every provider: as a whole and in part, on the first poll and after a good one.
 
-What must hold is in the table in `faults.py`: what polls are counted under, whose credentials
-count as refused, who is said to be down. For all of them: sources that are well stay so, the page
-is valid and quick, nothing is left unhandled, and everything recovers by itself.
+The table in `faults.py` has the expectations: the reason of failed polls, refused credentials, and
+targets that are down. In all cases, other sources stay well, the page is valid and quick, no error
+is unhandled, and everything recovers by itself.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def play(case: Case, *, known: bool) -> Page:
 
 
 def check(case: Case, page: Page, *, known: bool) -> None:
-    """Check what the table says, and what holds for all faults."""
+    """Check the table's expectations, and those of all faults."""
     fault, expected, told = case.fault, case.expected_reasons(), case.told()
 
     reasons = {name: found - fault.also for name, found in case.reasons().items()}
@@ -65,7 +65,7 @@ def check(case: Case, page: Page, *, known: bool) -> None:
 
 
 async def check_recovery(case: Case) -> None:
-    """Check that everything is as it should be as soon as the fault is over."""
+    """Check that everything recovers as soon as the fault is over."""
     await case.relent()
     await case.later()
     page = case.page(whole=False)
@@ -80,7 +80,7 @@ async def check_recovery(case: Case) -> None:
 
 
 async def told(fault: Fault, folder: Path, *, known: bool, **options: Any) -> None:
-    """Play a fault and its end, and check what is told of both."""
+    """Play a fault and its end, and check the page after both."""
 
     async def once(own: Path) -> None:
         async with playing(fault, own, **options) as case:
@@ -107,7 +107,7 @@ async def test_a_fault_is_told_for_what_it_is(
 async def test_a_redirect_is_not_followed(
     status: int, known: bool, ca_file: str, tmp_path: Path
 ) -> None:
-    """The credentials go to nobody else."""
+    """A redirect must not be followed: it would send the credentials to another server."""
     async with Vendor(reply()) as elsewhere:
         fault = redirect(status, elsewhere.url)
         async with playing(fault, tmp_path, ca_file=ca_file) as case:
@@ -151,7 +151,7 @@ class Names:
 async def test_a_name_that_is_not_found(
     known: bool, ca_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that is gone is `dns`, from the moment on that it is looked up again."""
+    """A name that no longer resolves must be `dns` once it is looked up again."""
     names = Names()
     # The resolver is the operating system's, and the daemon has no parameter for another one.
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)

@@ -1,4 +1,4 @@
-"""Pairs of shards over hosts: each target belongs to one of them, and all count in sum."""
+"""Pairs of shards on several hosts: each target belongs to one, and limits hold in sum."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def name(shard: int, replica: str) -> str:
 
 
 async def begin(crowd: Crowd, shard: int, replica: str) -> None:
-    """Start one of the six."""
+    """Start one of the six exporters."""
     flags = (f"--shard={shard}", f"--total-shards={SHARDS}")
     await crowd.start(name(shard, replica), *flags)
 
 
 async def divided(crowd: Crowd) -> bool:
-    """Tell whether all show together what the portal lists; two shards never show the same."""
+    """Return whether the shards together show each of the portal's agents, and none twice."""
     shares: list[set[str]] = []
     alike = True
     for shard in range(SHARDS):
@@ -67,9 +67,9 @@ def pinged(crowd: Crowd, since: float) -> dict[str, int]:
 @pytest.mark.timeout(400)
 @played(remote=True)
 async def test_pairs_of_shards_over_hosts(crowd: Crowd) -> None:
-    """While agents come and go and exporters die, each agent is pinged by one of six.
+    """Each agent must be pinged by one of six exporters, while agents and exporters come and go.
 
-    The budget and the guard hold in sum over all of them.
+    The budget and the guard's limit must hold for all of them together.
     """
     crowd.budget = BUDGET
     whole = partial(until, partial(divided, crowd), timeout_seconds=PATIENCE_SECONDS)

@@ -31,7 +31,7 @@ MIB = 1 << 20
 
 
 def series(hours: int = 8, **hourly: float) -> list[Sample]:
-    """Return samples of so many hours, in which some things grow by so much an hour."""
+    """Return samples of some hours, with the given growth of resources per hour."""
     found = []
     for hour in range(hours):
         for agents in (2_000, 4_000):
@@ -79,7 +79,7 @@ class TestJudge:
         ],
     )
     def test_a_leak_is_found(self, hours: int, name: str, hourly: float) -> None:
-        """A hundred bytes of each agent, a descriptor a reload, a thread, a document an hour."""
+        """Small leaks must be found: 100 bytes per agent, or a descriptor, thread or document."""
         found = judge(series(hours, **{name: hourly}))
 
         assert {name} == {text.split()[3] for text in found}
@@ -110,7 +110,7 @@ class TestJudge:
         assert [] != judge(samples, SHORT)
 
     def test_few_hours_say_nothing(self) -> None:
-        """Two points are a line whatever they are."""
+        """Too few hours must not count: two points are always on a line."""
         assert [] == judge(series(3, threads=50))
 
     def test_the_history_may_grow_by_what_it_is_told(self) -> None:
@@ -133,7 +133,7 @@ class TestJudge:
         assert 2 == len(judge(samples))
 
     def test_the_slope_is_that_of_most(self) -> None:
-        """A point that is far off does not move it."""
+        """The slope must not depend on outliers."""
         points = [(0.0, 1.0), (1.0, 3.0), (2.0, 5.0), (3.0, 700.0), (4.0, 9.0), (5.0, 11.0)]
 
         assert slope(points) == pytest.approx(2.0)
@@ -143,7 +143,7 @@ class TestWeighed:
     """`weighed` sees what a process holds."""
 
     def test_a_descriptor_and_a_thread(self) -> None:
-        """Each that is held counts."""
+        """An open descriptor and a running thread must count."""
         before, done = weighed(os.getpid(), ()), threading.Event()
         thread = threading.Thread(target=done.wait)
         thread.start()

@@ -1,7 +1,7 @@
 """From events in a fleet to notifications, with real Prometheus and Alertmanager.
 
-What is deployed is what is tested: the rules as `rules` prints them, Prometheus' and Alertmanager's
-files as they are in `deploy/`, with other times and with the test behind the pagers.
+The deployed files are tested: the rules as `rules` prints them, and Prometheus' and Alertmanager's
+files of `deploy/`, with shorter times and with the test behind the pagers.
 """
 
 from __future__ import annotations

@@ -92,20 +92,20 @@ class Exporter:
         self.errors = ""
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the daemon and wait until it answers."""
         _, self.process = await self._stack.enter_async_context(
             daemon(self._folder, self._configuration, port=self._port, command=self._command)
         )
 
     async def stop(self, *signals: int) -> None:
-        """End it: in order, or by a signal."""
+        """Stop the daemon, in order or by a signal."""
         await self.process.stop(*signals)
         self.errors += self.process.errors
         await self._stack.aclose()
 
 
 class World:
-    """All scenarios' sources, the exporters that watch them and the people who are told."""
+    """The sources of all scenarios, the exporters that watch them, and the pagers."""
 
     def __init__(self, folder: Path) -> None:
         self.stages = {name: Stage(each, self) for name, each in SCENARIOS.items()}
@@ -154,12 +154,12 @@ class World:
         await self._stack.__aexit__(kind, error, traceback)
 
     async def play(self) -> None:
-        """Play all scenarios at once, and wait until whatever they caused has been told."""
+        """Play all scenarios at once, and wait for the notifications that they caused."""
         await asyncio.gather(*(each.play() for each in self.stages.values()))
         await self.canary()
 
     async def canary(self) -> None:
-        """Wait until people were told, by both ways, that an agent went down and came back."""
+        """Wait until both ways have paged for an agent that went down, and for its recovery."""
         stage, agent = self.stages["canary"], next(self._canaries)
         for up, state in ((False, "firing"), (True, "resolved")):
             await stage.change("agents", agent, up=up)
@@ -178,7 +178,7 @@ class World:
 
         Args:
             job: The scenario with this job.
-            labels: They; without any, it is not found any more.
+            labels: The labels; without any, the exporter is no longer found.
         """
         groups = [{"targets": [self.exporters["main"].target], "labels": labels}] if labels else []
         path = self._folder / f"{job}.json"
@@ -239,7 +239,7 @@ class World:
         )
 
     async def _jobs(self) -> list[dict[str, Any]]:
-        """Return what is scraped: every exporter, and parts of the main one as if of others."""
+        """Return the scraped jobs: every exporter, and parts of the main one as own jobs."""
         apart = "|".join(name for name, each in SCENARIOS.items() if each.job)
         proxy = await self._stack.enter_async_context(serve(self._lossy()))
         apart_from = ("killed", *PAIR)
