@@ -1,4 +1,4 @@
-"""The exporter's own providers with the vendors that they are tried against.
+"""The exporter's own providers, with the simulated vendors that they are tested with.
 
 `tests/conformance` and `tests/faults` run for each entry.
 """

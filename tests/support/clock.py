@@ -14,7 +14,7 @@ from exporter.conformance.clock import SteppedTime
 class FakeClock(SteppedTime):
     """Time under a test's control.
 
-    `clock` is what production code is given. Sleepers wake when `advance` passes their time.
+    Production code gets `clock`. Sleepers wake when `advance` passes their time.
     """
 
     def __init__(self, *, unix: float = 1_700_000_000.0, monotonic: float = 1_000.0) -> None:
@@ -32,7 +32,7 @@ class FakeClock(SteppedTime):
 
     @property
     def sleepers(self) -> int:
-        """Count who is asleep now."""
+        """The number of sleeping tasks."""
         return sum(not future.done() for _, _, future in self._sleepers)
 
     async def advance(self, seconds: float) -> None:
@@ -50,7 +50,7 @@ class FakeClock(SteppedTime):
 
 
 async def settle(rounds: int = 50) -> None:
-    """Let everything that is ready run, and what threads and sockets bring meanwhile."""
+    """Run everything that is ready, also what threads and sockets make ready meanwhile."""
     loop: Any = asyncio.get_running_loop()
     for _ in range(rounds):
         await asyncio.sleep(0)

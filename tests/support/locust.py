@@ -1,4 +1,4 @@
-"""A simulated Locust master behind a proxy that asks for a password; replies in recorded shapes."""
+"""A simulated Locust master behind a proxy with a password; replies have the recorded shapes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Test(msgspec.Struct, kw_only=True):
     """The test, the only row of the table `tests`, with the id `main`.
 
     Attributes:
-        stopped_at: The moment at which somebody stops it.
+        stopped_at: The time at which the test is stopped.
     """
 
     stopped_at: float = math.inf

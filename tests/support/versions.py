@@ -1,4 +1,4 @@
-"""The versions of the programs that the tests ran with, for the end of their report."""
+"""The versions of the programs used by the tests, for the end of the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEEN: list[str] = []
 
 
 def note(generation: str, *programs: str) -> tuple[int, ...]:
-    """Remember the versions of programs, and return that of the first one: major and minor."""
+    """Record the versions of programs, and return major and minor of the first one."""
     versions = [_version(require(program)) for program in programs]
     for program, version in zip(programs, versions, strict=True):
         SEEN.append(f"{generation}: {program} {version}")
