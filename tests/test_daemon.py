@@ -73,7 +73,7 @@ class SlowState(LastingState):
     """A state that takes one heartbeat and no other.
 
     Attributes:
-        hangs: Whether it is being asked to.
+        hangs: Whether a call hangs now.
     """
 
     hangs = False

@@ -205,7 +205,7 @@ def log(watch: Watch) -> Log:
 
 
 def events(entries: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """Return what was told, with its count."""
+    """Return the logged events, with their counts."""
     return [(entry["event"], entry.get("repeated", 0)) for entry in entries]
 
 

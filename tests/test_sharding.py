@@ -120,7 +120,7 @@ async def targets(settings: Settings, shard: Shard) -> Counter[str]:
 
 
 async def healths(settings: Settings, shard: Shard) -> list[str]:
-    """Return the sources of whose health a share tells, with what it tells."""
+    """Return the sources whose health a shard exposes, with the health."""
     engine = Engine(shard=shard)
     await engine.connect(settings)
     await engine.poll_once()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Play:
-    """Fails as often as it is told to."""
+    """A play that fails a given number of times."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures

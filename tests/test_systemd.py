@@ -37,7 +37,7 @@ class Manager:
 
     @property
     def told(self) -> list[str]:
-        """Everything it was told so far."""
+        """The messages received so far."""
         while True:
             try:
                 self._told.append(self._socket.recv(4096).decode())

@@ -116,7 +116,7 @@ class Bench:
             )
 
     async def minutes(self, count: int, **up: bool) -> None:
-        """Let minutes pass, each with a poll, an evaluation and whatever it has to tell."""
+        """Let minutes pass, each with a poll, an evaluation and its notifications."""
         for _ in range(count):
             self.time.shift(60)
             self.agents(**up)
@@ -471,7 +471,7 @@ class ReloadBench:
         self.alerts = self.restarted()
 
     def restarted(self) -> BuiltInAlerts:
-        """Return those of another process."""
+        """Return the built-in alerts of another process."""
         return BuiltInAlerts(
             AlertingContext(
                 store=Store(self.time.clock),
@@ -499,7 +499,7 @@ class ReloadBench:
         await until(lambda: wanted <= set(self.told()))
 
     def told(self, *, label: str = "") -> list[tuple[str, str]]:
-        """Return who was told what of the alert: by host, or by an external label."""
+        """Return the alert's notifications, by host or by an external label."""
         return [
             (
                 one["labels"][label] if label else host,

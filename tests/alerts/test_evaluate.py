@@ -294,7 +294,7 @@ class TestRestored:
 
 
 class Broken(Expression, frozen=True, kw_only=True):
-    """A condition that nobody can evaluate."""
+    """A condition whose evaluation fails."""
 
 
 class TestEvidence:

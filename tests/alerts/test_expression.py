@@ -118,7 +118,7 @@ SAMPLES: Samples = {
 def ask_prometheus(
     folder: Path, samples: Samples, expected: dict[str, dict[Labels, float]]
 ) -> subprocess.CompletedProcess[str]:
-    """Have promtool compare expressions at `NOW` with what is expected of them."""
+    """Compare expressions at `NOW` with expected results, by promtool."""
     series = [
         {"series": f"{name}{_block(labels)}", "values": " ".join([_go(value)] * 61)}
         for name, found in samples.items()

@@ -1,4 +1,4 @@
-"""The heartbeat: when it is sent, and that nobody can read its URL anywhere."""
+"""The heartbeat: when it is sent, and that its URL is never shown."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Watchman:
 
     Attributes:
         heard: Method and path of each call, once it is answered or hangs.
-        status: What it answers.
-        open: Cleared to have calls hang.
+        status: The status of its answers.
+        open: Cleared to let calls hang.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Bench:
         await until(lambda: self.time.sleepers)
 
     async def evaluations(self, count: int) -> None:
-        """Let so many evaluations take place, a quarter of a minute apart."""
+        """Let evaluations take place, 15 seconds apart."""
         for _ in range(count):
             await self.time.advance(15)
             await self.evaluated()

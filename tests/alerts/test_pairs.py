@@ -27,7 +27,7 @@ RELOAD_FAILED = "LoadFleetReloadFailed"
 
 
 class World:
-    """A clock, a state that is shared, and an Alertmanager that everybody tells."""
+    """A clock, a shared state, and an Alertmanager of all processes."""
 
     def __init__(self) -> None:
         self.time = FakeClock(unix=START.unix, monotonic=START.monotonic)
@@ -35,15 +35,15 @@ class World:
         self.alertmanager = FakeAlertmanager(self.time)
 
     def told(self) -> list[tuple[str, str]]:
-        """Return and forget what was told of agents."""
+        """Return and forget the notifications about agents."""
         return self.alertmanager.told()
 
     def starts(self) -> set[str]:
-        """Return the beginnings of all that was told of agents since."""
+        """Return the beginnings of the alerts about agents since then."""
         return {one["startsAt"] for one in self.alertmanager.taken() if "agent_id" in one["labels"]}
 
     def names(self) -> list[tuple[str, str]]:
-        """Return which alerts were told since, and of which exporter."""
+        """Return the alerts sent since then, with their exporter."""
         return sorted(
             {
                 (one["labels"]["alertname"], one["labels"].get("instance", ""))
@@ -146,7 +146,7 @@ def pair(world: World, **settings: Any) -> tuple[Process, Process]:
 
 
 def swap(leader: Process, standby: Process) -> None:
-    """Have the other one send."""
+    """Hand over sending to the other process."""
     leader.sends, standby.sends = False, True
 
 

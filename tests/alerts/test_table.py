@@ -10,9 +10,9 @@ from exporter.alerts.thresholds import AlertSettings, Thresholds
 
 
 def table(**thresholds: Any) -> dict[str, Rule]:
-    """Return the rules for some thresholds, given as in the file, by their names without prefix.
+    """Return the rules for some thresholds, given as in the file, by name without prefix.
 
-    Of two of a name there is the last.
+    Of two rules with one name, the last one is returned.
     """
     found = rules(Thresholds.model_validate(thresholds))
     return {rule.name.removeprefix("LoadFleet"): rule for rule in found}

@@ -95,9 +95,9 @@ class Trees:
         """Return a condition.
 
         Args:
-            depth: How large it may be.
-            strict: Whether it is evaluated in any case. What decides nothing is not, so that a
-                refusal in there shows in Prometheus alone.
+            depth: The greatest depth.
+            strict: Whether the exporter always evaluates the condition. It skips conditions that
+                decide nothing, so that only Prometheus would refuse one in there.
         """
         if depth == 0 or self._dice.random() < 0.1:
             return self._leaf()

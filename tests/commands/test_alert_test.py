@@ -36,7 +36,7 @@ ONE, TWO = "http://one.test", "http://two.test"
 
 
 class Bench:
-    """Two Alertmanagers that are told what the command tells them."""
+    """Two Alertmanagers that the command sends alerts to."""
 
     def __init__(self) -> None:
         self.time = FakeClock(unix=START.unix, monotonic=START.monotonic)
@@ -67,7 +67,7 @@ class Bench:
         )
 
     def lines(self, url: str) -> list[str]:
-        """Return what was told of an Alertmanager."""
+        """Return the output lines about an Alertmanager."""
         return [
             " ".join(line.removeprefix(url).split())
             for line in self.out.getvalue().splitlines()

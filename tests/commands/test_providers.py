@@ -21,7 +21,7 @@ TEXT = (
 
 @pytest.fixture(autouse=True)
 def _nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the developer's own plug-ins out of the way."""
+    """Hide the developer's own plug-ins."""
     monkeypatch.setattr(providers, "PROVIDERS", dict(BUILT_IN))
     monkeypatch.setattr(providers, "INSTALLED", {})
     monkeypatch.setattr(providers, "BROKEN", ())

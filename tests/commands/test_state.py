@@ -28,7 +28,7 @@ ACTIONS = ("check", "vacuum")
 
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no configuration file."""
+    """Change into a folder without a configuration file."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -49,7 +49,7 @@ async def fill(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files' contents, but for the index of who reads what."""
+    """Return the files' contents, without the index of readers."""
     files = (path for path in folder.iterdir() if path.suffix != ".db-shm")
     return {path.name: path.read_bytes() for path in files}
 

@@ -46,7 +46,7 @@ async def portal(tmp_path: Path) -> AsyncIterator[Portal]:
 
 
 class Reluctant(fakes.FakeView):
-    """A daemon that is at first busy and then hangs, once it is told to."""
+    """A daemon that can be made busy, and then to hang."""
 
     def __init__(self, *readings: Reading, **facts: Any) -> None:
         super().__init__(*readings, **facts)

@@ -30,7 +30,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     Attributes:
         base: The newest slot before those that count.
-        counted: What had been counted by then.
+        counted: The number of runs counted before.
         newest: The latest wall-clock time since then.
     """
 
@@ -94,18 +94,18 @@ class ScheduleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.gate.is_set())
     @rule()
     def hang(self) -> None:
-        """Have runs take for ever from now on."""
+        """Let runs take for ever from now on."""
         self.gate.clear()
 
     @rule()
     def let_go(self) -> None:
-        """Let what runs come to its end."""
+        """Let the present run end."""
         self.gate.set()
         self.runner.run(settle())
 
     @rule(blocked=st.booleans())
     def block(self, blocked: bool) -> None:
-        """Have runs left out, or no longer."""
+        """Let runs be left out, or no longer."""
         self.blocked = blocked
 
     @rule(

@@ -31,7 +31,7 @@ class StoreMachine(RuleBasedStateMachine):
     """A store and what it should hold.
 
     Attributes:
-        model: By key: when it was taken, its limit, and when the state of each agent was read.
+        model: For each key, the snapshot's time and limit, and the times of the agents' states.
     """
 
     def __init__(self) -> None:

@@ -55,7 +55,7 @@ class Feed:
         return self
 
     async def put(self, *readings: Reading, task: str = "agents", restored: bool = False) -> None:
-        """Have a poll end now, with these readings."""
+        """Publish a poll that ends now, with these readings."""
         self.store.put(
             Snapshot(
                 provider="realload",
@@ -82,7 +82,7 @@ class Feed:
         apart: float = HOUR,
         **facts: Any,
     ) -> None:
-        """Have one run of a suite after the other end, and write and compare."""
+        """Publish ended runs of a suite, one after the other, then write and compare."""
         for seconds in durations:
             self.clock.shift(apart)
             now = self.clock.unix

@@ -171,7 +171,7 @@ class TestOfSuites:
 
 class TestOfAgents:
     async def hours(self, feed: Feed, *pings: float | None) -> None:
-        """Have an agent pinged twice in each hour, and write and compare."""
+        """Publish two pings of an agent in each hour, then write and compare."""
         for seconds in pings:
             for share in (0.5, 1.5):
                 ping = None if seconds is None else seconds * share

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def _refuse(feed: Feed, action: int) -> None:
-    """Have the file refuse an action, as SQLite's authorizers name it."""
+    """Let the file refuse an action, as SQLite's authorizers name it."""
     connection = feed.history._database._connection
     assert connection is not None
     connection.set_authorizer(

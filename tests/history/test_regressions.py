@@ -31,7 +31,7 @@ class Bench:
         self.judge = Judge.of(AlertingSettings(), telemetry.registry)
 
     async def poll(self, **facts: object) -> set[str]:
-        """Poll the suite, and return what is wrong with it."""
+        """Poll the suite, and return its problems."""
         before = self.feed.store.get("realload", "prod", "suites")
         suite = before.readings[0] if before else Suite(suite_id="3", suite="nightly")
         usual = self.feed.history.usual("prod")
@@ -41,7 +41,7 @@ class Bench:
         return {each.title for each in found}
 
     async def run(self, seconds: float, outcome: Outcome) -> set[str]:
-        """Have a run begin and end, and return what was wrong at any time."""
+        """Begin and end a run, and return the problems at any time of it."""
         run = SuiteRun(
             run_id=f"{self.feed.clock.unix}", start_timestamp_seconds=self.feed.clock.unix
         )

@@ -1,4 +1,4 @@
-"""The pace of calls, in sum over all who call as one account and share a state."""
+"""The pace of calls, in sum over all processes that use one account and share a state."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ PATIENCE_SECONDS = 15.0
 
 
 class Shared(MemoryState):
-    """A store that others get at between a process's steps, and that can be away.
+    """A store that other processes use between a process's steps, and that can be away.
 
     Attributes:
-        away: Whether nothing can be reached.
-        is_whole: Whether nothing can be missing.
-        reads, changes: How many there were.
+        away: Whether the store cannot be reached.
+        is_whole: Whether no document can be missing.
+        reads, changes: The numbers of both.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -74,11 +74,11 @@ class Case:
     """Processes that share a state.
 
     Attributes:
-        time: The clock of all.
-        state: What they share.
-        taken: When each token was taken, seconds since the begin.
-        members: How many processes there are, as they were last told.
-        fingerprint: Of their credentials.
+        time: The common clock.
+        state: The shared state.
+        taken: The time at which each token was taken, seconds since the beginning.
+        members: The number of processes, as the processes know it.
+        fingerprint: The fingerprint of their credentials.
     """
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Case:
         return sent
 
     def calls(self, pace: Pace, count: int) -> list[asyncio.Task[bool]]:
-        """Have calls wait for their turns."""
+        """Begin calls that wait for their turns."""
         return [asyncio.create_task(self.call(pace)) for _ in range(count)]
 
     async def key(self) -> str:
@@ -130,7 +130,7 @@ class Case:
 
 
 async def end(*tasks: asyncio.Task[bool]) -> None:
-    """Kill who waits."""
+    """Kill waiting calls."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

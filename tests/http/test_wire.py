@@ -415,7 +415,7 @@ class TestManners:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Make a certificate authority nobody knows."""
+    """Make an unknown certificate authority."""
     return trustme.CA()
 
 
@@ -687,7 +687,7 @@ class TestTls:
 
 @contextlib.asynccontextmanager
 async def tunnel(tls: ssl.SSLContext) -> AsyncIterator[str]:
-    """Run a proxy that connects to where it is told, and yield its URL."""
+    """Run a proxy that connects to the requested host, and yield its URL."""
     under_way: list[asyncio.Task[None]] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -37,7 +37,7 @@ class World:
     """Hosts at one store and one portal.
 
     Attributes:
-        hosts: All that run.
+        hosts: The running hosts.
     """
 
     def __init__(self, clock: FakeClock, portal: Portal) -> None:
@@ -51,7 +51,7 @@ class World:
         self.hosts += [Host(self.portal, self.server, **fields) for _ in range(number)]
 
     def ping(self, number: int = 20, **fields: Any) -> None:
-        """Have each host call."""
+        """Let each host call."""
         for each in self.hosts:
             each.participant.ping(number, **fields)
 

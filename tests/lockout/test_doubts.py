@@ -1,4 +1,4 @@
-"""Calls of which nobody knows whether they were refused, and what clears them."""
+"""Calls that may have been refused, and the calls that clear them."""
 
 from __future__ import annotations
 

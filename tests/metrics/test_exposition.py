@@ -764,7 +764,7 @@ RENAMED_OWN = tuple(
 class TestFormerNames:
     @pytest.fixture
     def world(self) -> World:
-        """Have two agents, in a catalogue with renamed families."""
+        """Make a world with two agents, and a catalogue with renamed families."""
         world = World(families=RENAMED, own_families=RENAMED_OWN)
         world.put(agent("1", up=True), agent("2", up=False))
         source = world.telemetry.source("realload", "prod")

@@ -88,7 +88,7 @@ def test_of_a_run() -> None:
 
 
 def facts_of(reading: Reading) -> dict[str, str | float]:
-    """Return what is told of a target."""
+    """Return the facts of a target."""
     target = target_of(reading)
     assert target is not None
     kind, target_id = target

@@ -1,4 +1,4 @@
-"""A picture is made once per change, whoever looks, and not more often than it is worth."""
+"""Pictures: made once per change, and more rarely if making one takes long."""
 
 from __future__ import annotations
 

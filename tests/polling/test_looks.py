@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class Vendor:
-    """A vendor that is asked about targets.
+    """A vendor that answers calls about targets.
 
     Attributes:
-        asked: The ids asked about, in their order.
-        error: What each look ends with, if it is to fail.
-        let: Lets the looks under way end.
+        asked: The ids asked about, in order.
+        error: The error that each call ends with, if any.
+        let: Lets the calls under way end.
     """
 
     def __init__(self, clock: Clock, *, seconds: float = 0.0, **settings: Any) -> None:
@@ -60,7 +60,7 @@ class Vendor:
 
 
 class Rig:
-    """Looks at a vendor, under a clock that moves when told to."""
+    """A vendor and the looks at its targets, with a clock that tests move."""
 
     def __init__(self, *, seconds: float = 0.0, **settings: Any) -> None:
         self.time = FakeClock()

@@ -47,7 +47,7 @@ class Shared(LastingState):
     """The store of a pair.
 
     Attributes:
-        fails_at: Which of the next readings of a snapshot fails; 0: none.
+        fails_at: The number of the read of a snapshot that fails; 0: none.
         on_delete: Called before a document is deleted.
     """
 
@@ -74,7 +74,7 @@ class Pair:
 
     Attributes:
         leader: The engine that polls at the beginning.
-        standby: The engine that shows what the leader has polled.
+        standby: The engine that shows the leader's readings.
     """
 
     def __init__(self, candidate: Candidate, folder: Path) -> None:
@@ -82,7 +82,7 @@ class Pair:
         self.trial = Trial({"prod": candidate}, folder, state=self.state, retries=0)
 
     async def connect(self) -> None:
-        """Begin, so that it is decided who polls."""
+        """Connect both engines, and decide which of them polls."""
         self.leader = self.trial.engine
         self.standby = Engine(clock=self.trial.clock, state=self.state)
         await self.standby.connect(from_data(self.trial.data))
@@ -93,7 +93,7 @@ class Pair:
         return self.trial.only.portal
 
     async def look(self, *engines: Engine) -> None:
-        """Have engines look at the lease."""
+        """Let engines check the lease."""
         for engine in engines:
             await engine._duties["prod"].leadership.step()
 
@@ -115,7 +115,7 @@ class Pair:
             await self.look(self.leader, self.standby)
 
     async def fail_over(self) -> None:
-        """Let the leader be silent until its lease is over."""
+        """Let the leader stall until its lease is over."""
         self.trial.time.shift(LEASE_SECONDS + 1)
         await self.look(self.standby)
 

@@ -77,14 +77,14 @@ def planted(value: Any, fields: frozenset[str]) -> Any:
 
 
 class Restarts:
-    """A trial whose state outlives its engines, and whose machine can be booted anew."""
+    """A trial whose state outlives its engines, and whose machine can be rebooted."""
 
     def __init__(self, candidate: Candidate, folder: Path) -> None:
         self.state = LastingState(lambda: self.trial.time.unix)
         self.trial = Trial({"prod": candidate}, folder, state=self.state, retries=0)
 
     async def reboot(self, *, away: float = 40.0) -> None:
-        """Begin anew after a while, with a monotonic clock that tells nothing of before."""
+        """Start again after a while, with another monotonic clock."""
         self.trial.time.shift(away)
         self.trial.time.monotonic = 7.0
         await self.trial.restart()

@@ -1,7 +1,7 @@
-"""Histories of series, and what Prometheus makes of them: promtool tests without their YAML.
+"""Histories of series, evaluated by Prometheus: promtool tests without their YAML.
 
-Every history has a source and an exporter of its own, so that hundreds share one evaluation. What
-fires is asked of `ALERTS` by the alert and the source.
+Every history has a source and an exporter of its own, so that hundreds share one evaluation. The
+firing alerts are read from `ALERTS` by alert and source.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ class History(NamedTuple):
     """Events at a source, and the minutes in which its alert fires.
 
     Attributes:
-        name: By it and the title the history is found, and its source is called; without one its
-            alert must be the only one.
+        name: The name that, with the title, identifies the history and names its source; without
+            one, its alert must be the only one.
         alert: The alert's name without the prefix.
-        title: What happens.
-        phases: One after the other; the last one goes on to the end.
-        fires: The first minute in which it fires; `None` where it never does.
-        ends: The first minute in which it does no more; `None` where it fires to the end.
-        labels: The alert's.
+        title: A description of the events.
+        phases: The phases in order; the last one goes on to the end.
+        fires: The first minute in which the alert fires; `None` if it never does.
+        ends: The first minute in which it no longer fires; `None` if it fires to the end.
+        labels: The alert's labels.
         gaps: Minutes in between in which it does not fire.
     """
 
@@ -98,7 +98,7 @@ class History(NamedTuple):
 
 
 def labelled(labels: str, source: str) -> dict[str, str]:
-    """Return labels of a source, `name` or `name=value` each, and those of all that is scraped."""
+    """Return labels of a source, given as `name` or `name=value`, and those of a scrape."""
     # Each source has an exporter of its own, to tell their series apart.
     known = LABELS | dict.fromkeys(NAMED, source)
     pairs = (label.split("=", 1) for label in labels.split())
@@ -149,8 +149,8 @@ def _values(value: str | None, count: int, *, ended: bool) -> list[str]:
 def group(histories: Iterable[History], end: float, step: float = STEP) -> dict[str, Any]:
     """Return a promtool test of many histories that all end at a minute.
 
-    When an alert fired first and last, and how often in between, is asked once for all histories of
-    a name.
+    The first and the last firing minute, and the number in between, are queried once for all
+    histories of a name.
     """
     by_name: dict[tuple[str, str], list[History]] = {}
     series: list[dict[str, str]] = []
@@ -204,14 +204,14 @@ def duration(minutes: float) -> str:
 def written_to(
     folder: Path, rules: str, groups: Mapping[str, Iterable[dict[str, Any]]], *, texts: bool = False
 ) -> list[Path]:
-    """Write promtool tests with the rules that they need, and return them in their order.
+    """Write promtool tests with the rules that they need, and return the files in order.
 
     Args:
-        folder: Where files can be written.
+        folder: The folder of the files.
         rules: A file of rules.
-        groups: promtool tests of alerts, by the alert without its prefix. It alone is evaluated,
-            with what is recorded for it, as each evaluation costs.
-        texts: Whether alerts have their annotations, which cost queries at each evaluation.
+        groups: promtool tests by alert, without its prefix. Only that alert is evaluated, with its
+            recording rules, to save time.
+        texts: Whether alerts have their annotations, which need queries at each evaluation.
     """
     document = yaml.load(rules, Loader=_loader())  # noqa: S506 - one of the safe ones
     every = [rule for each in document["groups"] for rule in each["rules"]]
@@ -238,7 +238,7 @@ def written_to(
 def failures(
     folder: Path, rules: str, groups: Mapping[str, Iterable[dict[str, Any]]], *, texts: bool = False
 ) -> dict[str, str]:
-    """Return by the alert what promtool finds wrong, nothing where all is as expected.
+    """Return promtool's failures by alert, empty for an alert without any.
 
     The arguments are those of `written_to`.
     """

@@ -23,10 +23,10 @@ def special(
 
     Args:
         labels: The alert's name without its prefix, its severity and further labels.
-        title: What happens.
-        phases: What is exposed.
+        title: A description of the events.
+        phases: The exposed values.
         fires: The first minute in which the alert fires.
-        ends: The first minute in which it does no more; `None` where it fires to the end.
+        ends: The first minute in which it no longer fires; `None` if it fires to the end.
         gaps: Minutes in between in which it does not fire.
     """
     alert, severity, *more = labels.split()
@@ -369,8 +369,8 @@ class Told(NamedTuple):
 
     Attributes:
         labels: Its name without the prefix, its severity and further labels.
-        phases: What is exposed.
-        minute: When it is looked at.
+        phases: The exposed values.
+        minute: The minute in which the texts are read.
         text: Its description for a source `prod`.
         page: The end of its link to the board.
     """

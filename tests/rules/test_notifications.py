@@ -240,7 +240,7 @@ class Stage:
 
 
 async def played(folder: Path) -> Day:
-    """Let everything happen that the tests ask about."""
+    """Play all events of the tests."""
     async with receivers() as told, alertmanager(folder, quick(told)) as url:
         stage = Stage(url, told)
         begin = [alert for alerts in GROUPS.values() for alert in alerts]

@@ -63,7 +63,7 @@ def recorded(kind: str) -> Labels:
 
 
 def facts(family: Family) -> Labels:
-    """Return what a family tells of a machine in labels."""
+    """Return a machine's facts in a family's labels."""
     return {"version": "1"} if "version" in family.labels else {}
 
 

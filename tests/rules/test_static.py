@@ -30,7 +30,7 @@ RULES = every_rule()
 
 
 def named(rule: Rule) -> str:
-    """Return what tells a row from others, of the same name as well."""
+    """Return a name of a row that is unique among those of the same alert."""
     return f"{rule.name}-{rule.severity}"
 
 
@@ -44,7 +44,7 @@ def rules_of_the_file() -> list[dict[str, Any]]:
 
 
 def known() -> dict[str, set[str]]:
-    """Return all metrics with their labels, and what is recorded with those it has at least."""
+    """Return all metrics with their labels, and recorded series with their least labels."""
     labels = {family.name: {*COMMON_LABELS, *family.labels} | TARGET for family in FAMILIES}
     labels |= {family.series: {*family.labels} | TARGET for family in OWN_FAMILIES}
     labels |= dict.fromkeys(("up", "process_start_time_seconds"), TARGET)
@@ -57,7 +57,7 @@ def known() -> dict[str, set[str]]:
 def compares(node: Any) -> bool:  # noqa: PLR0911 - a case per node
     """Return whether nothing gets through an expression without a comparison, or absence.
 
-    Of alerts that fire, and of what is not known, there are only series while it is so.
+    Firing alerts and series of unknown things need none: they exist only while it is so.
     """
     match node:
         case promql_parser.VectorSelector():

@@ -1,4 +1,4 @@
-"""Names that were replaced: both work, and who uses the old one is told so."""
+"""Names that were replaced: both work, and the old one causes a warning."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Have a folder in which packages are found, and forget what was imported from it."""
+    """Yield a folder in which Python finds packages, and forget its modules afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     for module in [each for each in sys.modules if each.partition(".")[0] == "acme"]:

@@ -248,10 +248,10 @@ async def test_all_follow_when_it_is_gone(tmp_path: Path, *, emptied: bool) -> N
 
 
 class Swapped(Place):
-    """A place at which something happens between two looks at the file.
+    """A place at which an action happens between two reads of the file.
 
     Attributes:
-        then: What happens, once.
+        then: The action, which happens once.
     """
 
     then: Callable[[], object] | None = None

@@ -27,8 +27,8 @@ class Case:
     """A state whose store can be taken away.
 
     Attributes:
-        state: What is tested.
-        clock: Of all of it.
+        state: The tested state.
+        clock: The clock of all parts.
     """
 
     def __init__(self, folder: Path, *, expected: bool = False) -> None:

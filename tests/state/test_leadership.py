@@ -1,4 +1,4 @@
-"""Members of one store, in simulated time: who leads, who stands by, and what they tell."""
+"""Processes at one store, in simulated time: their roles, and their messages."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Away(LastingState):
 
 
 class Member:
-    """A member, and what became of it.
+    """A process at the store, with its history.
 
     Attributes:
-        roles: Those it had.
-        heard: What it was told, and the age of that.
+        roles: The roles that it had.
+        heard: The messages that it received, with their age.
         passed: How often it saw another leader.
-        failing: Whether it cannot do the work.
-        news: What it tells.
+        failing: Whether its work fails.
+        news: The message that it sends.
     """
 
     def __init__(self, store: MemoryState, time: FakeClock) -> None:
@@ -113,7 +113,7 @@ async def pair(store: MemoryState, time: FakeClock) -> tuple[Member, Member]:
 
 
 async def played(time: FakeClock, seconds: float, *members: Member) -> None:
-    """Let time pass for some members; for all others it stands still or is over."""
+    """Let time pass for some processes, while all others stand still or have ended."""
     for _ in range(round(seconds / LOOK_SECONDS)):
         time.shift(LOOK_SECONDS)
         for each in members:

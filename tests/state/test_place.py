@@ -151,7 +151,7 @@ def as_anybody() -> Iterator[None]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Make a folder that everybody may enter, as those of pytest are not."""
+    """Make a folder that all users may enter, unlike those of pytest."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder

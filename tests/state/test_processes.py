@@ -1,4 +1,4 @@
-"""Real processes that share a store: nothing is lost, and nobody hinders the others."""
+"""Processes that share a store: no document is lost, and no process hinders the others."""
 
 from __future__ import annotations
 

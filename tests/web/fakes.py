@@ -257,7 +257,7 @@ def source(
     status: TaskStatus | None = None,
     unread: bool = False,
 ) -> SourceRow:
-    """Make a source with one task, polled successfully unless told otherwise."""
+    """Make a source with one task, polled successfully by default."""
     status = status or TaskStatus(last_attempt=ago(30), last_success=ago(30))
     # Not validated: even a URL with secrets, which is normally refused, must not be shown.
     fake = FakeSource(settings=RealLoadSettings.model_construct(name=name, url=url))

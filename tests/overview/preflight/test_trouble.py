@@ -349,7 +349,7 @@ def test_more_trouble_never_makes_a_fleet_fit(fleet: Fleet, settings: dict[str, 
 
 
 def without(fleet: Fleet, agent_ids: set[tuple[str, str]]) -> Fleet:
-    """Have some agents fail, as agents and as members."""
+    """Let some agents fail, as agents and as members."""
 
     def failed(name: str, reading: Any) -> Any:
         if isinstance(reading, Agent) and (name, reading.agent_id) in agent_ids:

@@ -33,7 +33,7 @@ def ended(run_id: int, **fields: Any) -> dict[str, Any]:
 
 
 def multi_tests(it: Bench, *numbers: int) -> None:
-    """Have the workspace list some multi-tests, the first one having run last."""
+    """List some multi-tests in the workspace, of which the first one ran last."""
     rows = [
         {"id": number, "name": f"Multi {number}", "lastRunTime": BASE - age}
         for age, number in enumerate(numbers)

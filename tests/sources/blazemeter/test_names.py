@@ -26,7 +26,7 @@ FORBIDDEN = httpx.Response(403, json={"error": {"code": 403, "message": "Forbidd
 
 
 def named(it: Bench, run_id: int, name: str) -> None:
-    """Have the list name one run in flight like this."""
+    """List one run in flight with a name."""
     it.account.answers[LIST] = ok([row(run_id, name=name)])
     it.account.at(100, run_id)
 

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class Server:
-    """A list as a server gives it out, of the items "0", "1", ….
+    """A server's list, of the items "0", "1", ….
 
     Args:
-        number: Of its items.
-        cap: The most items of a page, whatever was asked for.
-        limit: What the reply says of the page size.
-        skips: Whether it turns pages at all.
-        total: What the reply says of the number of items.
-        hidden: What it says of those that the key may not see.
+        number: The number of its items.
+        cap: The largest page, whatever was asked for.
+        limit: The page size in the reply.
+        skips: Whether it obeys `skip`.
+        total: The number of items in the reply.
+        hidden: The number in the reply of items that the key may not see.
         on_call: Called before each page.
     """
 

@@ -56,7 +56,7 @@ class Watch:
         self.restarts.restart()
 
     def runs_at(self, code: float, *run_ids: int) -> None:
-        """Have the status of some runs be this."""
+        """Set the status of some runs."""
         for run_id in run_ids:
             self.answers[f"masters/{run_id}/status"] = ok(status_of(code))
             self.answers[f"masters/{run_id}/status+events"] = ok(status_of(code, events=[]))
@@ -349,7 +349,7 @@ def test_a_restart_changes_no_reading(steps: list[dict[str, Any]]) -> None:
 
 
 def _answer(watch: Watch, step: dict[str, Any]) -> None:
-    """Have the account answer as a step says."""
+    """Set the account's answers to those of a step."""
     rows = []
     for run_id, run in enumerate(step["runs"], start=1):
         described = row(

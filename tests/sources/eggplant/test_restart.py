@@ -34,7 +34,7 @@ class Fleet:
         self.restarts = Restarts(self.bench, self.bench.clock)
 
     def lists(self, *entries: dict[str, Any], status: int = 200) -> None:
-        """Have the server answer with these entries from now on."""
+        """Let the server answer with these entries from now on."""
         self.bench.server.status = (status, json.dumps(entries).encode())
 
     async def agent(self) -> Agent:

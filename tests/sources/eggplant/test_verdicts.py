@@ -45,7 +45,7 @@ def told(status: object, run_id: str = RUN, **fields: Any) -> tuple[int, bytes]:
 
 
 class Lab(Bench):
-    """A source, restarted at will, and a server that lists what it is told."""
+    """A source that can be restarted, and a server with scripted entries."""
 
     def __init__(self, *entries: dict[str, Any], **values: Any) -> None:
         super().__init__(Server(), **values)
@@ -53,11 +53,11 @@ class Lab(Bench):
         self.lists(*entries)
 
     def lists(self, *entries: Any) -> None:
-        """Have the server answer with these entries from now on."""
+        """Let the server answer with these entries from now on."""
         self.server.status = (200, json.dumps(entries).encode())
 
     def tells(self, status: int, body: bytes, run_id: str = RUN) -> None:
-        """Have the server answer so to questions for a run."""
+        """Set the server's answer to questions for a run."""
         self.server.progress[run_id] = (status, body)
 
     async def poll(self, *, after: float = 60.0) -> Poll:
@@ -604,7 +604,7 @@ _STEP = st.tuples(
 
 
 def passes(told: Any) -> set[str]:
-    """Return the ids of the runs that something told says to have passed."""
+    """Return the ids of the runs that have passed according to an answer."""
     parts = told if isinstance(told, list) else [told]
     return {
         part["id"]

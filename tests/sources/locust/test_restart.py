@@ -1,4 +1,4 @@
-"""Restarts of the exporter: nobody is accused, nobody is forgotten, and no run is doubled."""
+"""Restarts of the exporter: no worker is wrongly down or forgotten, and no run is doubled."""
 
 from __future__ import annotations
 

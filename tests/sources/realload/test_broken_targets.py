@@ -51,13 +51,13 @@ errors = pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
 
 
 class Suspicion:
-    """The calls of the last minute that may have been refused, for all that the replies tell.
+    """The calls of the last minute that may have been refused, judged by their replies.
 
     An error is harmless once the same target gave it again after an accepted proof; the digits in
     its text do not matter.
 
     Attributes:
-        most: The most such calls at once, those under way included.
+        most: The largest number of such calls, those under way included.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -69,14 +69,14 @@ class Suspicion:
         self._suspects: list[tuple[float, tuple[int, str]]] = []
 
     def sent(self) -> None:
-        """Note a call."""
+        """Record a call."""
         self._under_way += 1
         since = self._clock.monotonic() - 60
         self._suspects = [each for each in self._suspects if each[0] > since]
         self.most = max(self.most, len(self._suspects) + self._under_way)
 
     def answered(self, request: dict[str, Any], answer: Any) -> None:
-        """Note the end of a call."""
+        """Record the end of a call."""
         self._under_way -= 1
         if request["action"] == PROOF:
             self._proven.update(error for _, error in self._suspects)
@@ -95,9 +95,9 @@ class Broken:
     """A portal some of whose agents are broken, and a source over it, polled in simulated time.
 
     Attributes:
-        agents: The broken ones, with what they say.
-        revoked: Whether the token is bad.
-        refused_at: When calls were refused.
+        agents: The broken agents, with their replies.
+        revoked: Whether the token is refused.
+        refused_at: The times of refused calls.
     """
 
     def __init__(self, agents: dict[int, Any], *, seed: int = 1) -> None:
@@ -123,7 +123,7 @@ class Broken:
         self._chance = Random(seed)  # noqa: S311 - repeatable, not secret
 
     async def poll(self) -> dict[int, bool | None]:
-        """Poll within one interval; return by agent whether it is up, `None` if nobody knows."""
+        """Poll within one interval; return for each agent whether it is up, `None` if unknown."""
         polling = asyncio.create_task(self.rig.source.poll("agents"))
         end = self.rig.time.monotonic + INTERVAL_SECONDS
         while self.rig.time.monotonic < end and not polling.done():

@@ -50,7 +50,7 @@ class Portal:
         self.restarts = Restarts(self.rig, self.rig.time)
 
     def answers(self, **script: Script) -> None:
-        """Have the portal answer differently from now on."""
+        """Change the portal's answers from now on."""
         self.rig.portal.script |= script
 
     async def poll(self, task: str) -> tuple[Any, ...]:

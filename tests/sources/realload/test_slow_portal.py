@@ -57,7 +57,7 @@ async def let_pass(source: Rig, task: str = "agents") -> Any:
 
 
 def taking(source: Rig, seconds: dict[int, float], *, others: float = 0.2) -> None:
-    """Have the agents' pings take so long; what takes longer than the time-out times out."""
+    """Set the duration of the agents' pings; longer ones than the time-out time out."""
     timeout = source.settings.timeout
     script = source.portal.script["pingMeasuringAgent"]
 
@@ -305,7 +305,7 @@ class TestAPortalThatHangs:
 
 
 def hanging_after(portal: FakePortal, pings: int) -> None:
-    """Have every call but so many pings time out."""
+    """Let every call time out, except for the first pings."""
     answered = 0
 
     def ping(_: Any) -> Script:

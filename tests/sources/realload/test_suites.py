@@ -69,7 +69,7 @@ def at(source: Rig, ago: float = 0.0) -> int:
 
 
 def lists(source: Rig, *runs: dict[str, Any], now: tuple[int | str, ...] = ()) -> None:
-    """Have the portal list these runs of suite 2, and these suites as running."""
+    """Set the portal's list of runs of suite 2, and its list of running suites."""
     source.portal.script |= {"getTestExecutionSuites": with_runs(*runs), _RUNNING: running(*now)}
 
 

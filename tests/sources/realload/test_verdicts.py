@@ -59,7 +59,7 @@ def portal(rows: list[Any], listed: tuple[bool, bool]) -> Rig:
 
 
 def tell(rig: Rig, rows: list[Any], listed: tuple[bool, bool]) -> None:
-    """Have the portal say this from now on."""
+    """Change the portal's answers from now on."""
     answers = iter([{"testExecutionSuiteIdArray": [2] if each else []} for each in listed * 2])
     suite = {"testExecutionSuite": {"testExecutionSuiteId": 2}, "testRunResultsArray": rows}
     rig.portal.script |= {

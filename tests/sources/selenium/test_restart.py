@@ -1,4 +1,4 @@
-"""Restarts of the exporter: nobody is accused by one, and nobody is forgotten."""
+"""Restarts of the exporter: no node is wrongly down or forgotten."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ async def ask(server: WebServer, context: ssl.SSLContext) -> int:
     """Make a request on a connection of its own and return the serial of the certificate seen.
 
     Raises:
-        RefusedError: There was no answer.
+        RefusedError: The server gave no answer.
     """
     address = server.addresses[0]
     try:

@@ -32,7 +32,7 @@ class View(fakes.FakeView):
 
 
 async def groups(view: fakes.FakeView, path: str = "/sd/agents") -> list[dict[str, Any]]:
-    """Return what Prometheus would be told."""
+    """Return the groups that Prometheus would get."""
     async with fakes.browsing(view) as client:
         answer = await client.get(path)
     assert (200, "application/json") == (answer.status_code, answer.headers["content-type"])

@@ -1,4 +1,4 @@
-"""The short way: nobody can tell by the bytes, and whoever cannot take it goes the usual one."""
+"""Prepared answers: the same bytes as usual ones, and only for requests that allow them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def request(
 
 
 async def answers(server: WebServer, said: bytes) -> bytes:
-    """Say something and ask for the end; return all that was answered, without dates."""
+    """Send requests and close; return all answers without their dates."""
     async with connected(server) as client:
         client.writer.write(said + END)
         got = await asyncio.wait_for(client.reader.read(), timeout=10)

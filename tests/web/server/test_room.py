@@ -28,7 +28,7 @@ class Seat:
 
 
 def seated(room: Room, count: int, *, idle: bool = False, busy: bool = False) -> list[Seat]:
-    """Let silent connections in, or such that were answered, or such that have asked."""
+    """Let in connections that are silent, were answered, or have asked."""
     seats = [Seat() for _ in range(count)]
     for seat in seats:
         room.enter(seat)

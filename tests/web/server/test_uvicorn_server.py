@@ -115,7 +115,7 @@ class Client:
         return int(head.split()[1]), (await self.reader.readexactly(size)).decode()
 
     async def closed(self) -> bool:
-        """Wait until the server has closed, and tell whether it sent nothing more."""
+        """Wait until the server closes the connection; return whether it sent nothing more."""
         try:
             return not await asyncio.wait_for(self.reader.read(), timeout=5)
         except ConnectionResetError:
