@@ -1,4 +1,4 @@
-"""The row about boards: what ten open ones cost, and how long a viewer waits."""
+"""The row about boards: the cost of ten open boards, and the waiting time of a viewer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
 def boards(*, quick: bool) -> list[Figure]:
-    """Measure two daemons at the same time, one of which ten boards look at, and then a browser."""
+    """Measure two daemons at the same time, one of which serves ten boards; then a browser."""
     agents, interval = (1_000, 10.0) if quick else (10_000, 60.0)
     with ExitStack() as stack:
         urls = [stack.enter_context(vendor(agents, delay=0.25))[0] for _ in range(2)]
@@ -125,7 +125,7 @@ def boards(*, quick: bool) -> list[Figure]:
 
 
 class _Viewer:
-    """A browser that asks for the board again and again, with the tag of what it has."""
+    """A browser that requests the board repeatedly, with the tag of its present page."""
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port)

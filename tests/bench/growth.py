@@ -1,4 +1,4 @@
-"""The row about growth: what a ping and a series cost in fleets of a thousand to 100,000 agents."""
+"""The row about growth: the cost of a ping and a series in fleets of 1,000 to 100,000 agents."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class _Cost(NamedTuple):
 
     Attributes:
         micros: Microseconds of CPU per ping.
-        bytes_per_series: Resident memory beyond that of an idle one, by the series.
-        peak_mib: Resident memory at its highest.
-        held_ms: The longest time the loop was held, by the processor's clock, of one with alerts.
+        bytes_per_series: Resident memory per series, beyond that of an idle daemon.
+        peak_mib: The highest resident memory.
+        held_ms: The longest time the loop was held, in CPU time, of a daemon with alerts.
     """
 
     micros: float
@@ -81,7 +81,7 @@ def growth(*, quick: bool) -> list[Figure]:
 
 
 def _cost(agents: int, *, least: int, alerts: bool = False) -> _Cost:
-    """Measure over so many pings, and two rounds, at least."""
+    """Measure over a number of pings and two polls, at least."""
     # The same number of pings a second, whatever the size.
     interval = max(1.0, agents / 1_000)
     with vendor(agents) as (url, _):

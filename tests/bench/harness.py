@@ -43,11 +43,11 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         row: The row it belongs to.
-        what: What it is.
+        what: Its description.
         value: A ratio, unless `what` says otherwise.
-        goal: What it is to be, `None` for a number that only explains another.
+        goal: The bound of the value, `None` for a number that only explains another.
         at_least: Whether the goal is a lower bound.
-        detail: What the ratio was made of, with units.
+        detail: The parts of the ratio, with units.
     """
 
     row: str
@@ -66,10 +66,10 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Program:
-    """A process of the benchmark and what it has cost so far.
+    """A process of the benchmark, and its cost so far.
 
     Attributes:
-        output: What it printed, once it has ended.
+        output: Its output, once it has ended.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -78,10 +78,10 @@ class Program:
         self._proc = Path("/proc") / str(process.pid)
 
     def listens(self, port: int) -> None:
-        """Wait until it listens.
+        """Wait until the program listens.
 
         Raises:
-            AssertionError: It ended instead.
+            AssertionError: The program has ended.
         """
 
         def listening() -> bool:
@@ -103,7 +103,7 @@ class Program:
 
     @property
     def peak_mib(self) -> float:
-        """Resident memory at its highest."""
+        """The highest resident memory."""
         return self._status("VmHWM")
 
     @property
@@ -121,7 +121,7 @@ class Program:
 
 @contextmanager
 def running(*command: str | Path) -> Iterator[Program]:
-    """Run a program while the context lasts; what it printed is shown if something fails."""
+    """Run a program while the context lasts, and show its output after a failure."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=output, stderr=output)
         program = Program(process)
@@ -170,10 +170,10 @@ def daemon(
     """Run the daemon as it is installed and yield its port.
 
     Args:
-        sources: Of its configuration; see `source`.
+        sources: The sources of its configuration; see `source`.
         program: The module to run instead, with the same flags.
-        state: Where its state is; on the disk if not given.
-        alerting: The section of its configuration; without one nobody is told of alerts.
+        state: Its section `state`; on the disk by default.
+        alerting: Its section `alerting`; without one, no alerts are sent.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
@@ -209,7 +209,7 @@ def source(
 
 
 def rounds(url: str) -> list[dict[str, float]]:
-    """Return what a portal was asked, list by list."""
+    """Return a portal's polls: one entry per fetched list."""
     body = Scraper(int(url.rpartition(":")[2]), path="/rounds").get()
     answer: list[dict[str, float]] = json.loads(body.partition(b"\r\n\r\n")[2])
     return answer
@@ -229,7 +229,7 @@ class Scraper:
         self._socket: socket.socket | None = None
 
     def get(self) -> bytes:
-        """Return a whole reply, head included; chunks are not taken apart."""
+        """Return a whole reply with its head, and chunks as they are."""
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=120)
         self._socket.sendall(self._request)
@@ -288,7 +288,7 @@ def until(
     """Return as soon as a condition holds.
 
     Raises:
-        TimeoutError: It did not come to hold.
+        TimeoutError: The condition never held.
     """
     deadline = time.monotonic() + timeout_seconds
     while not condition():
@@ -315,7 +315,7 @@ def free_port() -> int:
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the middle one."""
+    """Return the median."""
     return statistics.median(values)
 
 

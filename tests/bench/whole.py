@@ -85,7 +85,7 @@ def whole(*, quick: bool) -> list[Figure]:
 
 
 def state(*, quick: bool) -> list[Figure]:
-    """Measure the CPU of three daemons at the same time: state on the disk, on Redis, in memory."""
+    """Measure the CPU time of three daemons: with the state on disk, on Redis, and in memory."""
     agents, interval, turns = (1_000, 6.0, 5) if quick else (10_000, 60.0, 5)
     with ExitStack() as stack:
         places = {"disk": None, "redis": {"url": stack.enter_context(redis())}, "none": NOWHERE}
@@ -123,7 +123,7 @@ def state(*, quick: bool) -> list[Figure]:
 
 
 def start(*, quick: bool) -> list[Figure]:
-    """Measure from the start to the first page, and the memory of a daemon with nothing to do."""
+    """Measure the time from the start to the first page, and the memory of an idle daemon."""
     turns = 3 if quick else 9
     times: dict[str, list[float]] = {"exporter": [], "imports": []}
     memory: dict[str, list[float]] = {"exporter": [], "imports": []}
@@ -193,7 +193,7 @@ def _naive_under_load(agents: int, interval: float, seconds: float) -> dict[str,
 
 
 def _measured(port: int, program: Program, url: str, seconds: float) -> dict[str, float]:
-    """Scrape once a second; the CPU is the part of one core."""
+    """Scrape once a second, and return the CPU time as a share of one core."""
     cpu, before, begun = program.cpu_seconds, pings(url), time.monotonic()
     times = _scraped(port, seconds)
     took = time.monotonic() - begun

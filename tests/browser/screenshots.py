@@ -1,6 +1,6 @@
 """Make the README's screenshots: `python -m tests.browser.screenshots` beside the pyproject.
 
-The demo runs for a while with a few things happening, so that there is something to see.
+The demo runs for a while with a few events, so that the pages show something.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def live(fleet: Demo) -> None:
 
 
 async def main() -> None:
-    """Make all of them."""
+    """Make all screenshots."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         async with browsing() as browser, demo(Path(folder)) as fleet:

@@ -205,7 +205,7 @@ async def test_a_page_of_a_proxy_is_not_the_board(browser: Browser) -> None:
 
 
 async def _refresh(page: Page) -> None:
-    """Have the page refreshed now."""
+    """Refresh the page now."""
     await page.get_by_role("button", name="Stop refreshing").click()
     await page.get_by_role("button", name="Refresh again").click()
 

@@ -42,8 +42,8 @@ SPANS = [
 async def month(folder: Path) -> AsyncIterator[str]:
     """Serve the page of an agent that was polled every ten minutes, after a restart.
 
-    It was down for two hours on the fourth day, for one on the twenty-first, and for half of one
-    between 14 and 13 hours ago.
+    It was down for two hours on the fourth day, for an hour on the twenty-first, and for half an
+    hour between 14 and 13 hours ago.
     """
     clock = FakeClock(unix=BEGIN - 1)
     feed = await Feed(folder, clock).begin()

@@ -1,7 +1,8 @@
-"""The histories of tests/rules on later generations: what happens to alerts, step by step.
+"""The histories of tests/rules on later generations of Prometheus and in vmalert.
 
-Each tells when an alert fires first and last. Prometheus 3 leaves the begin of a window out, and
-vmalert sees what it has recorded at its next evaluation only, so both may be some steps off.
+Each history has the first and the last step at which an alert fires. Prometheus 3 excludes the
+beginning of a window, and vmalert reads its recorded series at the next evaluation only, so both
+may be some steps off.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def _for_vmalert(document: dict[str, Any], group: str) -> None:
 
 
 def _off(command: list[str], *, later: int) -> list[str]:
-    """Return what a tool says of when alerts fired that differs by more than some steps."""
+    """Return a tool's failures in which an alert fired more than some steps too early or late."""
     program, *arguments = command
     done = subprocess.run(
         [require(program), *arguments], capture_output=True, text=True, check=False

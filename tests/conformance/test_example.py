@@ -31,18 +31,18 @@ LONG_SECONDS = 400
 
 
 class Plugin(msgspec.Struct, frozen=True):
-    """The example in a folder that Python is told to look for packages in."""
+    """The example plug-in, in a folder of Python's search path."""
 
     folder: Path
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The environment in which it is installed beside the exporter."""
+        """The environment in which the plug-in is installed."""
         # An option that pytest does not know without its terminal.
         return {**os.environ, "PYTHONPATH": str(self.folder), "PYTEST_ADDOPTS": "--color=no"}
 
     def with_fault(self, module: str, old: str, new: str, folder: Path) -> Plugin:
-        """Install it with a mistake of its author's."""
+        """Install the plug-in with a mistake of its author."""
         shutil.copytree(self.folder, folder)
         path = folder / "loadfleet_farm" / f"{module}.py"
         text = path.read_text()

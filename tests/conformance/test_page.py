@@ -1,4 +1,4 @@
-"""The page on adding a provider shows the example plug-in, and names what is there."""
+"""The page on adding a provider: it shows the example plug-in, and its names exist."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ def labels(node: Any) -> frozenset[str]:
     """Return the labels that the series of an expression's result can have.
 
     Raises:
-        KeyError: It names a metric that there is not.
-        AssertionError: It names a label that its metric has not.
+        KeyError: The expression names an unknown metric.
+        AssertionError: The expression names a label that its metric does not have.
     """
     match node:
         case promql_parser.NumberLiteral():

@@ -40,7 +40,7 @@ UNUSUAL = AlertingSettings.model_validate(
 
 
 def explained(alerting: AlertingSettings) -> list[Rule]:
-    """Return the rows that need a panel: all but the heartbeat, which tells of no trouble."""
+    """Return the rules that need a panel: all but the heartbeat, which always fires."""
     return [rule for rule in alerting.rules() if rule.severity is not Severity.NONE]
 
 

@@ -24,7 +24,7 @@ every_table = pytest.mark.parametrize("panel", tables, ids=str)
 
 
 def rated(expression: str) -> set[str]:
-    """Return the metrics that stand directly inside of a rate."""
+    """Return the metrics that are the direct argument of a rate."""
     found: set[str] = set()
 
     def visit(node: promql_parser.Expr) -> bool:

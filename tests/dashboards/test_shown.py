@@ -33,12 +33,12 @@ def series(labels: Mapping[str, str]) -> str:
 
 
 def of(provider: str, **labels: str) -> Labels:
-    """Return the labels of what is read from a source of a provider."""
+    """Return the labels of series about a source of a provider."""
     return {"provider": provider, "source": provider, **labels}
 
 
 def rule(name: str, severity: str, **labels: str) -> Labels:
-    """Return the labels by which Prometheus tells that a rule's alert fires."""
+    """Return the labels of `ALERTS` for a rule's firing alert."""
     return {"alertname": name, "severity": severity, "alertstate": "firing", **labels}
 
 
@@ -50,13 +50,13 @@ def check(
     *,
     letter: str = "A",
 ) -> None:
-    """Compare what a panel shows with what it should.
+    """Compare a panel's values with the expected ones.
 
     Args:
-        folder: Where promtool's file goes.
-        title: The panel's.
-        held: What Prometheus holds, by the metrics' names.
-        shown: What the panel shows.
+        folder: The folder of promtool's file.
+        title: The panel's title.
+        held: The series in Prometheus, by metric.
+        shown: The expected values.
         letter: The name of the query.
     """
     (query,) = [

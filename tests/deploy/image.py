@@ -1,4 +1,4 @@
-"""The image, built from the Dockerfile without a registry of images and run by a real engine.
+"""The image, built from the Dockerfile without an image registry, and run by a real engine.
 
 Debian's buildah builds on a base that debootstrap made, and Debian's podman, which takes Docker's
 commands, runs the result.
@@ -80,7 +80,7 @@ class Container:
 
     @property
     def address(self) -> str:
-        """The address that other containers reach it by."""
+        """The container's address for other containers."""
         form = "{{.NetworkSettings.IPAddress}}"
         return self._engine.docker("inspect", "--format", form, self._name).stdout.strip()
 
@@ -91,13 +91,13 @@ class Container:
         return 0 == checked.returncode
 
     def kill(self, signal: str) -> int:
-        """Send a signal that ends it and return its exit code."""
+        """Send a signal that ends the container, and return its exit code."""
         self._engine.docker("kill", "--signal", signal, self._name)
         return int(self._engine.docker("wait", self._name).stdout)
 
 
 class Engine:
-    """A host of its own on which `docker` runs containers; it ends with what runs on it."""
+    """A separate host on which `docker` runs containers, and which ends with them."""
 
     def __init__(self, folder: Path, places: tuple[str, ...]) -> None:
         self._folder = folder
@@ -132,18 +132,18 @@ class Engine:
         self._pid = Path(f"/proc/{self._host.pid}/task/{self._host.pid}/children").read_text()
 
     def command(self, *command: str) -> tuple[str, ...]:
-        """Return a command that does the same on the engine's host."""
+        """Return a command that runs a command on the engine's host."""
         enter = ("nsenter", "--target", self._pid.strip(), "--mount", "--net", "--pid")
         path = f"PATH={self._folder / 'bin'}:{os.environ['PATH']}"
         conf = f"CONTAINERS_CONF={self._folder / 'containers.conf'}"
         return (*enter, "--", "env", path, conf, *command)
 
     def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of Docker's; the output is that of both streams."""
+        """Run a Docker command, with the output of both streams."""
         return self._run("docker", *arguments, check=check)
 
     def shell(self, script: str, *, folder: Path, stdin: str = "", check: bool = True) -> str:
-        """Do what a page tells to type, in a folder that is also the home; return the output."""
+        """Run a page's commands in a folder, which is also the home, and return the output."""
         prepared = f'cd {folder}; export HOME={folder}; sudo() {{ "$@"; }}\n{script}'
         bash = ("bash", "-euo", "pipefail", "-c", prepared)
         return self._run(*bash, stdin=stdin, check=check).stdout
@@ -192,12 +192,12 @@ class Image:
     """A built image with its root mounted.
 
     Attributes:
-        engine: What runs it.
-        root: Where its files are.
-        config: How it is run, in Docker's words.
-        base_digest: What it was built on.
-        added_bytes: How much larger than its base it is, unpacked.
-        layer_bytes: The sizes of the layers on its base, as they are transferred.
+        engine: The engine that runs it.
+        root: The folder of its files.
+        config: Docker's configuration of the image.
+        base_digest: The digest of its base.
+        added_bytes: Its size beyond the base, unpacked.
+        layer_bytes: The transferred sizes of the layers on its base.
     """
 
     engine: Engine
@@ -219,7 +219,7 @@ class Builder:
 
     @contextmanager
     def build(self, base: Path) -> Iterator[Image]:
-        """Build the Dockerfile on a base, and have an engine for it."""
+        """Build the Dockerfile on a base, and yield the image with an engine."""
         try:
             base_bytes, arguments = self._import(base)
             secret = self._folder / "pip.conf"
@@ -248,7 +248,7 @@ class Builder:
                     run("umount", folder)
 
     def _import(self, base: Path) -> tuple[int, dict[str, str]]:
-        """Take the base; return its size and the arguments of a build on it."""
+        """Import the base, and return its size and the build's arguments."""
         dockerfile = (ROOT / "Dockerfile").read_text()
         (name,) = re.findall(r"^ARG BASE=(.+)$", dockerfile, re.MULTILINE)
         assert f"debian:{SUITE}-slim" == name.rpartition("/")[2]
@@ -286,12 +286,12 @@ class Builder:
 
 
 def _size(root: Path) -> int:
-    """Return how many bytes the files below a folder have."""
+    """Return the size of the files below a folder, in bytes."""
     return sum(path.lstat().st_size for path in root.rglob("*") if not path.is_dir())
 
 
 def _pip_configuration() -> str:
-    """Return what decides from where this machine's pip takes packages, as its file has it."""
+    """Return pip's settings of package indexes on this machine, in its file's form."""
     listed = run(sys.executable, "-m", "pip", "config", "list", check=False)
     found = re.findall(r"^(?:global|install|:env:)\.\.?([\w-]+)=(.+)$", listed, re.MULTILINE)
     values = {key: ast.literal_eval(value) for key, value in found if key in _PIP_KEYS}

@@ -41,7 +41,7 @@ EXPORTERS = ["exporter", "exporter-2"]
 
 
 def rendered(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the compose file as compose sees it in an environment."""
+    """Return the compose file as compose reads it in an environment."""
 
     def value(match: re.Match[str]) -> str:
         name, operator, text = match.groups()
@@ -54,7 +54,7 @@ def rendered(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def mounts(service: Mapping[str, Any]) -> dict[str, str]:
-    """Return where a service has what, by the place inside."""
+    """Return a service's mounts, by the path inside."""
     return {
         target: source
         for source, target, *_ in (volume.split(":") for volume in service.get("volumes", []))

@@ -1,4 +1,4 @@
-"""The Debian package: what is in it, and a machine on which it is installed, upgraded, removed."""
+"""The Debian package: its contents, and its installation, upgrade and removal on a machine."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ FETCH = (
 
 
 def build(dist: Path, folder: Path, *targets: str, umask: str = "022") -> list[Path]:
-    """Build packages of the wheel that `just build` made, and return them in their order."""
+    """Build packages of the wheel of `just build`, and return them in order."""
     folder.mkdir(exist_ok=True)
     shutil.copy(next(dist.glob("*.whl")), folder)
     run("bash", "-c", f"umask {umask}; exec .ci/deb {folder} {' '.join(targets)}")
@@ -113,7 +113,7 @@ def package(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(package: Path) -> dict[str, tarfile.TarInfo]:
-    """Return what the package has by its path."""
+    """Return the package's entries by path."""
     with contents(package) as archive:
         return {each.name.removeprefix("./").rstrip("/"): each for each in archive}
 
@@ -228,13 +228,13 @@ def test_it_is_built_the_same_again_and_for_others(
 
 
 class Machine:
-    """A base system with the programs that the page on installing takes for granted."""
+    """A base system with the programs that the page on installing assumes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def run(self, *command: str, given: str = "") -> str:
-        """Run a command as root, which must end well, and return its output."""
+        """Run a command as root, which must succeed, and return its output."""
         ended = inside(self.root, *command, given=given)
         assert 0 == ended.returncode, ended.stdout[-4000:]
         return ended.stdout
@@ -251,20 +251,20 @@ class Machine:
         path.chmod(0o755)
 
     def paths(self) -> set[str]:
-        """Return what is there, but for what a machine keeps of its packages."""
+        """Return the paths of all files, without those that packages leave."""
         found = (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
         return {path for path in found if not path.startswith(KEPT)}
 
     @contextmanager
     def copy(self) -> Iterator[Machine]:
-        """Yield another machine like this one, in a folder that goes afterwards: it is large."""
+        """Yield another machine like this one, in a folder that is deleted afterwards."""
         with tempfile.TemporaryDirectory() as folder:
             run("cp", "--archive", self.root, folder)
             yield Machine(Path(folder) / self.root.name)
 
     @contextmanager
     def systemd(self) -> Iterator[None]:
-        """Have the maintainer scripts take systemd for running, and note what they ask of it."""
+        """Make maintainer scripts believe that systemd runs, and record their requests."""
         running = self.root / "run/systemd/system"
         running.mkdir(parents=True)
         (self.root / ASKED).write_text("")
@@ -286,7 +286,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def bare(base: Path, package: Path) -> Iterator[Machine]:
-    """Return a machine as it is before the package."""
+    """Return a machine without the package."""
     with Machine(base).copy() as machine:
         for name, text in PROGRAMS.items():
             machine.program(name, text)
@@ -302,13 +302,13 @@ def bare(base: Path, package: Path) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def before(bare: Machine) -> set[str]:
-    """Return what is on a machine before the package."""
+    """Return the paths on a machine without the package."""
     return bare.paths()
 
 
 @pytest.fixture(scope="module")
 def installed(bare: Machine, before: set[str]) -> Machine:
-    """Return a machine on which the package is installed as the page says."""
+    """Return a machine with the package, installed as the page says."""
     with bare.systemd():
         bare.follow(0)
     return bare
@@ -464,7 +464,7 @@ def test_an_upgrade_keeps_what_was_edited(
 
 
 def later(package: Path, folder: Path, made: Path) -> None:
-    """Make the package of a later version, which comes with another configuration."""
+    """Make the package of a later version with another configuration."""
     run("dpkg-deb", "--raw-extract", package, folder)
     control = folder / "DEBIAN/control"
     control.write_text(control.read_text().replace(f"Version: {__version__}", "Version: 999"))

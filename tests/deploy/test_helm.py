@@ -1,4 +1,4 @@
-"""The chart as Helm renders it: valid, of one piece with the exporter, and equal to kustomize's."""
+"""The chart as Helm renders it: valid, consistent with the exporter, and equal to kustomize's."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def container(case: str) -> dict[str, Any]:
 
 
 def environment(case: str) -> dict[str, str]:
-    """Return the exporter's variables, as far as their values stand in the manifest."""
+    """Return the exporter's variables whose values are in the manifest."""
     return {each["name"]: each["value"] for each in container(case).get("env", ())}
 
 
@@ -105,7 +105,7 @@ def is_configuration(each: dict[str, Any]) -> bool:
 
 
 def with_files(data: list[Any], folder: Path) -> list[Any]:
-    """Return data that find a Secret's files in a folder, with secrets in them."""
+    """Return data whose Secret's files are in a folder, with invented secrets."""
     for name in re.findall(rf"{SECRETS}/([\w.]+)", json.dumps(data)):
         (folder / name).write_text("secret")
     moved: list[Any] = json.loads(json.dumps(data).replace(SECRETS, str(folder)))
@@ -120,7 +120,7 @@ def test_every_value_does_something() -> None:
 
 
 def matters(key: str, case: str) -> bool:
-    """Return whether a case sets a value and gives something else without it."""
+    """Return whether a case sets a value, and renders differently without it."""
     without = copy.deepcopy(CASES[case])
     *above, last = key.split(".")
     mapping: Any = without
@@ -148,7 +148,7 @@ def test_it_gives_what_kustomize_gives(folder: str) -> None:
 
 
 def normal(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return objects by kind and name, without what Helm and kustomize write of themselves."""
+    """Return objects by kind and name, without Helm's and kustomize's own labels."""
     text = json.dumps(found).replace("ghcr.io/loadfleet/loadfleet-exporter", "loadfleet-exporter")
     # The chart's dashboards have the release's name, as a namespace may have several releases.
     text = text.replace("loadfleet-exporter-dashboard", "loadfleet-dashboard")
@@ -294,7 +294,7 @@ def test_the_schema_has_the_values_and_no_others() -> None:
 
 
 def leaves(schema: dict[str, Any], documented: set[str], *above: str) -> Iterator[str]:
-    """Yield the dotted names of the values in a schema, of which each mapping must be closed."""
+    """Yield the dotted names of a schema's values; each mapping must be closed."""
     assert schema["additionalProperties"] is False, above
     for key, inner in schema["properties"].items():
         path = ".".join((*above, key))

@@ -157,7 +157,7 @@ async def address(package: Path, tmp_path: Path) -> AsyncIterator[str]:
 
 
 def run(script: str, address: str, folder: Path) -> str:
-    """Return what commands print, in a folder with the files that they take."""
+    """Return the output of commands, run in a folder with the files that they need."""
     (folder / "realload_token").write_text("secret")
     ended = subprocess.run(
         ["bash", "-c", PREAMBLE + script.replace("oci://ghcr.io/", f"oci://{address}/")],
@@ -229,7 +229,7 @@ def blocks(language: str, text: str) -> list[str]:
 
 
 def parsed(text: str) -> list[dict[str, Any]]:
-    """Return the JSON documents that stand one after the other, and leave out other lines."""
+    """Return consecutive JSON documents, without other lines."""
     decoder = json.JSONDecoder()
     found = []
     while (start := text.find("{")) >= 0:

@@ -1,4 +1,4 @@
-"""The image as built: what it says about itself, and that it runs where little is allowed."""
+"""The built image: its labels, and its run with few privileges."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FETCH = (
 
 
 def built(page: str) -> dict[str, str]:
-    """Return what a page of metrics says that is running."""
+    """Return the build information of a page of metrics."""
     families = {each.name: each for each in text_string_to_metric_families(page)}
     (sample,) = families["loadfleet_exporter_build_info"].samples
     return sample.labels

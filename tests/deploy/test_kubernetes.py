@@ -1,4 +1,4 @@
-"""The manifests as kubectl renders them: valid, closed, and of one piece with the exporter."""
+"""The manifests as kubectl renders them: valid, restricted, and consistent with the exporter."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
 
 
 def one(kind: str, overlay: str = "base", *, name: str = "loadfleet-exporter") -> dict[str, Any]:
-    """Return the only object of a kind and name, which an overlay may end in its own way."""
+    """Return the only object of a kind whose name begins like this; overlays add suffixes."""
     (found,) = (
         each
         for each in rendered(overlay)
@@ -66,7 +66,7 @@ def one(kind: str, overlay: str = "base", *, name: str = "loadfleet-exporter") -
 
 
 def environment(workload: dict[str, Any]) -> dict[str, str]:
-    """Return the variables of the exporter, and with them a source."""
+    """Return the variables of the exporter, with those of a source."""
     environ = {entry["name"]: entry["value"] for entry in container(workload)["env"]}
     return environ | {
         "LOADFLEET_REALLOAD_URL": "https://x/",
@@ -75,7 +75,7 @@ def environment(workload: dict[str, Any]) -> dict[str, str]:
 
 
 def without_store(workload: dict[str, Any]) -> dict[str, str]:
-    """Return the variables of an exporter that has no file with a password here."""
+    """Return the variables of an exporter, without the file of the store's password."""
     found = environment(workload)
     return {name: text for name, text in found.items() if not name.endswith("PASSWORD_FILE")}
 
@@ -150,7 +150,7 @@ def test_the_state_outlives_the_pod() -> None:
 
 
 def exporters(overlay: str) -> dict[str, dict[str, Any]]:
-    """Return the objects of the exporters by their kinds; the workload is a `Workload` as well."""
+    """Return the exporters' objects by kind, with the workload as `Workload` as well."""
     objects = {
         each["kind"]: each
         for each in rendered(overlay)

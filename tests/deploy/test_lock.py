@@ -23,9 +23,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def closure(
     wanted: list[Requirement], locked: dict[str, Requirement]
 ) -> dict[str, list[Requirement]]:
-    """Return all requirements that follow from some, as the installed packages tell them.
+    """Return all requirements that follow from some, by the metadata of installed packages.
 
-    A package that is installed in another version than the locked one is not asked.
+    Packages installed in another version than the locked one are skipped.
     """
     found: dict[str, list[Requirement]] = {}
     waiting = [(each, "") for each in wanted]

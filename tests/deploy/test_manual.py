@@ -21,7 +21,7 @@ def source() -> str:
 
 
 def mandoc(source: str, *options: str) -> str:
-    """Render the page; mandoc must be content."""
+    """Render the page by mandoc, which must report nothing."""
     done = subprocess.run(
         [require("mandoc"), *options], input=source, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""The wheel and the sdist as an index takes them and as their users install them."""
+"""The wheel and the sdist: accepted by an index, and installed as users do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PICTURES = f"https://raw.githubusercontent.com/loadfleet/loadfleet-exporter/v{__
 
 @pytest.fixture
 def metadata(dist: Path) -> Message:
-    """Return what the wheel says of itself, with the description as its payload."""
+    """Return the wheel's metadata, with the description as the payload."""
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
@@ -43,7 +43,7 @@ def metadata(dist: Path) -> Message:
 
 @pytest.fixture
 def environ(dist: Path, tmp_path: Path) -> dict[str, str]:
-    """Return an environment in which the exporter comes out of the build and not from an index."""
+    """Return an environment in which the exporter is installed from the build."""
     programs = [tmp_path / "bin", Path(sys.executable).parent]
     return {
         **{name: text for name, text in os.environ.items() if name != "VIRTUAL_ENV"},

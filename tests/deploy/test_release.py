@@ -1,4 +1,4 @@
-"""`just release` and what the workflow asks of a tag, in clones."""
+"""`just release`, and the workflow's checks of a tag, in clones."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def test_a_release_sets_the_version_wherever_it_is_repeated(released: Clone) -> 
 
 
 def left(clone: Clone, version: Version) -> list[str]:
-    """Return the lines that still name a version of the project, but for locks and history.
+    """Return the lines that still name a version of the project, without locks and history.
 
-    In recorded replies and the tests of what is read from them, versions are the vendors'.
+    In recorded replies and their tests, versions are the vendors'.
     """
     found = clone.run(
         *("git", "grep", "--line-number", "--fixed-strings", "--word-regexp", str(version), "--"),
@@ -231,7 +231,7 @@ def test_this_checkout_names_one_version() -> None:
 
 
 def names(clone: Clone, tag: str) -> list[str]:
-    """Return the image's tags of what is to be published."""
+    """Return the image's tags that would be published."""
     done = clone.release("check", tag)
     assert 0 == done.returncode, done.stderr
     (images,) = re.findall(r"^images=(.+)$", done.stdout, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Supply chain: the SBOM of a build, and the licences of what it takes along."""
+"""Supply chain: the SBOM of a build, and the licences of its packages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ALLOWED = {
 
 
 def pinned() -> dict[str, str]:
-    """Return the versions of the image's packages that this system takes."""
+    """Return the versions of the image's packages for this system."""
     wanted = map(requirement, pins(IMAGE[0]).values())
     return {
         canonicalize_name(each.name): next(iter(each.specifier)).version

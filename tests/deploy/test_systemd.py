@@ -1,4 +1,4 @@
-"""The unit for systemd, as far as it can be judged without booting one."""
+"""The unit for systemd, as far as it can be checked without booting."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def directives(name: str) -> list[str]:
 
 
 def analyze(*arguments: str | Path) -> str:
-    """Run systemd-analyze; it must be content and have nothing to say on stderr."""
+    """Run systemd-analyze, which must succeed without a message on stderr."""
     ended = subprocess.run(
         [require("systemd-analyze"), *arguments], capture_output=True, text=True, check=False
     )
@@ -41,7 +41,7 @@ def analyze(*arguments: str | Path) -> str:
 
 
 def system_calls(group: str) -> set[str]:
-    """Return the system calls of one of systemd's groups, those of groups in it as well."""
+    """Return the system calls of one of systemd's groups, with those of nested groups."""
     lines = [line.strip() for line in analyze("syscall-filter", group).splitlines()]
     found = {line for line in lines if line and line[0] not in "#@"}
     return found.union(*(system_calls(line) for line in lines[1:] if line.startswith("@")))

@@ -54,7 +54,7 @@ def test_a_tag_of_another_version_ends_the_workflow(tagged: Clone, tmp_path: Pat
 
 
 def build(clone: Clone, dist: Path, folder: Path) -> None:
-    """Run the steps that build, with what was built already in the place of the builds."""
+    """Run the build steps, with finished files in place of the builds."""
     for name in ("build", "helm", "deb"):
         script = 'exec cp -t "$1" "$BUILT"/*' if name == "build" else ""
         clone.write(f".ci/{name}", f"#!/bin/bash\n{script}\n")

@@ -1,4 +1,4 @@
-"""The workflows of GitHub and the configuration of Renovate, as far as they can be judged here."""
+"""The workflows of GitHub and the configuration of Renovate, as far as they can be checked here."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_linter_finds_nothing(command: tuple[str | Path, ...]) -> None:
 
 
 def uses() -> list[tuple[str, str, str]]:
-    """Return each action of others with its commit and the comment behind it."""
+    """Return each foreign action with its commit and the comment behind it."""
     return [
         found
         for path in FILES

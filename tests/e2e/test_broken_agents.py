@@ -1,4 +1,4 @@
-"""A real daemon whose agents are half broken: the others are shown all the same."""
+"""A real daemon, half of whose agents are broken, and which shows the others."""
 
 from __future__ import annotations
 

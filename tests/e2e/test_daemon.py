@@ -1,4 +1,4 @@
-"""The daemon as a process: how it starts, ends, and what it says when it cannot."""
+"""The daemon as a process: its start, its end, and its messages when it cannot start."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class TestDemo:
 
 
 async def _complaints(promtool: str, page: str) -> str:
-    """Return what promtool has against an exposition."""
+    """Return promtool's complaints about an exposition."""
     process = await asyncio.create_subprocess_exec(
         promtool, "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=STDOUT
     )

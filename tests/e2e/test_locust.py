@@ -1,4 +1,4 @@
-"""A real Locust, a master and two workers, and what the exporter makes of what becomes of them."""
+"""A real Locust, with a master and two workers that come and go, and the exporter's readings."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_a_worker_is_killed_and_a_test_is_stopped(tmp_path: Path) -> None:
 
 
 async def _loaded(watched: Watched) -> bool:
-    """Return whether the numbers are those of four users, of whose requests each second fails."""
+    """Return whether the numbers are those of four users with every second request failed."""
     users = await watched.samples("locust_agent_users")
     requests = await watched.value("locust_run_requests") or 0
     failures = await watched.value("locust_run_failures") or 0

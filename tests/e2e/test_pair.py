@@ -1,6 +1,6 @@
-"""Pairs of real exporters with one state: who polls, who follows, and that nobody sees a gap.
+"""Pairs of real exporters with one state: the leader, its successor, and no gap in the pages.
 
-How long each fail-over took stands at the end of the test run.
+The end of the test run shows how long each fail-over took.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ async def installed(backend: str, folder: Path, **how: Any) -> AsyncIterator[Ins
 
 
 class Held:
-    """A way to a vendor on which answers wait; what was asked has happened.
+    """A proxy to a vendor that holds back answers; the vendor has got the calls.
 
     Attributes:
-        most_seconds: How long at most.
-        let_go: Set to let all of them go.
-        waiting: How many wait.
+        most_seconds: The longest time that an answer is held.
+        let_go: Set to release all answers.
+        waiting: The number of held answers.
     """
 
     def __init__(self, *, most_seconds: float = math.inf) -> None:
@@ -102,7 +102,7 @@ class Held:
 async def follows(
     standby: Member, leader: Member, struck: float, *, within: float, what: str, but: str = ""
 ) -> None:
-    """Have a standby lead within a time, and show all along what both had shown."""
+    """Check that a standby leads within a time, and shows the common series without a gap."""
     await until(lambda: standby.scrapes[-1].leads)
     await standby.first_since(struck)
     seen = len(standby.scrapes) + 3
@@ -121,7 +121,7 @@ async def follows(
 
 
 def agent_up(member: Member) -> str:
-    """Return the series of the agent's state as it is called on a member's page."""
+    """Return the name and labels of the agent's state on an exporter's page."""
     return next(
         series
         for series in member.scrapes[-1].series
@@ -183,7 +183,7 @@ async def test_the_standby_shows_what_the_leader_shows(tmp_path: Path) -> None:
 
 
 async def killed_elsewhere(folder: Path, backend: str) -> None:
-    """Kill a leader of which nobody on this machine can tell that it is dead."""
+    """Kill a leader whose death the standby cannot see, as on another machine."""
     async with installed(backend, folder) as it:
         leader, standby = await it.pair(command=ELSEWHERE)
         struck = SYSTEM_CLOCK.monotonic()
@@ -275,7 +275,7 @@ async def test_the_vendors_see_the_calls_of_one(tmp_path: Path) -> None:
 
 
 def calls(installation: Installation) -> Counter[tuple[str, str]]:
-    """Return how often the portals were called, by vendor and kind of call."""
+    """Return the number of calls, by vendor and kind of call."""
     return Counter(
         {
             (name, action): number

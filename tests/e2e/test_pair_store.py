@@ -1,7 +1,7 @@
-"""Pairs whose store fails, and a leader that loses its vendor: nobody is accused or held up.
+"""Pairs whose store fails, and a leader that loses its vendor: no target is down or delayed by it.
 
 `--plays 2` plays all troubles, as `.ci/slow` does; CI plays the worst of them. All are played at
-the same time: most of that is waiting for the minute after which a store is tried again.
+the same time, since most of the time is the minute after which a store is tried again.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ async def noticed(leader: Member, standby: Member) -> bool:
 
 
 async def both_poll(leader: Member, standby: Member) -> bool:
-    """Return whether each takes the other for gone."""
+    """Return whether both poll, each without the other."""
     return all([await leader.leads(), await standby.leads()])
 
 
 async def at_once(leader: Member, standby: Member) -> bool:
-    """Return that there is nothing to wait for."""
+    """Return at once that there is nothing to wait for."""
     del leader, standby
     return True
 
@@ -74,11 +74,11 @@ class Trouble(NamedTuple):
     """Trouble with the store.
 
     Attributes:
-        strike: Brings it about.
-        mend: Ends it.
-        program: The server.
-        options: Of the server.
-        until: It lasts until then.
+        strike: Begins the trouble.
+        mend: Ends the trouble.
+        program: The server's program.
+        options: The server's options.
+        until: The condition at which the trouble ends.
     """
 
     strike: Act
@@ -173,7 +173,7 @@ async def stored(trouble: Trouble, folder: Path) -> AsyncIterator[RedisServer]:
 
 
 async def endured(folder: Path, name: str, trouble: Trouble) -> None:
-    """Have a pair endure a trouble of its store, and look at what it said meanwhile."""
+    """Play a trouble of a pair's store, and check the pages and alerts meanwhile."""
     receiver = Receiver()
     async with (
         stored(trouble, folder / "server") as server,
@@ -228,7 +228,7 @@ async def in_order(leader: Member, standby: Member) -> bool:
 
 
 def accused(member: Member, since: float) -> list[str]:
-    """Return the targets that were up and then were not."""
+    """Return the targets that went down."""
     before = last(member, since).series.items()
     targets = re.compile(r"loadfleet_(?!exporter_|source_)\w+_up\{")
     up = {series for series, value in before if targets.match(series) and value == 1.0}
@@ -238,7 +238,7 @@ def accused(member: Member, since: float) -> list[str]:
 
 
 async def cut_off(folder: Path) -> None:
-    """Take the way to the vendor from a leader whose standby has one."""
+    """Cut a leader off from the vendor, which its standby still reaches."""
     async with (
         stored(WORST["full"], folder / "server") as server,
         Installation(folder / "exporters", {"url": server.url()}) as it,

@@ -1,4 +1,4 @@
-"""A plug-in that is installed, in all that people call and look at."""
+"""An installed plug-in, in all commands and pages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BROKEN = (
 
 
 async def ran(folder: Path, plugin: Path, *arguments: str) -> tuple[int, str, str]:
-    """Run a command beside the plug-in; return its code, answer and complaints."""
+    """Run a command beside the plug-in; return its exit code, output and errors."""
     async with running(
         *EXPORTER, *arguments, folder=folder, name="ran", environ={"PYTHONPATH": str(plugin)}
     ) as process:

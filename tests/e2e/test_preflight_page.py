@@ -45,7 +45,7 @@ def blocks(language: str, note: str = "") -> list[str]:
 
 
 def walk() -> list[tuple[str, int, str]]:
-    """Return the steps of the walk, each with its exit code and what is seen then."""
+    """Return the steps of the page's walk, with the exit codes and the outputs."""
     steps: list[tuple[str, int, str]] = []
     script = ""
     for note, _, content in BLOCKS:
@@ -58,7 +58,7 @@ def walk() -> list[tuple[str, int, str]]:
 
 
 def on_other_ports(text: str) -> str:
-    """Have it listen where nobody else does."""
+    """Replace the page's ports by free ones."""
     return text.replace("10871", str(_PORTS[0])).replace("8990", str(_PORTS[1]))
 
 
@@ -71,7 +71,7 @@ SMALL = SimulatorOptions(still=True, agents=3, controllers=0, clusters=0, record
 async def run(
     script: str, folder: Path, shell: tuple[str, ...] = ("bash", "-e"), **environ: str
 ) -> tuple[int, str]:
-    """Run a script; return its code and what a terminal would show."""
+    """Run a script; return its exit code and the terminal's output."""
     with (folder / "seen").open("w+", encoding="utf-8") as seen:
         process = await asyncio.create_subprocess_exec(
             *shell,
@@ -196,7 +196,7 @@ def configured(portal: Portal, min_up: int) -> None:
 
 
 def sooner(command: str) -> str:
-    """Have it wait for a moment only."""
+    """Shorten the wait of a script."""
     changed = command.replace("--wait=10m", "--wait=1s")
     assert changed != command
     return changed

@@ -24,7 +24,7 @@ NAMES = {"realload": "prod", "blazemeter": "acme", "eggplant": "lab"}
 
 
 class Stack:
-    """The three programs and what a test asks of them."""
+    """The three programs, and queries of them."""
 
     def __init__(self, *, vendors: dict[str, str], prometheus: Prometheus) -> None:
         self.vendors = vendors
@@ -55,8 +55,8 @@ async def stack(folder: Path, *, stale_after: str) -> AsyncIterator[Stack]:
     """Run simulator, daemon and Prometheus with clocks compressed by configuration.
 
     Args:
-        folder: Of the three.
-        stale_after: Until when the daemon shows what it cannot read anew.
+        folder: The folder of their files.
+        stale_after: The daemon's `stale_after`.
     """
     require("prometheus")
     ports = {vendor: free_port() for vendor in NAMES}

@@ -70,7 +70,7 @@ class World:
     """The simulated vendors and an Alertmanager.
 
     Attributes:
-        configuration: Of a daemon that joins all of them.
+        configuration: The configuration of a daemon for all of them.
     """
 
     def __init__(self, simulation: Simulation, receiver: Receiver, url: str, state: Path) -> None:
@@ -97,7 +97,7 @@ class World:
         }
 
     def silence(self, fault: Fault = Fault.HANG) -> None:
-        """Let no vendor answer any more, or with `Fault.NONE` all of them."""
+        """Let no vendor answer from now on, or with `Fault.NONE` all of them."""
         for portal in (self.simulation.realload, self.simulation.blazemeter, self.lab):
             portal.obey(Command(fault=fault))
 
@@ -106,7 +106,7 @@ class World:
         return self.simulation.eggplant
 
     async def polled(self, polls: int = 3) -> None:
-        """Wait for so many polls of the Eggplant server more."""
+        """Wait for further polls of the Eggplant server."""
         wanted = self.lab.calls["sut_status"] + polls
         await until(lambda: self.lab.calls["sut_status"] >= wanted)
 
@@ -119,7 +119,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
 
 
 async def samples(url: str, pattern: str) -> dict[str, float]:
-    """Return the samples of a page that begin with an expression, by all but their value."""
+    """Return the samples of a page that begin with an expression, by name and labels."""
     page = await fetch(f"{url}/metrics")
     lines = (line.rpartition(" ") for line in page.splitlines() if re.match(pattern, line))
     return {series: float(value) for series, _, value in lines}
@@ -259,7 +259,7 @@ async def test_two_at_once(tmp_path: Path) -> None:
 
 
 def complaints(process: Process) -> list[str]:
-    """Return what a daemon complains of, but for its fleet."""
+    """Return a daemon's warnings, without those about its fleet."""
     return [
         line
         for line in process.errors.splitlines()
@@ -324,7 +324,7 @@ async def test_no_secret_is_in_its_files(tmp_path: Path, backend: str) -> None:
 
 
 async def saved(server: RedisServer) -> dict[str, bytes]:
-    """Return the documents that are in a server, and have it write them to another file, too."""
+    """Return the documents of a server, and let it write them to another file, too."""
     state = server.state()
     found = await state.documents("")
     await state.aclose()
@@ -349,7 +349,7 @@ def _quoting(fields: frozenset[str]) -> Any:
 
 
 def _bytes(folder: Path) -> bytes:
-    """Return all that is in the files of a folder, and what can be unpacked of it in place."""
+    """Return the bytes of a folder's files, and those of compressed parts, unpacked."""
     found = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     return b"\n".join((*found, *(_unpacked(each[at:]) for each in found for at in _heads(each))))
 

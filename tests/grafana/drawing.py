@@ -45,7 +45,7 @@ class Drawn(NamedTuple):
 
     Attributes:
         rendered, missing: Panels with their types, drawn or not on npm.
-        faults: What is wrong.
+        faults: The faults.
     """
 
     rendered: list[str]
@@ -63,7 +63,7 @@ def prepare(folder: Path) -> None:
     """Install the packages of the lock into a folder, unless they are there, and bundle the page.
 
     Raises:
-        subprocess.CalledProcessError: npm failed; it has said why.
+        subprocess.CalledProcessError: npm failed, with a message on stderr.
         FileNotFoundError: There is no npm.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,12 +103,12 @@ class Canvas:
     async def draw(
         self, dashboard: dict[str, Any], *, mode: str = "light", picture: Path | None = None
     ) -> Drawn:
-        """Draw a dashboard and look at it.
+        """Draw a dashboard and check it.
 
         Args:
-            dashboard: As in its JSON file.
+            dashboard: The content of its JSON file.
             mode: `light` or `dark`.
-            picture: Where a PNG of it goes.
+            picture: The path of its PNG.
         """
         context = await self._browser.new_context(viewport=_SIZE)
         try:
@@ -162,9 +162,9 @@ async def canvas(url: str, packages: Path, *, span_seconds: int) -> AsyncIterato
     """Start a browser.
 
     Args:
-        url: Of the Prometheus.
-        packages: The folder that was prepared.
-        span_seconds: The range of all dashboards, which ends with the history.
+        url: The URL of Prometheus.
+        packages: The prepared folder.
+        span_seconds: The time range of all dashboards, which ends with the history.
     """
     async with browsing() as browser:
         yield Canvas(browser, url, packages, span_seconds)

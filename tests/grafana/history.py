@@ -1,9 +1,9 @@
 """Six hours of a fleet in a Prometheus, recorded within minutes.
 
-A Prometheus scrapes the fleet once a second while alerts and rules are judged. What it holds then
-is written anew with more time between the samples, as a Prometheus would hold it that scrapes
-every minute or two; the times that samples tell of are moved along. The end is a fixed moment, so
-that pictures show the same hours whenever they are made.
+A Prometheus scrapes the fleet once a second while rules are evaluated. Its series are then written
+again with more time between the samples, as if it had scraped every minute or two; times in the
+samples' values are moved along. The end is a fixed moment, so that pictures show the same hours
+whenever they are made.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ async def history(folder: Path, *, samples: int = SAMPLES) -> AsyncIterator[Prom
     """Record the fleet and run a Prometheus that holds its last hours until `END`.
 
     Args:
-        folder: Where everything goes.
-        samples: So many of each series, a second of recording and `STEP_SECONDS` of history each.
+        folder: The folder of all files.
+        samples: The samples of each series, each a second of recording and `STEP_SECONDS` of
+            history.
     """
     live, stretched = folder / "live", folder / "stretched"
     live.mkdir()
@@ -104,7 +105,7 @@ def _write(folder: Path, series: list[dict[str, Any]], end: float) -> None:
 def _stretched(
     name: str, points: list[tuple[float, str]], end: float
 ) -> Iterator[tuple[str, float]]:
-    """Yield values and their moments, in the time in which a scrape's second is a step."""
+    """Yield values and their moments, with each second of recording stretched to a step."""
 
     def moved(moment: float) -> float:
         # The future, such as the end of a certificate, stays as far away as it was.

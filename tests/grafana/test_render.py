@@ -87,7 +87,7 @@ SOUND = {
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
-    """The exit code of the command for a dashboard with all of it, and what it printed."""
+    """Return the command's exit code and output for a dashboard with all defects."""
     for program in ("npm", "node", "chromium", "prometheus", "promtool"):
         require(program)
     folder: Path = tmp_path_factory.mktemp("seeded")

@@ -135,7 +135,7 @@ class FarmClient(Client):
         return Run(run_id=row.id, run=row.name or row.id, phase=phase, outcome=outcome)
 
     async def _ask(self, task: str, type_: type[Reply]) -> tuple[Reply, bytes]:
-        """Send a call and read its reply, which is what shows that it was accepted."""
+        """Send a call and read its reply, which proves that the credentials were accepted."""
         with self.context.telemetry.request(task):
             call = Call(
                 operation=task,
