@@ -56,7 +56,7 @@ class Watched:
         return next(iter((await self.samples(name)).values()), None)
 
     async def page(self) -> str:
-        """Return the text of all pages and of the notifications."""
+        """Return the text of `/metrics`, the API and the board."""
         paths = ("/metrics", "/api/v1/targets", "/api/v1/sources", "/")
         return "\n".join([await fetch(f"{self.url}{path}") for path in paths])
 
