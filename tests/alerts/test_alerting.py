@@ -199,7 +199,7 @@ class TestTick:
         assert (0.0, 2.0) == (before, bench.firing(UNREACHABLE))
 
     async def test_what_fires_comes_first_and_the_worst_of_it(self) -> None:
-        """The order is that in which people have to look."""
+        """Active alerts must be listed with firing ones and the most severe first."""
         bench = Bench()
         await bench.minutes(6, a=False)
 
@@ -361,7 +361,7 @@ class TestReceivers:
 
 class TestRestart:
     async def test_it_neither_ends_nor_repeats_a_page(self) -> None:
-        """The alert is told again with the beginning by which Alertmanager knows it."""
+        """After a restart, an alert must be sent with the beginning that Alertmanager knows."""
         bench = Bench()
         await bench.minutes(6, a=False)
         before = bench.one.taken()[0]["startsAt"]
@@ -578,7 +578,7 @@ class TestBuiltInAlerts:
             assert running is bench.alerts._alerting
 
     async def test_a_change_keeps_what_is_known(self) -> None:
-        """An alert that has been pending for four minutes is not pending anew."""
+        """A change of settings must not restart the waiting time of a pending alert."""
         async with reloading() as bench:
             await bench.apply(ONE)
             await bench.until_active(RELOAD_FAILED)
@@ -682,7 +682,7 @@ class TestBuiltInAlerts:
             assert {("one.test", "firing")} == set(bench.told())
 
     async def test_switching_them_off_ends_their_series(self) -> None:
-        """A number of firing alerts that nobody counts any more is wrong."""
+        """When the built-in alerts are switched off, their series must be gone."""
         async with reloading() as bench:
             await bench.apply(ONE)
 

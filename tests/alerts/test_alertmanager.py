@@ -89,7 +89,7 @@ class TestMessage:
         ] == bench.alertmanager.calls
 
     async def test_what_has_ended_is_told_with_its_end(self) -> None:
-        """The end is when the condition ended, not when we tell it."""
+        """The end of an alert must be the time at which its condition ended."""
         bench = Bench()
         bench.receiver.publish(keyed(alert("a", resolved=-10)))
 
@@ -138,7 +138,7 @@ class TestWhen:
         assert [[("a", "firing")], [], [], [("a", "firing")], []] == told
 
     async def test_an_end_is_told_at_once(self) -> None:
-        """The people who were paged are waiting for it."""
+        """An end must be sent at once."""
         bench = Bench()
         await bench.tell(alert("a"))
 
@@ -323,7 +323,7 @@ class TestAuthentication:
 
 
 async def test_what_was_accepted_before_a_restart_is_known() -> None:
-    """An end of long ago that everybody has heard is not told for ever."""
+    """An end that was accepted before a restart must not be sent again."""
     bench = Bench()
     ended = alert("a", resolved=-3600)
     bench.receiver.mark_delivered(*keyed(ended).popitem())

@@ -169,7 +169,7 @@ class TestFiring:
         assert {} == judge.phases()
 
     def test_it_ends_with_its_series(self) -> None:
-        """A deleted target has no series, and nobody has to come for it."""
+        """An alert must end when its target's series is gone."""
         judge = Judge(rule(hold=0))
         judge.at(0, up(a=0, b=0))
 
@@ -230,7 +230,7 @@ class TestKeeping:
         assert {} == judge.phases()
 
     def test_a_condition_that_returns_in_time_makes_it_whole_again(self) -> None:
-        """The time it is kept for begins anew with the next lapse."""
+        """After a condition has returned in time, `keep_seconds` must count from its next lapse."""
         judge = Judge(rule(hold=0, keep=300))
         for seconds, samples in ((0, up(a=0)), (60, {}), (300, up(a=0)), (360, {})):
             judge.at(seconds, samples)
@@ -240,7 +240,7 @@ class TestKeeping:
         assert {"a": Phase.FIRING} == judge.phases()
 
     def test_what_is_pending_is_not_kept(self) -> None:
-        """Only what was told needs an end that is certain."""
+        """A pending alert must not be kept when its condition lapses."""
         judge = Judge(rule(hold=300, keep=300))
         judge.at(0, up(a=0))
 
@@ -333,7 +333,7 @@ class TestEvidence:
         assert ["a"] == judge.ended()
 
     def test_it_ends_when_the_list_is_read_and_lacks_the_target(self) -> None:
-        """An agent that was deleted is nobody's trouble."""
+        """An alert must end when the list is read and lacks its target."""
         judge = Judge(ABOUT_AGENTS)
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))

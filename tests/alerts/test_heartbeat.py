@@ -177,7 +177,7 @@ async def test_an_evaluation_that_crashes_sends_none() -> None:
 
 
 async def test_a_rule_that_cannot_be_judged_sends_none() -> None:
-    """The others go on, but of that one nobody would hear; when it is judged again, all is well."""
+    """A rule that fails must suppress the heartbeat, until the rule can be evaluated again."""
     async with bench() as b:
         await b.apply(heartbeat_url=b.url)
         await b.heard(1)

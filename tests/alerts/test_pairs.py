@@ -220,7 +220,7 @@ class TestSends:
 
 class TestFailOver:
     async def test_it_neither_ends_nor_repeats_a_page(self) -> None:
-        """The alert is told at once, with the beginning by which Alertmanager knows it."""
+        """The new sender must send an alert at once, with the beginning that Alertmanager knows."""
         world = World()
         leader, standby = pair(world)
         await minutes(1, leader, x=False)

@@ -185,7 +185,7 @@ class TestHeartbeat:
         ],
     )
     def test_a_url_switches_the_evaluation_on(self, tmp_path: Path, url: str) -> None:
-        """Without any Alertmanager too: what it says is that rules are judged."""
+        """A heartbeat URL must switch the built-in alerts on, also without an Alertmanager."""
         alerting = settings(tmp_path, heartbeat_url=url).alerting
 
         assert alerting.built_in
@@ -285,7 +285,7 @@ def test_the_log_knows_which_secrets_to_take_out(tmp_path: Path) -> None:
 
 
 def test_an_alert_is_named_once(tmp_path: Path) -> None:
-    """With and without its prefix it is the same, and nobody knows which was meant."""
+    """An alert that is named with and without its prefix must be refused."""
     named = {"AgentUnreachable": {"off": True}, "LoadFleetAgentUnreachable": {"for": "9m"}}
 
     found = problems(tmp_path, alerts=named)
@@ -295,7 +295,7 @@ def test_an_alert_is_named_once(tmp_path: Path) -> None:
 
 
 def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
-    """Off without an Alertmanager; evaluated each quarter of a minute, told again each minute."""
+    """The defaults must be: off; evaluated every 15 s, sent again every minute, kept for 4 h."""
     alerting = settings(tmp_path).alerting
 
     assert ((), 15.0, 60.0, 14_400.0) == (

@@ -134,7 +134,7 @@ def test_an_alert_that_is_off_is_left_out() -> None:
 
 
 def test_what_needs_history_or_others_is_left_to_prometheus() -> None:
-    """Everything else the daemon can judge alone."""
+    """The daemon must evaluate all alerts but these, which need a history or other exporters."""
     expected = {
         "ExporterGone", "ExporterRestarting", "SourceUnreachable", "BudgetExhausted",
         "VendorSurprises", "PollsSkipped", "AgentFlapping", "NoLeader", "TwoLeaders",
