@@ -189,7 +189,7 @@ async def test_says_when_the_exporter_is_gone(browser: Browser) -> None:
 
 
 async def test_a_page_of_a_proxy_is_not_the_board(browser: Browser) -> None:
-    """A proxy whose exporter is restarted answers with HTML of its own, and the board stays."""
+    """A proxy's error page must not replace the board."""
     answer = {"status": 200, "content_type": "text/html", "body": "<h1>502 Bad Gateway</h1>"}
     async with serving(fleet()) as url, tab(browser) as page:
         await page.goto(url)

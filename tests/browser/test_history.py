@@ -74,7 +74,7 @@ async def spans(table: Locator) -> list[list[str]]:
 
 
 async def test_thirty_days(browser: Browser, tmp_path: Path) -> None:
-    """Bars, uptimes and outages of a month are right and can be used by everybody."""
+    """The bars, uptimes and outages of a month must be right and accessible."""
     viewer = {"timezone_id": "Asia/Kolkata", "locale": "en-GB"}
     async with month(tmp_path) as url, tab(browser, **viewer) as page:
         await page.goto(url)
