@@ -216,7 +216,7 @@ class TestCommand:
     def test_a_wrong_value_is_a_mistake(
         self, flag: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Told before anything is sent."""
+        """A wrong value must be a usage error, before anything is sent."""
         with pytest.raises(SystemExit) as ended:
             main(["alert-test", flag], environ={})
 

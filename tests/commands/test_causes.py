@@ -76,7 +76,7 @@ class TestCauses:
         assert ["agent-0", "agent-1", "agent-2"] == [entry.name for entry in found]
 
     def test_many_that_fail_alike_are_one(self) -> None:
-        """The number, the reason and the first names tell it all."""
+        """Targets that fail alike must share a line: the number, the reason and the first names."""
         rows = agents(12)
 
         found = causes(unreachable(rows), rows, [])

@@ -51,7 +51,7 @@ def test_it_tells_what_starts_stops_and_restarts() -> None:
 
 
 def test_another_secret_restarts_nothing() -> None:
-    """Secrets are read again by themselves and are shown by nobody."""
+    """Another secret must restart nothing, and not be shown."""
     assert ["keep     a"] == told(configuration("a"), configuration("a", auth_token="u"))
 
 

@@ -169,7 +169,7 @@ class TestParse:
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_has_help(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
-        """Help is where people look first."""
+        """Every command must have help."""
         with pytest.raises(SystemExit) as ended:
             parse([command, "--help"])
 
@@ -223,7 +223,7 @@ class TestCheckConfig:
     async def test_it_says_what_would_be_watched(
         self, configuration: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Somebody who changed an interval or switched a task off sees it here."""
+        """`check-config` must list the polled tasks of each source."""
         code = await run("check-config", configuration)
 
         output = capsys.readouterr().out
@@ -428,7 +428,7 @@ class TestOwnLedger:
         assert told.endswith("; --url asks the daemon instead\n")
 
     def test_who_shares_it_is_told_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A warning that always comes is read by nobody."""
+        """A command that shares the daemon's ledger must print no warning."""
         engine = Engine()
         engine.state.backend = "sqlite"
 

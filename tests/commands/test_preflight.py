@@ -194,7 +194,7 @@ class TestNamed:
         assert (1, ["fit", "dark", "ill"]) == (code, [each["name"] for each in told])
 
     async def test_none_is_configured(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """The remedy is told: where to write one, or the flags that do without."""
+        """Without a configured preflight, the error must name the remedies."""
         async with daemon(fakes.FakeView(sources=[fakes.source()])) as url:
             code = await run(f"--url={url}")
 
@@ -437,7 +437,7 @@ class TestConfiguration:
         assert capsys.readouterr().err.startswith(f"preflight: {told}")
 
     def test_a_name_beside_others(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """The nearest name is told."""
+        """An unknown name must be answered with the nearest one."""
         path = tmp_path / "loadfleet.yml"
         path.write_text(
             f"{SOURCE}\npreflights: [{{name: nightly, idle: true}}, {{name: weekly, idle: true}}]"

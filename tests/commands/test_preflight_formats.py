@@ -261,7 +261,7 @@ class TestGitHub:
         ] == commands(as_annotations(MIXED))
 
     def test_a_notice_where_it_is_fit(self) -> None:
-        """Good news is told as well."""
+        """A fit fleet must be a notice."""
         assert [("notice", "a, b: 100%: fit", "Capacity: 2 fit agents may carry 300 users")] == (
             commands(as_annotations(answer(report(PASSED, name="a, b: 100%"))))
         )

@@ -171,7 +171,7 @@ async def test_waiting_for_a_daemon_that_is_restarted(portal: Portal) -> None:
 
 
 async def test_an_interrupt_on_a_terminal(portal: Portal) -> None:
-    """Ctrl-C ends the wait, and the line that told of it is erased."""
+    """Ctrl-C must end the wait and erase its line."""
     async with on_terminal("preflight", portal.flag, "weekly", "--wait=90s") as (process, seen):
         await until(lambda: b"more: weekly is not fit (failed: agents)" in seen)
         process.send_signal(signal.SIGINT)

@@ -43,7 +43,7 @@ def test_lists_those_that_are_built_in(capsys: pytest.CaptureFixture[str]) -> No
 def test_says_of_a_plug_in_which_package_brings_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """People look for what they have to update."""
+    """A plug-in must be listed with its package and version."""
     locust = BUILT_IN["locust"]
     monkeypatch.setattr(providers, "INSTALLED", {"locust": Installed(locust, "acme-load 1.2")})
 

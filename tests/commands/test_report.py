@@ -83,7 +83,7 @@ def failing(name: str, failure: FailureRow, *, failing: bool = True) -> TaskRow:
 
 class TestReport:
     def test_begins_with_the_answer(self) -> None:
-        """The first line tells whether the fleet is well, the second what else there is."""
+        """The report must begin with the answer, and continue with the details."""
         answer = Headline(level="bad", text="The fleet is not well.", details=("1 outdated",))
 
         lines = Report(answer=answer, sources=[], targets=[]).text(Paper()).splitlines()
@@ -218,7 +218,7 @@ class TestReport:
         ] == lines[1:]
 
     def test_counts_runs_in_flight(self) -> None:
-        """Runs are told by their phases."""
+        """Runs in flight must be counted by phase."""
         runs = [
             RunRow(provider="", source="", id=str(n), name="", phase=phase, followed=True)
             for n, phase in enumerate(("booting", "running", "running"))

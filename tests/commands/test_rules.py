@@ -295,7 +295,7 @@ def test_any_alert_can_be_off(rules: Callable[..., tuple[int, str, str]], name: 
 def test_an_alert_that_does_not_exist_is_a_mistake(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Somebody would believe that it is off."""
+    """An alert that does not exist must be refused."""
     code, output, errors = rules(file="alerting: {alerts: {AgentUnreachabel: {off: true}}}")
 
     assert (2, "") == (code, output)
@@ -352,7 +352,7 @@ def test_prometheus_takes_what_is_printed(
 def test_rules_of_grafana_ask_the_data_source_that_is_named(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """The shipped one is the default."""
+    """Grafana's rules must use the given data source, by default the shipped one."""
     _, shipped, _ = rules("--format=grafana")
 
     _, named, _ = rules("--format=grafana", "--datasource-uid=mimir")

@@ -36,7 +36,7 @@ class TestSelected:
         "flag", ["--source=", "--label=site=", "--kind=", "--state=,", "--group-by="]
     )
     def test_a_value_that_is_missing_does_not_choose_all(self, flag: str) -> None:
-        """A script's variable may be empty; its job would be judged by other sources."""
+        """An empty value, as of an unset variable, must be refused and not select everything."""
         _, mistakes = select(flag)
 
         assert (f"{flag.rstrip(',')} has no value",) == mistakes

@@ -109,7 +109,7 @@ async def test_what_is_damaged_is_left_as_it_is(
 def test_where_nothing_is_nothing_is_made(
     action: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A mistyped folder is told, not made."""
+    """A folder without a state must be an error, and not be made."""
     code = main(["state", action, f"--state.path={folder}"], environ={})
 
     assert 1 == code

@@ -114,7 +114,7 @@ async def test_a_test_that_begins_soon(portal: Portal) -> None:
 
 
 async def test_unread(portal: Portal) -> None:
-    """A task that fails is told once, with its reason, though all that is known is well."""
+    """A failing task must be reported once, with its reason, even if all known targets are well."""
     await portal.control(fault="bad_gateway", fault_on=["getMeasuringAgents"])
 
     code, answer, _ = await portal.status()
@@ -199,7 +199,7 @@ async def test_a_source_that_is_not_there_is_a_usage_error(portal: Portal) -> No
 
 
 async def test_progress_and_an_interrupt(portal: Portal) -> None:
-    """A poll that takes long tells how far it is; Ctrl-C ends it without a trace of that."""
+    """A long poll must show its progress, and Ctrl-C must erase it."""
     await portal.control(fault="hang", fault_on=["pingMeasuringAgent"])
 
     async with on_terminal("status", portal.flag) as (process, seen):
@@ -213,7 +213,7 @@ async def test_progress_and_an_interrupt(portal: Portal) -> None:
 
 
 async def test_watching(portal: Portal) -> None:
-    """Changes are told until an interrupt, and the code is that of the last state."""
+    """With `--watch`, changes must be printed until an interrupt, with the last state's code."""
     portal.pace("1s")
 
     async with portal.starting("--watch") as process:
@@ -245,7 +245,7 @@ async def test_a_daemon_is_asked_without_a_call_to_the_vendor(portal: Portal) ->
 
 
 async def test_watching_a_daemon(tmp_path: Path) -> None:
-    """Changes are told until an interrupt, which does not wait for an answer."""
+    """Watching a daemon must end at an interrupt, even during a call."""
     view = Reluctant(fakes.agent(), sources=[fakes.source()])
 
     async with watching(view, tmp_path) as status:
