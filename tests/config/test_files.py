@@ -61,7 +61,7 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
 
 class TestRead:
     def test_what_is_no_file_is_not_waited_for(self, odd: tuple[Path, str]) -> None:
-        """The reason is told, and the error knows path and remedy."""
+        """Reading what is no file must fail at once, with the reason, the path and a remedy."""
         path, why = odd
 
         with pytest.raises(files.FileError) as caught:
@@ -138,7 +138,7 @@ class TestPipe:
             self.read(b"y" * 11, ended=False)
 
     def test_it_cannot_be_read_again(self, tmp_path: Path) -> None:
-        """A reload would wait for a second writer, and nobody comes."""
+        """A pipe must not be read again: there is no second writer."""
         os.mkfifo(tmp_path / "pipe")
 
         with pytest.raises(ConfigurationError, match="is a pipe and cannot be read again"):

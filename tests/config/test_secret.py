@@ -127,7 +127,7 @@ def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> Non
 
 
 def test_a_vanished_file_is_an_error_until_it_is_back(path: Path) -> None:
-    """The old content is not used on: who removed it meant it."""
+    """A secret whose file has vanished must be an error, not the old content."""
     secret = Secret(path=path)
     before = secret.fingerprint()
     path.unlink()
