@@ -31,7 +31,7 @@ def test_its_code_is_the_examples(block: str) -> None:
 
 
 def test_it_shows_something_of_each_module() -> None:
-    """A module that the page does not show is a riddle for who copies the rest."""
+    """The page must show a part of each of the example's modules."""
     modules = {path.name: path.read_text() for path in EXAMPLE.rglob("*.py")}
 
     assert {*modules} == {
