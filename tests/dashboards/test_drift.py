@@ -70,7 +70,7 @@ def test_the_command_follows_no_link(tmp_path: Path) -> None:
 def test_the_command_names_a_folder_it_cannot_write_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A traceback helps nobody."""
+    """A folder that cannot be written to must be an error without a traceback."""
     (tmp_path / "file").write_text("")
 
     code = main(["dashboards", "--folder", str(tmp_path / "file")], environ={})
