@@ -87,7 +87,7 @@ def test_versions_are_pinned() -> None:
 
 @pytest.mark.parametrize("environ", [{}, PORTAL, PAIR], ids=["demo", "portal", "pair"])
 def test_everything_mounted_is_there(environ: dict[str, str]) -> None:
-    """A bind mount of a missing file becomes an empty folder, which nobody understands."""
+    """Every mounted file must exist, or the mount would become an empty folder."""
     services = rendered(environ)["services"].values()
     sources = [source for service in services for source in mounts(service).values()]
 

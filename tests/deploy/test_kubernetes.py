@@ -267,7 +267,7 @@ class TestSharded:
         assert 0 == kinds.count("Deployment")
 
     def test_there_are_as_many_pods_as_shards(self) -> None:
-        """With fewer pods than shards, some targets are watched by nobody."""
+        """There must be as many pods as shards, or some targets would not be watched."""
         workload = one("StatefulSet", self.OVERLAY)
 
         sharding = load(None, environ=environment(workload)).settings.sharding
@@ -466,7 +466,7 @@ class TestValkey:
         assert "/data" == mount["mountPath"]
 
     def test_the_exporters_come_in_and_nothing_goes_out(self) -> None:
-        """Only the exporters need the store, and it needs nobody."""
+        """Only the exporters may reach the store, and the store may reach nothing."""
         workload = one("StatefulSet", VALKEY, name="loadfleet-valkey")
         service = one("Service", VALKEY, name="loadfleet-valkey")["spec"]
         spec = one("NetworkPolicy", VALKEY, name="loadfleet-valkey")["spec"]

@@ -76,7 +76,7 @@ def uses() -> list[tuple[str, str, str]]:
 
 
 def test_actions_are_pinned_by_commit() -> None:
-    """A tag can be moved to other code, a commit cannot; the version is for people and Renovate."""
+    """Actions must be pinned by commit, with the version beside it."""
     loose = [
         name
         for name, commit, comment in uses()

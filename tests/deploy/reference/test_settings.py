@@ -53,7 +53,7 @@ class Undescribed(Section):
 
 
 def test_says_what_each_setting_takes() -> None:
-    """People read how a value is written, not the type it becomes."""
+    """The type of each setting must be written as in the file."""
     assert [
         ("`duration`", "duration", "`1m30s`", "What has a longer text."),
         ("`limit`", "duration", "", "2."),
