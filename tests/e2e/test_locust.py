@@ -128,7 +128,7 @@ async def in_phase(watched: Watched, phase: str) -> bool:
 
 
 async def test_a_worker_is_killed_and_a_test_is_stopped(tmp_path: Path) -> None:
-    """Somebody is paged for the one, nobody for the other, and for the master's end once."""
+    """A killed worker and a killed master must page once each, and a stopped test not at all."""
     async with cluster(tmp_path) as locust:
         source = {"provider": "locust", "url": locust.url}
         _, killed = await locust.worker(), await locust.worker()

@@ -266,7 +266,7 @@ async def _source_up(member: Member) -> bool:
 
 @pytest.mark.timeout(600)
 async def test_troubles(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Polls go on, no target goes down, nobody is paged, and in the end one leads by the store."""
+    """During each trouble, polls must go on without a page, and one leader be left in the end."""
     troubles = WORST | (OTHERS if request.config.getoption("--plays") > 1 else {})
 
     async with asyncio.TaskGroup() as group:

@@ -231,7 +231,7 @@ async def test_a_pipeline_is_red_and_green(min_up: int, code: int, tmp_path: Pat
 
 
 async def test_a_pipeline_without_an_exporter_is_red(tmp_path: Path) -> None:
-    """A fleet of which nobody knows is not fit, and the report says so."""
+    """Without an exporter, the pipeline must fail, and its report say so."""
     (script,) = gitlab()["preflight"]["script"]
 
     code, _ = await run(sooner(script), tmp_path, LOADFLEET=f"http://127.0.0.1:{free_port()}")

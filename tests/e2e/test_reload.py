@@ -63,7 +63,7 @@ async def test_a_signal_reloads_and_a_mistake_changes_nothing(tmp_path: Path) ->
 
 
 async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
-    """Kubernetes replaces a ConfigMap by swapping a symbolic link; no event of the file tells."""
+    """A swapped link must be noticed, as Kubernetes replaces a ConfigMap."""
     mount = tmp_path / "mount"
     mount.mkdir()
     async with Simulation(STILL) as simulation:
@@ -86,7 +86,7 @@ async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
 
 
 async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
-    """Another reading would wait for a writer who is gone; what was read stays in force."""
+    """A pipe must be read once, and its content stay in use."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     async with Simulation(STILL) as simulation:

@@ -240,7 +240,7 @@ async def test_others_do_not_see_it(tmp_path: Path) -> None:
 
 
 async def test_two_at_once(tmp_path: Path) -> None:
-    """Daemons with one state are in nobody's way, each other's included."""
+    """Two daemons with one state must not disturb each other."""
     folders = [tmp_path / name for name in ("one", "other")]
     async with world(tmp_path) as w, AsyncExitStack() as stack:
         both = [
@@ -444,7 +444,7 @@ def _emptied(garbage: Path, state: Path) -> None:
 async def test_garbage_takes_its_place(
     tmp_path: Path, strike: Callable[[Path, Path], None]
 ) -> None:
-    """Two daemons go on, with one file that whoever comes next finds in order."""
+    """Two daemons must go on with one new, valid file when garbage takes the place of theirs."""
     state = tmp_path / "state"
     folders = [tmp_path / name for name in ("one", "other")]
     async with world(tmp_path) as w, AsyncExitStack() as stack:

@@ -225,7 +225,7 @@ async def test_discovers_hosts_and_probes_targets(tmp_path: Path) -> None:
 
 
 async def test_users_whose_file_is_emptied_stay_and_the_metric_tells(tmp_path: Path) -> None:
-    """The daemon notices without a request, lets nobody in, and says so to who may ask."""
+    """When the users' file is emptied, the users must stay, and the metric show the refusal."""
     web = tmp_path / "web.yml"
     web.write_text(yaml.safe_dump({"basic_auth_users": {"alice": hashed("right")}}))
     login = {"Authorization": "Basic " + base64.b64encode(b"alice:right").decode()}

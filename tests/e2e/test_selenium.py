@@ -131,7 +131,7 @@ async def grid(folder: Path) -> AsyncIterator[Grid]:
 
 
 async def test_a_node_is_killed_and_another_leaves(tmp_path: Path) -> None:
-    """Somebody is paged for the one, nobody for the other, and for the hub's end once."""
+    """A killed node and a killed hub must page once each, and a node that leaves not at all."""
     async with grid(tmp_path) as one:
         first, second = one.addresses
         leaving, killed = await one.node(first), await one.node(second)
