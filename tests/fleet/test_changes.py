@@ -48,7 +48,7 @@ class TestChanges:
         assert [] == await whats([], [agent()])
 
     async def test_a_first_look_names_what_is_down(self) -> None:
-        """Somebody who starts the exporter wants to know what is wrong already."""
+        """The first poll must report the targets that are down already."""
         expected = TargetChange(
             what="down", kind=Kind.AGENT, target_id="46", target="Local", reason="not_reachable"
         )
@@ -75,7 +75,7 @@ class TestChanges:
     async def test_the_order_of_a_list_is_no_change(
         self, before: str, after: str, expected: list[str]
     ) -> None:
-        """Vendors list in any order; here who is down has a capital letter."""
+        """The order of a list must not matter; here, targets with a capital letter are down."""
 
         def fleet(names: str) -> list[Reading]:
             return [
@@ -100,7 +100,7 @@ class TestChanges:
         assert ["outdated"] == await whats([agent()], [agent(outdated=True)])
 
     async def test_leaving_the_inventory_is_a_change(self) -> None:
-        """Somebody deleted it, and the series ended for that reason."""
+        """A target that leaves the inventory must be reported as gone."""
         assert ["gone"] == await whats([agent()], [])
 
     @pytest.mark.parametrize(

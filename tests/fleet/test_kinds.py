@@ -116,14 +116,14 @@ def test_a_task_that_is_off_lists_nothing_under_another() -> None:
 
 
 def test_filters_of_sources_are_plurals_of_the_table() -> None:
-    """The configuration calls a kind what everybody else calls it."""
+    """A source's filters must be called by the plurals of their kinds."""
     filters = {name for provider in PROVIDERS.values() for name in provider.settings.FILTERS}
 
     assert filters - OTHER_TASKS <= {f"{kind}s" for kind in Kind}
 
 
 def test_each_task_lists_a_kind_or_no_target() -> None:
-    """A task that lists targets bears their plural, or nobody notices that they are not known."""
+    """A task that lists targets must be called by their plural."""
     tasks = {task for provider in PROVIDERS.values() for task in provider.settings.TASKS}
 
     assert {kind.task for kind in Kind} == tasks - OTHER_TASKS

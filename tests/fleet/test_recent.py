@@ -106,7 +106,7 @@ class TestReadings:
         assert expected == [entry.timestamp_seconds for entry in readings(found)]
 
     async def test_what_was_carried_over_is_not_counted_again(self) -> None:
-        """A state that a newer snapshot took over from an older one is one reading."""
+        """A state carried over from an older snapshot must count as one reading."""
         found = await recent([snapshot(agent(), seconds=1), snapshot(agent(), seconds=61)])
 
         assert 1 == len(readings(found))
@@ -256,7 +256,7 @@ class TestFollow:
         assert [] == readings(found)
 
     async def test_takes_what_comes_meanwhile(self) -> None:
-        """A snapshot that comes between two parts of an older one is added as well."""
+        """A snapshot that arrives while an older one is added must be added as well."""
         store, found = Store(FakeClock().clock), Recent()
         found.follow(store)
         store.put(snapshot(*(agent(str(number)) for number in range(2_000))))
