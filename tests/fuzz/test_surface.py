@@ -166,7 +166,7 @@ async def ask(app: ASGIApp, **request: Any) -> tuple[int, dict[str, str], bytes]
 async def test_no_request_is_answered_with_a_mistake_of_ours(
     security: WebSecurity, request: dict[str, Any], prefix: str, lifecycle: bool, guarded: bool
 ) -> None:
-    """No 5xx, no traceback, and always the headers that protect whoever looks."""
+    """No request may cause a 5xx or a traceback; every answer must have the security headers."""
     app = served(prefix, lifecycle)
     if guarded:
         app = Gate(app, security, route_prefix=prefix)
