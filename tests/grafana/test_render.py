@@ -116,7 +116,7 @@ def test_the_code_tells_that_something_looks_wrong(said: tuple[int, str]) -> Non
 
 @pytest.mark.parametrize("title", SEEDED)
 def test_it_is_told_with_panel_and_reason(said: tuple[int, str], title: str) -> None:
-    """All that is wrong is told at once."""
+    """Each defect must be reported with its panel and reason."""
     _, printed = said
     _, reason = SEEDED[title]
 
