@@ -122,7 +122,7 @@ class TestOfSuites:
         assert Usual(runs=20, duration_seconds=10.5) == feed.usual()
 
     async def test_what_is_not_kept_any_more_does_not_count(self) -> None:
-        """A suite that has not run for a month begins anew."""
+        """Runs older than the kept time must not count."""
         feed = await Feed(None).begin()
         await feed.runs(10, 20, 30, 40, 50)
         feed.clock.shift(30 * DAY)
@@ -143,7 +143,7 @@ class TestOfSuites:
         assert Usual(runs=5, duration_seconds=10.0, error_ratio=0.25) == feed.usual()
 
     async def test_of_what_is_known_later(self) -> None:
-        """Errors and boot of a run may come after its end, and be told no longer after that."""
+        """Errors and boot time must count, even if reported after the run's end and only once."""
         feed = await Feed(None).begin()
         known: dict[str, Any] = {"sessions": {"passed": 9.0, "failed": 1.0}, "boot_seconds": 7.0}
         for number in range(6):
@@ -246,7 +246,7 @@ class TestComputing:
         assert turns >= 10_000 // baselines.SLICE
 
     async def test_is_known_once_the_first_polls_are_written(self) -> None:
-        """Vendors tell of earlier runs, and until these are kept a new file says nothing."""
+        """The baselines must be known after the first polls, which may report earlier runs."""
         feed = Feed(None)
         running = asyncio.create_task(feed.history.run())
         await until(lambda: feed.clock.sleepers > 0)
@@ -338,7 +338,7 @@ class TestComputing:
         assert Usual(runs=6, duration_seconds=35.0) == feed.usual()
 
     async def test_a_file_that_breaks_costs_nothing_but_news(self, tmp_path: Path) -> None:
-        """The history crashes nobody, what is known stays, and the next try can succeed."""
+        """A broken file must keep the known baselines, and not crash the history."""
         feed = await Feed(tmp_path).begin()
         await feed.runs(10, 20, 30, 40, 50, 60)
         connection = feed.history._database._connection

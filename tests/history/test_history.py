@@ -223,7 +223,7 @@ class TestReadings:
         assert await feed.of() is None
 
     async def test_carried_over_ones_are_counted_once(self) -> None:
-        """A state that a newer snapshot took over from an older one is one reading."""
+        """A state carried over from an older snapshot must count as one reading."""
         feed = await Feed(None).begin()
         read_at = feed.now
         await feed.put(feed.agent())
@@ -256,7 +256,7 @@ class TestReadings:
 
 class TestRuns:
     async def test_are_kept_once(self) -> None:
-        """A finished run is told by many polls, and one in flight not yet."""
+        """A finished run must be kept once, however many polls report it."""
         feed = await Feed(None).begin()
         runs = [
             SuiteRun(
@@ -294,7 +294,7 @@ class TestRuns:
         assert ["passed"] == [each.outcome for each in found.runs]
 
     async def test_from_long_ago_are_left_out(self) -> None:
-        """A vendor may tell of runs that are older than what is kept."""
+        """Runs older than the kept time must be left out."""
         feed = await Feed(None).begin()
         run = SuiteRun(
             run_id="1", outcome=Outcome.PASSED, end_timestamp_seconds=feed.clock.unix - 31 * DAY
@@ -545,7 +545,7 @@ class _FullDisk(Place):
 
 class TestInMemory:
     async def test_below_a_file(self, tmp_path: Path) -> None:
-        """A folder that cannot be is told once, and everything works but a restart."""
+        """A folder that cannot be made must be logged once, and the history be kept in memory."""
         (tmp_path / "file").write_text("")
 
         with capture_logs() as logs:
@@ -641,7 +641,7 @@ class TestInMemory:
         assert (2, 0) == await feed.readings()
 
     async def test_ends_orderly_when_it_is_full(self) -> None:
-        """The last batch that finds no room is told, and stops nobody from ending."""
+        """A full disk must be logged, and not keep the history from ending."""
         feed = await Feed(None).begin()
         database = feed.history._database
         assert database._connection is not None
@@ -661,7 +661,7 @@ class TestInMemory:
 
 class TestDamage:
     async def test_at_the_start(self, tmp_path: Path) -> None:
-        """A damaged file is set aside, and a new one is begun."""
+        """A damaged file must be set aside at the start, and a new one be begun."""
         place(tmp_path).file.write_bytes(b"no database" * 1000)
 
         with capture_logs() as logs:

@@ -188,7 +188,7 @@ class TestOutages:
         )
 
     def test_gone_and_back_makes_two(self) -> None:
-        """A target that comes back as it left is down anew."""
+        """A target that is gone and comes back down must have a second outage."""
         found = list(outages([at(1, "down"), at(2, "gone"), at(3, "down")]))
 
         assert [(1, 2), (3, None)] == [
@@ -218,7 +218,7 @@ class TestSince:
         assert ((DAY + 5) * HOUR, True) == (found.since_timestamp_seconds, found.outdated)
 
     def test_of_nothing_is_not_known(self) -> None:
-        """A target that was never judged has no condition."""
+        """A target without any reading must have no condition."""
         found = history()
 
         assert (None, None) == (found.condition, found.since_timestamp_seconds)
