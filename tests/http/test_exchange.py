@@ -40,7 +40,7 @@ def test_a_good_status_passes(status: int) -> None:
     ],
 )
 def test_each_status_has_its_reason(status: int, reason: Reason) -> None:
-    """The reason follows from the status, and neither body nor headers are told."""
+    """The reason must follow from the status, and neither body nor headers be quoted."""
     error = status_error("read", answer(status))
 
     assert isinstance(error, CallError)

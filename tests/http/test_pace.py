@@ -138,7 +138,7 @@ async def end(*tasks: asyncio.Task[bool]) -> None:
 
 class TestBudget:
     async def test_it_holds_in_sum(self) -> None:
-        """A vendor counts the calls of an account, whoever sends them."""
+        """The budget must hold for all processes of an account together."""
         case = Case()
         tasks = [task for _ in range(3) for task in case.calls(case.pace(4), 4)]
 
@@ -415,7 +415,7 @@ class TestPause:
         await end(*waiting)
 
     async def test_a_longer_one_goes_on(self) -> None:
-        """Two calls under way may be told different times."""
+        """A longer pause must not be cut by a shorter one."""
         case = Case()
         await case.pace().pause(120.0, sent=case.time.monotonic)
         await case.pace().pause(30.0, sent=case.time.monotonic)
@@ -511,7 +511,7 @@ class TestWithoutState:
         assert all(task.done() for task in tasks)
 
     async def test_what_was_known_of_a_lost_record_counts(self) -> None:
-        """A store that was emptied gives nobody a new budget."""
+        """A process must bring its known calls into an emptied store, not get a new budget."""
         case = Case()
         pace = case.pace(2)
         await case.call(case.pace(2))
@@ -566,7 +566,7 @@ class TestWithoutState:
 
 class TestDamage:
     async def test_it_is_said_once(self) -> None:
-        """A record that cannot be read is written anew."""
+        """An unreadable record must be logged once and replaced."""
         case = Case()
         pace = case.pace(3)
         await case.call(pace)

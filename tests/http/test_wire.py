@@ -209,7 +209,7 @@ class TestFaults:
         assert 1 == len(vendor.seen)
 
     async def test_a_refused_connection(self, connect: Connect) -> None:
-        """A port nobody listens on is `connect`, and nothing was sent."""
+        """A port without a server must be `connect`, and the call count as not sent."""
         async with Vendor(hang) as vendor:
             url = vendor.url
 
@@ -261,7 +261,7 @@ class TestFaults:
         assert (Reason.TIMEOUT, False) == (error.reason, error.sent)
 
     async def test_a_dropped_connection_is_not_tried_again(self, connect: Connect) -> None:
-        """The call is lost: it may have been refused, so who counts refusals has to decide."""
+        """A dropped connection must not be retried: the call may have been refused."""
         async with Vendor(drop, reply()) as vendor:
             error = await failure(
                 connect(msgspec.structs.replace(OPTIONS, retries=1)).send(call(vendor.url))
