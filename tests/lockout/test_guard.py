@@ -156,7 +156,7 @@ class TestSuspects:
     async def test_an_answer_from_before_the_revocation_proves_nothing(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """A call judged before the revocation may come home after a refusal."""
+        """A success of a call sent before the revocation must prove nothing."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         early = begin(guard, lambda: portal.ping(0.1, 5.0), 1)
@@ -243,7 +243,7 @@ class TestSuspects:
     async def test_without_room_for_a_proof_it_opens(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Four refusals at once leave none for a proof; nobody knows, so nothing is sent."""
+        """After four refusals at once, no proof may be sent, and the guard must open."""
         guard = portal.guard(concurrency=4)
         await proven(clock, portal, guard)
         portal.accepted.clear()
@@ -372,7 +372,7 @@ class TestSilence:
     async def test_silent_refusals_are_limited(
         self, clock: FakeClock, portal: Portal, silence: CallError
     ) -> None:
-        """A refusal whose answer is lost is one for the vendor all the same."""
+        """A refusal whose answer is lost must count."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         portal.accepted.clear()
@@ -559,7 +559,7 @@ class TestLanes:
     async def test_who_comes_after_a_renewal_does_not_wait_for_the_next(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Slots that nobody waited for at a renewal are given back, and got again when needed."""
+        """A call after a renewal must get a slot at once, even if all were given back."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         begun = 0
@@ -577,7 +577,7 @@ class TestLanes:
         assert 3 == begun
 
     async def test_one_place_is_shared_in_turn(self, clock: FakeClock, portal: Portal) -> None:
-        """With a concurrency of 1, who came first goes first, whatever the priority."""
+        """With a concurrency of 1, calls must be sent in order, whatever their priority."""
         guard = portal.guard(concurrency=1)
         await proven(clock, portal, guard)
         order: list[str] = []
@@ -739,7 +739,7 @@ async def lived(events: list[tuple[Any, int]], concurrency: int, *, lost: bool) 
 async def test_no_history_leads_to_a_lock_out(
     events: list[tuple[Any, int]], concurrency: int
 ) -> None:
-    """Never 5 refusals in a minute, everybody comes home, and a valid secret is used again."""
+    """In no history may 5 calls a minute be refused, a call hang, or a valid secret stay unused."""
     history = await lived(events, concurrency, lost=False)
 
     history.portal.down = None

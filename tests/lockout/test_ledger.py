@@ -208,7 +208,7 @@ class TestStateError:
     async def test_a_suspect_fails_and_counts_later(
         self, clock: FakeClock, portal: Portal, state: MemoryState
     ) -> None:
-        """The caller is told at once that nobody knows, and the ledger learns of it when it can."""
+        """Without the ledger, a suspect call must fail at once, and count as soon as it is back."""
         participant = Participant(portal, state)
         await participant.calls()
         tasks = participant.ping(3)

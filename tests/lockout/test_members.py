@@ -116,7 +116,7 @@ class TestApart:
 
 class TestHeartbeats:
     async def test_one_process_alone_shares_nothing(self, clock: FakeClock) -> None:
-        """Without shards there is nobody to reckon with."""
+        """A single process without shards must take no turns."""
         alone = Members(
             MemoryState(clock.clock.monotonic), namespace="", shard=Shard(), clock=clock.clock
         )

@@ -80,7 +80,7 @@ class TestVerdicts:
     async def test_a_secret_corrected_while_the_old_is_proven_is_tried_at_once(
         self, clock: FakeClock, portal: Portal, participant: Make
     ) -> None:
-        """The refusal of the old one is told to nobody who waits for the new one."""
+        """A corrected secret must be tried at once, although the old one is being proven."""
         first = participant(secret="old")
         tasks = first.ping(2)
         await clock.advance(0.1)
@@ -164,7 +164,7 @@ class TestVerdicts:
     async def test_a_crash_loop_costs_four_refusals_a_minute(
         self, clock: FakeClock, portal: Portal, participant: Make
     ) -> None:
-        """A process that dies with its proof under way tells nobody what came of it."""
+        """A crash loop with a wrong secret must cost four refusals a minute."""
         portal.accepted.clear()
         for _ in range(60):
             process = participant()
