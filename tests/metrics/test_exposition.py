@@ -282,7 +282,7 @@ def test_numbers_are_written_as_the_client_writes_them(values: list[float | None
     | st.lists(st.floats(1.5e9, 1.8e9), min_size=1)
 )
 def test_times_and_sizes_are_written_as_the_client_writes_them(values: list[float]) -> None:
-    """A column whose numbers are all about as large has a way of its own, and the same result."""
+    """Numbers must be written as the client library writes them, also by the fast path."""
     expected = [float_to_text(value) for value in values]
 
     assert expected == number_texts(values, encode_numbers(values))
@@ -558,7 +558,7 @@ def test_nothing_is_rendered_by_a_scrape_while_nothing_changed() -> None:
 
 @pytest.mark.parametrize("accept_encoding", ["", "gzip"])
 def test_own_metrics_are_collected_once_a_second(accept_encoding: str) -> None:
-    """Several readers of the same moment get the same bytes, and then nobody misses a count."""
+    """Own metrics must be collected at most once a second."""
     world = World()
     world.telemetry.source("realload", "prod").declare_task("agents", 60.0)
 
@@ -998,7 +998,7 @@ def test_gzip_is_used_where_it_is_accepted(accept_encoding: str, encoding: str |
     ],
 )
 def test_a_client_may_take_neither_form(accept_encoding: str, refused: bool) -> None:
-    """Only who refuses both gzip and no coding at all cannot be served."""
+    """Only a client that refuses both gzip and the plain page may be refused."""
     taken = accepts_gzip(accept_encoding) or accepts_plain(accept_encoding)
 
     assert refused is not taken
@@ -1024,7 +1024,7 @@ def test_a_packed_page_is_one_member_of_the_same_page(accept: str) -> None:
 
 
 async def test_lines_that_are_kept_packed_alone_make_the_same_page() -> None:
-    """While nobody takes the page as it is, it is in memory once and packed."""
+    """Lines that are kept packed only must make the same page."""
     world, other = World(), World()
     for seconds in (1.0, 2.0):
         agents = [agent(str(number), clock_delta_seconds=seconds) for number in range(600)]

@@ -387,7 +387,7 @@ def test_late_and_skipped_polls_are_counted() -> None:
 
 
 def test_the_state_of_a_source_is_shown() -> None:
-    """Breaker, surprises and series stand as they were last told."""
+    """Breaker, surprises and series must be shown as they were set last."""
     telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
 
