@@ -53,7 +53,7 @@ class TestStates:
         assert expected is found.state
 
     def test_is_unknown_without_a_look(self) -> None:
-        """A target nobody looked at, or whose look expired, is not said to be down."""
+        """A target without a reading, or whose reading expired, must be unknown."""
         found = row(fakes.agent(state=None))
 
         assert (Condition.UNKNOWN, None) == (found.state, found.read_timestamp_seconds)
@@ -94,7 +94,7 @@ class TestClusters:
         assert Condition.UNKNOWN is found.members[0].state
 
     def test_outdated_is_no_matter_of_up_or_down(self) -> None:
-        """A cluster whose controller is marked as too old can be up."""
+        """An outdated cluster may be up."""
         cluster = fakes.cluster()
         assert cluster.state is not None
 
@@ -109,7 +109,7 @@ class TestClusters:
         assert 7.0 == found.changed_timestamp_seconds
 
     def test_inactive_members_are_not_judged(self) -> None:
-        """A member whose agent is not in use leaves its cluster up."""
+        """An inactive member must leave its cluster up."""
         idle = fakes.changed(NEVER_ASKED, active=False)
 
         found = row(fakes.cluster(fakes.member("a", up=True), idle))
@@ -129,7 +129,7 @@ class TestClusters:
         assert "4.8.24" == found.members[0].version
 
     def test_is_unknown_without_a_look(self) -> None:
-        """A cluster whose controller could not be asked is unknown."""
+        """A cluster whose controller could not be asked must be unknown."""
         found = row(fakes.cluster(looked_at=False))
 
         assert Condition.UNKNOWN is found.state
@@ -221,7 +221,7 @@ class TestFacts:
         assert kind is found.kind
 
     def test_a_suite_has_its_runs(self) -> None:
-        """A suite tells of its finished runs, and is read with its snapshot."""
+        """A suite must have its finished runs, and the time of its snapshot."""
         found = row(fakes.suite(passed=False))
 
         assert isinstance(found, SuiteRow)
@@ -265,7 +265,7 @@ class TestFacts:
         [("measuring_agent", "4.9.1"), ("proxy_recorder", None), ("something_else", None)],
     )
     def test_has_the_oldest_accepted_version(self, component: str, expected: str | None) -> None:
-        """The minimum of its kind is told with a target, and no other's."""
+        """A target must have the minimum version of its kind."""
         minimum = MinVersion(component=component, version="4.9.1")
         view = fakes.FakeView(fakes.agent(), minimum)
 
@@ -364,7 +364,7 @@ class TestRunsInFlight:
         assert ["new", "old", "young", "odd"] == [row.name for row in flights(*runs)]
 
     def test_tells_what_is_the_matter(self) -> None:
-        """A run that waits, or whose engine complains or is missing, says so."""
+        """A run must show that it waits, has errors, or lacks engines."""
         run = Run(
             run_id="9",
             run="soak",

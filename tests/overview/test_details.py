@@ -112,7 +112,7 @@ def test_of_an_agent_that_the_vendor_manages() -> None:
 
 
 def test_what_is_usual_stands_beside_it() -> None:
-    """Somebody who looks at a number wants to know whether it is as always."""
+    """Usual values must be listed beside the newest ones."""
     run = SuiteRun(
         run_id="9",
         duration_seconds=1260.0,
@@ -165,7 +165,7 @@ def test_of_a_suite_whose_newest_run_was_aborted() -> None:
 
 
 def test_of_a_run_that_is_not_well() -> None:
-    """Outcome, lost engines, waiting and internal errors are told."""
+    """Outcome, lost engines, waiting and internal errors must be listed."""
     run = Run(
         run_id="21",
         run="soak",

@@ -87,7 +87,7 @@ class TestAddress:
         ],
     )
     def test_that_is_mistaken_filters_nothing_and_says_so(self, query: str, expected: str) -> None:
-        """A mistyped word is told with what there is, and the rest of the page is still shown."""
+        """A mistaken value must filter nothing, and be reported with the known ones."""
         wanted, mistakes = Filters.read(QueryParams(query), KNOWN)
 
         assert Filters() == wanted
@@ -95,7 +95,7 @@ class TestAddress:
         assert expected in mistakes[0]
 
     def test_tells_the_first_of_many_mistakes(self) -> None:
-        """Looking for the nearest word thousands of times would hold up everybody else."""
+        """The number of reported mistakes must be bounded."""
         query = "&".join(f"label.x{number}=bern" for number in range(4_000))
 
         _, mistakes = Filters.read(QueryParams(query), KNOWN)

@@ -61,12 +61,12 @@ def test_no_number_is_too_large_for_an_instant(seconds: float, expected: str) ->
 
 @pytest.mark.parametrize(("number", "expected"), [(0, "0 suites"), (1, "1 suite"), (2, "2 suites")])
 def test_nouns_follow_numbers(number: int, expected: str) -> None:
-    """Only one is singular."""
+    """Nouns must be in the singular for 1 only."""
     assert expected == text.count(number, "suite")
 
 
 def test_large_numbers_are_grouped() -> None:
-    """Five thousand can be told from fifty thousand at a glance."""
+    """Large numbers must be grouped by thousands."""
     assert "5,000 targets" == text.count(5_000, "target")
 
 

@@ -72,7 +72,7 @@ def test_ends_at_once() -> None:
 
 
 def test_lasts_since_it_was_first_seen() -> None:
-    """Judged again and again it is the same problem."""
+    """A problem must last since it was first found."""
     bench = Bench()
     bench.of(fakes.agent(up=False))
 

@@ -114,7 +114,7 @@ class TestUnread:
         assert [] == stage.unread()
 
     async def test_not_while_a_poll_is_going_on(self) -> None:
-        """A snapshot is there a little before it is told how the poll went."""
+        """A task whose poll is under way must not count as unread."""
         stage = Stage(FAILED, Poll(readings=()))
         await stage.poll()
         stage.fake.shift(60)
@@ -145,7 +145,7 @@ class TestSources:
         assert Condition.UNKNOWN is found.state
 
     def test_is_down_when_asking_failed(self) -> None:
-        """A source whose newest call failed is down."""
+        """A source whose newest call failed must be down."""
         found = fakes.source(up=False)
 
         assert Condition.DOWN is found.state

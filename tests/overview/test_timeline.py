@@ -77,7 +77,7 @@ def test_transitions_last_until_the_next() -> None:
 
 
 def test_only_the_newest_transitions_are_shown() -> None:
-    """The number of the others is told."""
+    """Of many transitions, the newest must be shown, and the number of the others."""
     many = [at(25 - number, ("up", "down")[number % 2]) for number in range(23)]
 
     found = drawn(*many)
@@ -111,7 +111,7 @@ class TestStrip:
 
     @pytest.mark.parametrize("outcome", Outcome)
     def test_every_outcome_has_a_letter(self, outcome: Outcome) -> None:
-        """None is told by its colour alone."""
+        """Every outcome must have a letter, beside its colour."""
         ((letter, _, number),) = strip([SuiteResult(run_id="1", outcome=outcome)]).legend
 
         assert (1, 1) == (len(letter), number)

@@ -103,7 +103,7 @@ class TestHeadline:
         assert (expected, True) == (found.text, found.alarming)
 
     def test_what_is_of_interest_alone_does_not_count(self) -> None:
-        """An agent that demands no token is told to nobody, so the fleet is well with it."""
+        """Problems of severity info must not count."""
         found = answer(fakes.agent(protected=False))
 
         assert ("good", False) == (found.level, found.alarming)

@@ -135,7 +135,7 @@ class TestWantedTwice:
         ]
 
     def test_has_the_name_of_an_agent_that_is_not_chosen(self) -> None:
-        """An id alone tells nobody which it is."""
+        """An agent that is not chosen must be named, not only its id."""
         suites = (suite("s", agent_id="id-a"), suite("t", agent_id="id-a"))
 
         capacity = found({"agents": {"include": "b"}, "suites": {}}, *FOUR, *suites, jobs("a"))

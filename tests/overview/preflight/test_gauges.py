@@ -90,5 +90,5 @@ def test_a_check_that_is_not_known_has_no_series() -> None:
 
 
 def test_one_that_is_gone_leaves_nothing() -> None:
-    """All families are told, so that the series of the last one go as well."""
+    """Without preflights, every family must be empty, so that old series go."""
     assert {family: {} for family in FAMILIES} == gauges([])

@@ -49,7 +49,7 @@ def outcome(settings: dict[str, Any], *readings: Reading, **facts: Any) -> Any:
 
 class TestAgents:
     def test_all_are_fit(self) -> None:
-        """A check that passes says so, and names nobody."""
+        """A passed check must list no targets."""
         found = outcome({"agents": {}}, agent("a"), agent("b"))
 
         assert ("passed", "2 of 2 agents are fit", []) == found
@@ -67,7 +67,7 @@ class TestAgents:
         ],
     )
     def test_one_is_not(self, facts: dict[str, Any], result: str, reason: str) -> None:
-        """Without a demand all have to be fit; whoever is not says why."""
+        """Without a demand, all agents must be fit, and an unfit one have its reason."""
         found = outcome({"agents": {}}, agent("a"), agent("b", **facts))
 
         told_unknown = ", 1 is not known" if result == "unknown" else ""
@@ -123,7 +123,7 @@ class TestAgents:
         assert "1 of 1 agent is fit" == found[1]
 
     def test_what_the_vendor_has_ended_is_gone(self) -> None:
-        """An agent that the vendor ends by itself is missed by nobody; while it is up it counts."""
+        """An agent that the vendor ended must not count, and count while it is up."""
         ended = agent("b", managed="vendor", up=False)
 
         found = outcome({"agents": {}}, agent("a", managed="vendor"), ended)
@@ -180,7 +180,7 @@ class TestClusters:
         ],
     )
     def test_is_not(self, broken: Reading, result: str, reason: str) -> None:
-        """Each part of a cluster has to be there; what fails is told before what is unknown."""
+        """A broken part of a cluster must make it unfit, and failures come before unknowns."""
         found = outcome({"clusters": {}}, broken)
 
         assert (result, [("alps", result, reason)]) == (found[0], found[2])
@@ -344,7 +344,7 @@ class TestUsers:
         assert (expected[0], f"the fit agents {expected[1]}") == found[:2]
 
     def test_names_whose_limit_is_not_known(self) -> None:
-        """A fit agent without a limit is in the way as an unfit one is."""
+        """An agent without a known limit must be listed, like one that is down."""
         found = outcome({"users": 200}, agent("a", users_limit=None), agent("b", up=False))
 
         assert [
@@ -386,7 +386,7 @@ class TestIdle:
         ],
     )
     def test_by_its_jobs(self, running: float | None, expected: Any) -> None:
-        """Real Load tells of an agent's jobs, where that is switched on."""
+        """With Real Load, an agent must be idle by its jobs."""
         found = outcome({"idle": True}, agent("a"), jobs("a", running))
 
         assert expected == (found[0], found[2])
@@ -410,7 +410,7 @@ class TestIdle:
     )
     @pytest.mark.parametrize("vendor", [EGGPLANT, BLAZEMETER], ids=lambda row: row.provider)
     def test_by_its_own_word(self, vendor: Any, busy: bool | None, expected: Any) -> None:
-        """The other vendors tell whether an agent is busy."""
+        """With other vendors, an agent must be idle by its own state."""
         found = outcome({"idle": True}, agent("a", busy=busy), sources=(vendor,))
 
         assert expected == (found[0], found[2])
@@ -444,7 +444,7 @@ class TestIdle:
         assert ("unknown", f"1 of 1 agent is up and idle; {text}", []) == found
 
     def test_one_that_is_down_is_not_idle(self) -> None:
-        """Why it is not is what is told of it."""
+        """An agent that is down must have that as its reason."""
         found = outcome({"idle": True}, agent("a", up=False, busy=True))
 
         assert [("a", "failed", "is down")] == found[2]
@@ -458,7 +458,7 @@ class TestAge:
         assert ("passed", "1 of 1 agent was read within 3 min", []) == found
 
     def test_of_all_kinds_that_are_needed(self) -> None:
-        """Agents, clusters and suites are told one after the other."""
+        """Agents, clusters and suites must be reported one after the other."""
         settings = {"agents": {"max_down": 1}, "clusters": {}, "suites": {}, "max_age": "3m"}
         old = cluster("alps", member("a"), read_at=ago(181))
 
@@ -514,7 +514,7 @@ class TestAge:
         assert "1 of 1 suite was read within 3 min" == report.checks[1].reason
 
     def test_of_old_jobs(self) -> None:
-        """A fresh ping does not tell what runs."""
+        """Old jobs must be unknown, even with a fresh ping."""
         settings = {"idle": True, "max_age": "3m"}
 
         check = fleet(agent("a"), jobs("a", age=181)).judged(settings).checks[0]
@@ -634,7 +634,7 @@ class TestLists:
         assert "failed" == found[0]
 
     def test_of_a_source_that_is_not_there(self) -> None:
-        """A source that a reload took away has told nothing."""
+        """A source that a reload removed must make the preflight unknown."""
         found = outcome({"agents": {"source": "gone"}}, agent("a"))
 
         assert ("unknown", "there is no source gone", []) == found
@@ -690,7 +690,7 @@ WELL = (
 
 class TestAll:
     def test_are_in_the_order_of_the_settings(self) -> None:
-        """A fleet that passes every check is fit, and tells which they were."""
+        """The checks of a fit fleet must be in the settings' order."""
         report = fleet(*WELL).judged(EVERYTHING)
 
         assert (Status.FIT, [*EVERYTHING]) == (report.status, [each.name for each in report.checks])
