@@ -141,7 +141,7 @@ class TestApply:
     async def test_a_changed_source_carries_over_what_it_cannot_find_out(
         self, engine: Engine, simulation: Simulation
     ) -> None:
-        """Agents whose first pings after a reload fail keep what was known of them."""
+        """After a reload, agents whose first pings fail must keep their state."""
         await begun(engine, settings(source(simulation, "prod")))
         before = agents_up(engine, "prod")
         simulation.realload.obey(

@@ -186,7 +186,7 @@ async def test_looks_take_a_quarter_of_the_budget() -> None:
 
 
 async def test_who_leaves_before_the_turn_costs_no_call() -> None:
-    """Clients that were told to wait and went away are not looked for."""
+    """A client that leaves before its turn must cost no call."""
     rig = Rig()
     rig.vendor.let.clear()
     rig.look("1")
@@ -243,7 +243,7 @@ async def test_answers_are_forgotten_when_they_are_old() -> None:
 
 
 async def test_who_cannot_get_a_turn_is_told_at_once() -> None:
-    """A slow target makes others wait, and who has no time for that is not kept."""
+    """A client that cannot get its turn in time must be refused at once."""
     rig = Rig(seconds=10.0)
     look = rig.look("slow")
     await rig.time.advance(11.0)

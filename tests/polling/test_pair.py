@@ -184,7 +184,7 @@ async def test_what_is_shown_is_not_marked_as_restored(pair: Pair) -> None:
 
 
 async def test_a_fail_over_has_no_gap(pair: Pair) -> None:
-    """The new leader shows all as it was, and its first poll tells the same."""
+    """The new leader must show all readings, before and after its first poll."""
     await pair.poll(pair.leader)
     before = shown(pair.standby)
     await pair.fail_over()
@@ -287,7 +287,7 @@ async def test_refused_credentials_are_no_reason_to_hand_over(portal: Pair) -> N
 
 
 async def test_what_is_asked_is_answered_although_more_is_told(portal: Pair) -> None:
-    """A standby whose leader tells of a poll meanwhile cuts nobody off who asks about a target."""
+    """A message of the leader must not cut off a client of the standby."""
     await portal.poll(portal.leader)
     (target, *_) = portal.trial.targets().values()
     front, arrived, go_on = portal.trial.only.front, asyncio.Event(), asyncio.Event()

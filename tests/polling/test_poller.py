@@ -248,7 +248,7 @@ class TestFailedPoll:
         assert (dated(UP),) == snapshot.readings
 
     async def test_it_is_counted_under_its_reason(self) -> None:
-        """The reason is what tells an outage of the vendor from one of ours."""
+        """A failed poll must be counted under its reason."""
         stage = Stage(BAD_GATEWAY)
 
         await stage.poller.poll("agents")
@@ -347,7 +347,7 @@ class TestHealth:
         assert (SourceHealth(up=False, auth_failed=False), down) == stage.health()
 
     async def test_a_poll_with_readings_makes_task_and_source_up(self) -> None:
-        """The number of the targets is told with it."""
+        """A successful poll must make task and source up, with the number of targets."""
         stage = Stage(Poll(readings=(UP,)))
 
         await stage.poller.poll("agents")
@@ -407,7 +407,7 @@ class TestHealth:
         assert (SourceHealth(up=True), task) == stage.health()
 
     async def test_a_task_is_down_while_its_calls_are_held_back(self) -> None:
-        """A poll that is left out tells nothing, as a failed one."""
+        """A task whose calls are held back must be down."""
         stage = Stage(Poll(readings=(UP,)))
         await stage.poller.poll("agents")
 
@@ -510,7 +510,7 @@ class TestDoubt:
         assert {"agent": float(len(doubtful.readings))} == stage.of_task().targets
 
     async def test_it_is_counted_as_a_surprise(self) -> None:
-        """The vendor did what its reference does not tell."""
+        """An incomplete list must be counted as a surprise."""
         stage = Stage(self.FULL, self.EMPTY)
         await stage.poller.poll("agents")
 

@@ -119,7 +119,7 @@ class TestSchedule:
     async def test_a_task_runs_at_once_and_again(
         self, schedule: Schedule, telemetry: SourceMetrics
     ) -> None:
-        """People see numbers right after the start, and then in every slot."""
+        """A task must run at once, and then in every slot."""
         runs: asyncio.Queue[None] = asyncio.Queue()
 
         schedule.add(telemetry, "agents", 0.1, lambda: runs.put(None), blocked=lambda: False)
