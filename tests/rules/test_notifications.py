@@ -301,7 +301,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_titles_say_what_and_where(case: tuple[str, str, str, str], day: Day) -> None:
-    """Somebody who is woken reads the title first, and perhaps nothing else."""
+    """A title must have the alert's summary and its source."""
     severity, size, fate, kind = case
     told = day.last((severity, size, fate), kind)
 
@@ -332,7 +332,7 @@ def test_titles_say_that_there_is_something_else(case: tuple[str, str, str, str]
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_texts_name_ten_targets_and_the_newest(case: tuple[str, str, str, str], day: Day) -> None:
-    """A text that names no target helps nobody, and one of 500 lines neither."""
+    """A text must name ten targets at most, the newest among them."""
     severity, size, fate, kind = case
     alerts = GROUPS[severity, size, fate]
     told = day.last((severity, size, fate), kind)
@@ -412,7 +412,7 @@ def test_a_failed_run_does_not_resolve(day: Day) -> None:
 
 
 def test_the_heartbeat_reaches_its_service_and_no_person(day: Day) -> None:
-    """Somebody who is told every minute that all is well unplugs the telephone."""
+    """The heartbeat must go to its service only."""
     told = day.told.about("heartbeat")
 
     assert {("webhook", "heartbeat", False)} == {one[:3] for one in told}
@@ -432,7 +432,7 @@ def test_what_is_not_ours_is_told_to_nobody(day: Day) -> None:
 
 @pytest.mark.parametrize("severity", KINDS)
 def test_alerts_without_annotations_have_a_title(severity: str, day: Day) -> None:
-    """Users write alerts of their own, whose names our routes take."""
+    """Alerts without annotations must have a title and a text."""
     told = [one for one in day.told.about("%22bare%22") if one.kind in KINDS[severity]]
 
     assert told
@@ -449,7 +449,7 @@ def test_a_title_fits_into_pagerduty(day: Day) -> None:
 
 
 def test_names_cannot_command_the_chat(day: Day) -> None:
-    """An agent with such a name would disturb everybody in the channel."""
+    """Names must not be interpreted as commands by the chat."""
     (told,) = day.told.about("command", "slack")
 
     assert "command &lt;!channel&gt; &amp; more" in told.text

@@ -73,13 +73,13 @@ def metrics() -> set[str]:
 
 
 def test_every_alert_has_one_and_nobody_else() -> None:
-    """People who are woken find help, and no page speaks of an alert that is gone."""
+    """Every alert must have a runbook, and every runbook an alert."""
     assert sorted({rule.runbook for rule in every_rule()}) == RUNBOOKS
 
 
 @each
 def test_it_answers_the_same_questions(runbook: str) -> None:
-    """At three in the morning nobody wants to look for the place."""
+    """Every runbook must have the same sections."""
     assert SECTIONS == re.findall(r"^## (.+)$", read(runbook), re.MULTILINE)
     assert read(runbook).startswith(f"# {runbook.removesuffix('.md')}\n")
 

@@ -175,7 +175,7 @@ def test_it_mentions_only_labels_that_are_there(rule: Rule) -> None:
 
 
 def test_details_are_about_what_exists() -> None:
-    """A sentence that asks for a metric or label that nobody exposes is never told."""
+    """Details must use metrics and labels that exist."""
     for rule in RULES:
         for detail in rule.annotations(Links(runbook_url="r"))["description"].details:
             asked = {*detail.on, *({detail.label} if detail.label else ())}
@@ -189,7 +189,7 @@ def test_details_are_about_what_exists() -> None:
     ids=lambda rule: rule["expr"],
 )
 def test_what_is_recorded_exists_and_belongs_to_something(rule: dict[str, Any]) -> None:
-    """A metric or a label that nobody exposes makes a rule that records nothing."""
+    """Recording rules must use metrics and labels that exist."""
     found = labels_of(promql_parser.parse(rule["expr"]), KNOWN)
 
     named = {MISSING: {"job"}, UNSEEN: {"preflight"}}.get(rule["record"])
@@ -198,7 +198,7 @@ def test_what_is_recorded_exists_and_belongs_to_something(rule: dict[str, Any]) 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.about is not None], ids=named)
 def test_an_alert_about_a_target_is_that_of_no_exporter(rule: Rule) -> None:
-    """A pair, and a pod that was moved, tell of the same alert."""
+    """An alert about a target must have no label of an exporter."""
     assert set() == labels_of_alert(rule) & set(WITHOUT)
 
 
