@@ -75,7 +75,7 @@ class TestOverrides:
         assert {"web": {"listen_address": ["a:1"]}, "log": {"level": "info"}} == found
 
     def test_every_twin_that_cannot_be_read_is_named(self) -> None:
-        """All mistakes are told at once."""
+        """All variables of flags that cannot be read must be reported at once."""
         environ = {"LOADFLEET_WEB_ENABLE_LIFECYCLE": "yes", "LOADFLEET_WEB_SYSTEMD_SOCKET": "on"}
 
         with pytest.raises(ConfigurationError) as caught:

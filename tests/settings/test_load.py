@@ -875,7 +875,7 @@ class TestHash:
         )
 
     def test_settings_of_the_same_content_are_equal(self, path: Path) -> None:
-        """A reload can tell what changed by comparing, also after secrets were used."""
+        """Settings of the same content must be equal, also after secrets were read."""
         first = load(path, environ={}).settings
         for source in first.sources:
             _ = [secret.reveal() for secret in source.secrets()]
@@ -1017,7 +1017,7 @@ class TestRisks:
 
     @pytest.mark.parametrize("concurrency", [1, 3])
     def test_what_is_safe_is_none(self, concurrency: int) -> None:
-        """A warning that always comes is read by nobody."""
+        """A safe concurrency must be no risk."""
         source = {**SOURCE, "url": "https://portal/", "concurrency": concurrency}
 
         assert [] == list(from_data({"sources": [source]}).risks())

@@ -277,7 +277,7 @@ class TestMistakes:
         ],
     )
     def test_name_place_and_remedy(self, preflight: Any, expected: list[str]) -> None:
-        """A mistake is told once, with its place in the list."""
+        """A mistake must be reported once, with its place in the list."""
         found = problems({"name": "good", "agents": {}}, preflight)
 
         assert [f"preflights[1]{each}" for each in expected] == found
@@ -317,7 +317,7 @@ class TestMistakes:
         ],
     )
     def test_of_a_window(self, window: dict[str, Any], expected: list[str]) -> None:
-        """Each part of a window is told by itself."""
+        """Each part of a window must be reported by itself."""
         found = problems({"name": "n", "agents": {}, "window": window})
 
         assert [f"preflights[0].window.{each}" for each in expected] == found
@@ -383,7 +383,7 @@ class TestSources:
         ],
     )
     def test_that_are_unknown(self, source: Any, expected: list[str]) -> None:
-        """The nearest name is told, or all of them."""
+        """An unknown source must be answered with the nearest one, or all of them."""
         found = problems({"name": "n", "agents": {"source": source}, "max_age": "1m"})
 
         assert [f"preflights[0].agents.{each}" for each in expected] == found
@@ -399,7 +399,7 @@ class TestSources:
         ],
     )
     def test_that_do_not_list_the_kind(self, kind: str, source: str, tasks: dict[str, str]) -> None:
-        """A kind that the vendor does not have, or whose task is off, would never be fit."""
+        """A source that does not list the kind must be refused: the check could never pass."""
         preflight = {"name": "n", kind: {"source": [source]}}
 
         found = problems(preflight, sources=({**REALLOAD, "tasks": tasks}, BLAZEMETER, EGGPLANT))
@@ -430,7 +430,7 @@ class TestSources:
         assert [expected] == found
 
     def test_of_which_something_else_is_wrong(self) -> None:
-        """All mistakes are told at once."""
+        """All mistakes must be reported at once."""
         sources = ({**REALLOAD, "auth_token": ""},)
 
         found = problems({"name": "n", "agents": {"source": "prd"}}, sources=sources)
