@@ -159,7 +159,7 @@ async def test_agents_are_changed_and_deleted(time: FakeClock) -> None:
     ],
 )
 async def test_impossible_commands_are_refused(time: FakeClock, command: dict[str, Any]) -> None:
-    """A test that mistypes is told so."""
+    """An impossible command must be refused."""
     portal = RealLoad(time)
 
     assert 400 == (await portal.control(**command)).status_code

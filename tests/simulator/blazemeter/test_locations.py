@@ -84,7 +84,7 @@ async def test_servers_of_a_location(api: BlazeMeter) -> None:
 
 
 async def test_a_location_has_pages_of_its_own(api: BlazeMeter) -> None:
-    """Location, its servers and each server tell what the list tells."""
+    """A location, its servers and each server must be readable by themselves."""
     (listed, *_) = (await api.get("/private-locations?workspaceId=200001"))["result"]
     path = f"/private-locations/{listed['id']}"
 
@@ -118,7 +118,7 @@ async def test_a_location_can_be_disabled(api: BlazeMeter) -> None:
 
 
 async def test_agents_print_any_state_and_disk(api: BlazeMeter) -> None:
-    """Upper case occurs, hosts on Kubernetes tell nothing, and a location may be unset."""
+    """Agents must be able to have any state and disk, and locations no limits."""
     first, second, *_ = api.account.ships
     api.account.change("ships", first, state="RUNNING", disk_free_bytes=1_000)
     api.account.change("ships", second, disk_free_bytes=None)
@@ -137,7 +137,7 @@ async def test_agents_print_any_state_and_disk(api: BlazeMeter) -> None:
 
 
 async def test_heartbeats_and_date_are_by_one_clock(api: BlazeMeter, time: FakeClock) -> None:
-    """A vendor whose clock differs from ours has it in every reply."""
+    """A vendor's clock that is skewed must be so in the date and in the heartbeats."""
     api.portal.obey(Command(skew=-400))
 
     reply = await api.send("/private-locations?workspaceId=200001")

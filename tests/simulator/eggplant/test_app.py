@@ -330,7 +330,7 @@ async def test_other_calls_are_violations(dai: Dai) -> None:
 
 
 async def test_equal_seeds_give_equal_labs(time: FakeClock) -> None:
-    """The same seed tells the same story."""
+    """Equal seeds must give equal labs."""
     one, two, other = (
         Lab(SimulatorOptions(seed=seed), time.clock).connections() for seed in (5, 5, 6)
     )

@@ -176,7 +176,7 @@ async def test_agents_of_cloud_credits_are_marked(portal: RealLoad) -> None:
 
 
 async def test_certificates_can_be_opened(portal: RealLoad) -> None:
-    """The containers are real ones, for whoever reads their expiry."""
+    """Certificates must be real containers, which can be opened."""
     reply = await portal.call("getProxyRecordersClientCertificates")
 
     for row in reply["clientCertificatesArray"]:

@@ -142,7 +142,7 @@ def test_a_suite_without_history_never_runs() -> None:
 
 
 def test_a_forced_outcome_shows() -> None:
-    """A suite that is told to fail has failed jobs and sessions in its finished runs."""
+    """A suite with the forced outcome `fail` must have failed jobs and sessions."""
     suite = Suite(suite_id=2, name="s", place="m-1", outcomes=["fail"])
 
     run = suite.runs(0)[-1]

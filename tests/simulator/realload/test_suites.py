@@ -27,7 +27,7 @@ async def test_the_run_detail_has_the_fixture_s_shape(portal: RealLoad) -> None:
 
 @pytest.mark.parametrize("outcome", ["pass", "fail", "stop"])
 async def test_the_run_detail_agrees_with_the_list(portal: RealLoad, outcome: str) -> None:
-    """Summary, group, jobs and log tell of one run; each job has an element of its own."""
+    """A run's detail must agree with the list."""
     portal.fleet.change("suites", 2, outcomes=[outcome])
     suites = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]
     listed = suites[0]["testRunResultsArray"][2]
