@@ -60,7 +60,7 @@ def test_keeps_the_rest_of_a_part() -> None:
 
 
 def test_leaves_elements_of_a_wrong_type_out() -> None:
-    """A list keeps its good elements, and each bad one is a surprise."""
+    """Elements of a wrong type must be left out and counted."""
     whole, surprises = read({"parts": [{"partId": 1}, 7, None, {"partId": 2}], "ids": ["x", 5]})
 
     assert (Part(part_id=1), Part(part_id=2)) == whole.parts

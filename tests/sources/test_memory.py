@@ -81,7 +81,7 @@ def test_is_ignored_unless_it_is_of_its_form(memory: bytes) -> None:
 
 
 def test_keeps_ages_on_another_clock() -> None:
-    """The monotonic clock of another start begins anew; an age is an age."""
+    """An age must be kept over a change of the monotonic clock."""
     unix = unix_of(40.0, NOW)
     later = Moment(unix=NOW.unix + 5, monotonic=2.0)
 

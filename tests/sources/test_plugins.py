@@ -125,7 +125,7 @@ def test_names_what_is_wrong(old: str, new: str, expected: str, folder: Path) ->
     ],
 )
 def test_refuses_a_name(name: str, expected: str, folder: Path) -> None:
-    """A name that is taken, or whose metrics could meet others, is refused."""
+    """A name that is taken, or whose metrics could collide, must be refused."""
     record = RECORD.replace('"acme"', f'"{name}"')
 
     assert expected == problem(record, folder, name=name)

@@ -90,7 +90,7 @@ def test_one_that_comes_back_gets_its_grace_anew() -> None:
 
 
 def test_an_expected_one_is_missed_after_the_grace() -> None:
-    """Seen or not; it is called by its id if nobody knows its name."""
+    """An expected target must be missed after the grace, by its name if that is known."""
     case = Case("a", "z", "a")
     case.shows(one())
     away = Reason.NOT_CONNECTED
@@ -124,7 +124,7 @@ def test_says_when_each_was_last_up() -> None:
 
 
 def test_goes_on_from_what_was_shown() -> None:
-    """A restart forgets nobody that died and accuses nobody that was well."""
+    """After a restart, a dead target must stay down, and a healthy one not be down."""
     before = Case()
     before.shows(one("dead"), one("well"))
     known = before.roster.update((one("dead", up=False), one("well")), moment(10))

@@ -132,7 +132,7 @@ class TestFixtures:
         assert {'agent_info{location="Cluster EU"}': 1, "agent_active": 1} == exposed(new)
 
     async def test_takes_a_missing_heartbeat_for_unknown(self) -> None:
-        """Agents whose heartbeat the list lacks are neither up nor down."""
+        """Agents without a heartbeat in the list must be unknown."""
         agents = readings(await bench("private_locations.no_heartbeat").poll("agents"), Agent)
 
         assert [None] * 3 == [agent.state and agent.state.up for agent in agents]
@@ -196,7 +196,7 @@ class TestHeartbeat:
 class TestClock:
     @pytest.mark.parametrize("ours_is_ahead", [400, -400, 86_400.0 * 300, -86_400.0 * 300])
     async def test_of_ours_decides_nothing(self, ours_is_ahead: float) -> None:
-        """Both times are the vendor's: whatever our clock shows, nobody is down for it."""
+        """The exporter's own clock must not decide whether an agent is up."""
         it = bench()
         it.account.answers[FIRST] = dated(ship(lastHeartBeat=BASE + 50), BASE + 60)
         it.time.unix = BASE + 60 + ours_is_ahead
@@ -210,7 +210,7 @@ class TestClock:
 
     @pytest.mark.parametrize(("age", "up"), [(300, True), (301, False), (-300, True), (-301, None)])
     async def test_of_the_vendor_decides(self, age: float, up: bool | None) -> None:
-        """The age is the time between the heartbeat and the reply that tells it."""
+        """The age of a heartbeat must be counted up to the reply's date."""
         it = bench()
         it.account.answers[FIRST] = dated(ship(lastHeartBeat=BASE - age), BASE)
         it.time.unix = BASE + 9999
@@ -236,7 +236,7 @@ class TestClock:
         assert agent.state.up is False
 
     async def test_of_the_vendor_decides_for_a_single_agent(self) -> None:
-        """An agent that is asked about alone is judged by the date of that reply."""
+        """An agent that is read alone must be up or down by the date of that reply."""
         it = bench()
         it.account.answers[FIRST] = dated(ship(lastHeartBeat=BASE), BASE)
         alone = ok([{"id": "1", "name": "one", "lastHeartBeat": BASE}])

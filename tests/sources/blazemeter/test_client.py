@@ -101,7 +101,7 @@ class TestKey:
         assert {expected} == {request.headers["authorization"] for request in it.account.requests}
 
     async def test_is_read_from_the_key_file(self, tmp_path: Path) -> None:
-        """The vendor's key file is enough, and a new one is taken up."""
+        """The key must be read from the key file, and again when it changes."""
         path = tmp_path / "key.json"
         path.write_text('{"id": "a", "secret": "b"}')
         it = bench(api_key_id=None, api_key_secret=None, api_key_file=path)
@@ -196,7 +196,7 @@ class TestRefusal:
         assert "masters?workspaceId=1" in it.account.sent
 
     async def test_within_a_good_status_is_one(self) -> None:
-        """An error 401 in a 200 is judged like a 401."""
+        """An error 401 in a reply with status 200 must count as a refusal."""
         it = bench()
         refusal = httpx.Response(200, json={"error": {"code": 401}, "result": None})
         it.account.answers = {"user": refusal, LIST: refusal}
@@ -255,7 +255,7 @@ class TestErrors:
         assert [("200001", Reason.HTTP_4XX)] == [(f.target, f.reason) for f in poll.failures]
 
     async def test_of_a_missing_api_is_none(self) -> None:
-        """A 404 to the proof is a wrong URL: nobody there knows what a user is."""
+        """A 404 to the proof must be a wrong URL, not a refusal."""
         it = bench(error("404", 404))
         it.account.answers["user"] = error("404", 404)
 
@@ -274,7 +274,7 @@ class TestProof:
         assert () == poll.failures
 
     async def test_takes_nothing_else(self) -> None:
-        """A reply that describes nobody, whatever its status, may be a refusal."""
+        """A reply to the proof without a user must not be accepted, whatever its status."""
         it = bench(ok([]))
         it.account.answers["user"] = httpx.Response(200, json={"message": "invalid key"})
 

@@ -243,7 +243,7 @@ class TestDisabled:
         assert (False if active else None) is agent.state.up
 
     async def test_once_more_makes_its_agents_down(self) -> None:
-        """An agent that is silent is judged as soon as its location is enabled."""
+        """When a location is enabled, its silent agents must be down."""
         it = bench(location(DOWN, disabled=True))
         await it.poll("agents")
         it.account.answers[FIRST] = ok([location(DOWN, disabled=False)])
@@ -255,7 +255,7 @@ class TestDisabled:
 
     @pytest.mark.parametrize("first_is_disabled", [True, False])
     async def test_counts_not_for_an_agent_of_an_enabled_one(self, first_is_disabled: bool) -> None:
-        """An agent of two locations is judged if one of them can be used."""
+        """An agent of two locations must be judged if one of them is enabled."""
         ships = [{"id": "1", "lastHeartBeat": DOWN}]
         it = bench(
             {"id": "aa", "name": "One", "disabled": first_is_disabled, "ships": ships},
@@ -346,7 +346,7 @@ class TestWorkspaces:
         assert () == (await it.poll("agents")).readings
 
     async def test_with_a_short_list_are_carried_whole_when_the_next_one_fails(self) -> None:
-        """Two faults in a row make nobody disappear."""
+        """Two faults in a row must remove no agent and no location."""
         it = bench(location(UP), location(UP, id="bb"), workspaces=[200001, 200002])
         it.account.answers[SECOND] = ok([])
         before = await it.poll("agents")

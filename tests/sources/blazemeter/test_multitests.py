@@ -111,7 +111,7 @@ class TestSearch:
         assert "masters?collectionId=102" not in it.account.sent
 
     async def test_gives_up_what_does_not_answer_for_an_hour(self) -> None:
-        """A multi-test whose runs cannot be read is no failure of each poll for ever."""
+        """A multi-test whose runs cannot be read must be given up after an hour."""
         it = bench(unnamed(1))
         it.account.at(100, 1)
         multi_tests(it, 101)
@@ -144,7 +144,7 @@ class TestSearch:
         assert not any("collectionId" in key for key in it.account.sent)
 
     async def test_is_repeated_once_an_hour(self) -> None:
-        """A run that nobody claims is looked for again with a new list an hour later."""
+        """A run without a suite must be looked for again after an hour."""
         it = bench(unnamed(1))
         it.account.at(100, 1)
         multi_tests(it, 101)

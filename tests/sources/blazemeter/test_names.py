@@ -345,7 +345,7 @@ class TestFilters:
         assert "1" == (await only(it, Run)).run_id
 
     async def test_wait_for_the_name(self) -> None:
-        """A run whose suite may be excluded is not shown before that is known, and then it is."""
+        """A run whose suite may be excluded must be shown only once its name is known."""
         it = bench(row(1), include={"suites": "Load"})
         it.account.at(100, 1)
         it.account.answers["tests/7"] = httpx.Response(500)

@@ -194,7 +194,7 @@ class TestMoves:
         assert {str(each) for each in range(63)} <= set(pages.items)
 
     async def test_up_are_noticed(self) -> None:
-        """A deleted item pulls another one to the page before, where nobody looks any more."""
+        """An item missed because of a deletion must make the list short."""
         server = Server(63, cap=50, total="true", on_call=_delete_before_second)
 
         assert (await server.pages()).short

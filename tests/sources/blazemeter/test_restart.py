@@ -192,7 +192,7 @@ class TestFollowedRuns:
         assert [] == gone
 
     async def test_do_not_come_back(self) -> None:
-        """A list that never tells the end does not bring an ended run back."""
+        """A list that never has the end must not bring an ended run back."""
         watch = Watch(row(1), run_linger="10m")
         watch.runs_at(150, 1)
         await watch.poll()
@@ -242,7 +242,7 @@ class TestAgents:
         assert (False, seen) == (agent.state.up, agent.last_up_timestamp_seconds)
 
     async def test_are_carried_while_their_workspace_fails(self) -> None:
-        """A workspace that cannot be read takes nobody along, also right after a restart."""
+        """Agents of a workspace that cannot be read must be kept, also right after a restart."""
         watch = Watch(workspaces=[200001, 200002])
         watch.answers[LOCATIONS] = ok([ship()])
         watch.answers["private-locations?workspaceId=200002"] = ok([])
@@ -273,7 +273,7 @@ class TestAgents:
         assert ["one"] == [agent.agent for agent in await watch.agents()]
 
     async def test_of_a_list_cut_short_are_carried_when_the_next_one_is_not_read(self) -> None:
-        """Two faults in a row make nobody disappear, nor does a restart between them."""
+        """Two faults in a row, with a restart between them, must remove no agent."""
         watch = Watch(workspaces=[200001, 200002])
         other = {"id": "bb", "name": "Attic", "ships": [{"id": "2", "name": "two"}]}
         watch.answers[LOCATIONS] = ok([ship(), other], total=2)

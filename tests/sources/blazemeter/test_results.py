@@ -204,7 +204,7 @@ class TestReading:
 
 class TestEngineErrors:
     async def test_show_in_the_exit_code(self) -> None:
-        """A run whose criteria are met passed, though an engine left with 1."""
+        """A run must be able to pass although an engine exited with 1."""
         it = bench(ended_row(1))
         it.account.status(1, "master_status.ended.error_events")
 
@@ -315,7 +315,7 @@ async def test_a_run_that_makes_load_waits_for_nobody() -> None:
 
 
 async def test_engines_are_unknown_without_servers() -> None:
-    """A session that does not tell its servers is no engine by itself."""
+    """Without servers in a session, the number of engines must be unknown."""
     it = bench(row(1))
     it.account.answers["masters/1/status"] = ok(status_of(100) | {"sessions": [{"id": "a"}]})
 

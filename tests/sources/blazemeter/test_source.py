@@ -156,7 +156,7 @@ class TestExplain:
         assert ("3.7.41", NOT_SHOWN) == (shown["installedVersion"], shown["address"])
 
     async def test_a_run(self) -> None:
-        """A run is shown with the reply and what its end told."""
+        """A run's explanation must have its reply and the values of its end."""
         account = whole_account()
         account.status(82000001, "master_status.ended.error_events")
         account.answers["masters/82000001"] = ok(document("masters_list")["result"][0])

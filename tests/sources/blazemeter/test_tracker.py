@@ -240,7 +240,7 @@ class TestFixtures:
 
 class TestListing:
     async def test_turns_pages_until_one_is_short(self) -> None:
-        """Full pages are followed by the next; without a whole `total` a short one is the last."""
+        """Full pages must be followed by the next; without a total, a short page is the last."""
         it = bench()
         pages = [[ended_row(page * 50 + n + 1) for n in range(50)] for page in range(2)]
         it.account.answers[LIST] = ok(pages[0], total="n/a", limit=50)
@@ -448,7 +448,7 @@ class TestFollowing:
         assert [LIST] == it.account.sent
 
     async def test_does_not_take_a_finished_run_up_again(self) -> None:
-        """A list that never tells the end does not bring an ended run back."""
+        """A list that never has the end must not bring an ended run back."""
         it = bench(row(1), run_linger="10m")
         it.account.answers["masters/1/status"] = ok(status_of(150))
         it.account.answers["masters/1/status+events"] = ok(status_of(150, events=[]))
@@ -462,7 +462,7 @@ class TestFollowing:
         assert [LIST] == it.account.sent
 
     async def test_gives_a_run_up_that_the_list_ended_long_ago(self) -> None:
-        """A status that never gets to 140 does not hold a run whose end is on the list."""
+        """A run must be given up when the list ended it long ago, whatever its status says."""
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok(status_of(0))
         await it.poll("runs")
@@ -528,7 +528,7 @@ class TestFollowing:
         assert poll.asked
 
     async def test_no_run_that_can_be_asked_is_said(self) -> None:
-        """The list alone tells nothing of the runs in flight."""
+        """If no status can be read, the poll must count as unanswered."""
         it = bench(row(1), row(2))
         it.account.answers["masters/1/status"] = httpx.Response(502)
         it.account.answers["masters/2/status"] = httpx.Response(500)

@@ -218,7 +218,7 @@ class TestPassInFlight:
         assert (Outcome.NO_VERDICT, Outcome.FAILED) == (first.outcome, second.outcome)
 
     async def test_is_believed_after_the_end(self) -> None:
-        """A description that was read after the end need not tell when that was."""
+        """A verdict read after the end must count, even without the time of the end."""
         it = bench(row(1))
         it.account.at(140, 1)
         await it.poll("runs")

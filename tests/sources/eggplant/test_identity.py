@@ -82,7 +82,7 @@ async def test_knows_a_single_one_by_its_name() -> None:
 
 
 async def test_goes_over_to_ports_when_a_second_one_comes() -> None:
-    """The agent that was known by its name is the one of its port, and nobody is missing."""
+    """When a second agent of a name comes, the first must become the one of its port."""
     lab = Lab()
     await lab.agents(entry(5400))
 
@@ -104,7 +104,7 @@ async def test_misses_the_one_whose_port_is_known() -> None:
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("expected", [[], [HOST]])
 async def test_remembers_that_they_are_two(restarts: bool, expected: list[str]) -> None:
-    """For `remember_for` each of them is missed by its port, and the bare name by nobody."""
+    """For `remember_for`, each of two agents must be missed by its port, not by the bare name."""
     lab = Lab(remember_for="1d", expected_agents=expected)
     await lab.agents(entry(5400), entry(5401))
     shown = []
@@ -160,12 +160,12 @@ async def test_shows_one_of_those_that_are_alike(port: int | None) -> None:
 
 
 async def test_tells_one_with_a_port_from_one_without() -> None:
-    """A port is enough to tell two agents apart, whether the other one has one or not."""
+    """An agent with a port must be distinguished from one without."""
     assert {HOST: True, f"{HOST}:5400": True} == await Lab().agents(entry(), entry(5400))
 
 
 async def test_accuses_no_port_while_there_is_none() -> None:
-    """After a change to a server that tells no ports, an agent without one may be any of them."""
+    """While the server sends no ports, no agent known by its port may be down."""
     lab = Lab(expected_agents=[f"{HOST}:5402"])
     await lab.agents(entry(5400), entry(5401), entry(5402))
 

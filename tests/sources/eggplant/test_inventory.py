@@ -133,7 +133,7 @@ def test_reads_a_running_agent() -> None:
 
 
 def test_reads_nothing_from_an_empty_reply() -> None:
-    """No open connections and nobody expected is nothing to report."""
+    """An empty reply without expected agents must give no readings."""
     assert () == Case().update(*entries("sut_status.empty"))
 
 
@@ -298,7 +298,7 @@ class TestOddEntries:
 
     @pytest.mark.parametrize("name", [None, ""])
     def test_skips_an_entry_without_name(self, name: str | None) -> None:
-        """An entry without a name is nobody's."""
+        """An entry without a name must be left out and counted."""
         case = Case()
 
         assert () == case.update(AgentEntry(agent_name=name, process_id=0))
@@ -386,7 +386,7 @@ class TestOddEntries:
     def test_judges_an_unknown_status_by_the_process(
         self, entry: AgentEntry, phase: str, surprise: str
     ) -> None:
-        """A status nobody knows is an end if nothing runs any more, and never a verdict."""
+        """An unknown status must be an end only if no process runs, and never a verdict."""
         case = Case()
 
         runs = case.runs(entry)
@@ -408,7 +408,7 @@ class TestLinger:
         assert [] == after_it
 
     def test_counts_from_the_first_sight_without_an_end_time(self) -> None:
-        """A run whose end has no time is not shown for ever while it stays listed."""
+        """A listed run without an end time must be shown for `run_linger` from the first sight."""
         case = Case(linger=HOUR)
         case.update(ended())
 
@@ -417,7 +417,7 @@ class TestLinger:
         assert [1, 1, 0, 0] == counts
 
     def test_takes_an_end_to_come_for_now(self) -> None:
-        """A server whose clock is ahead does not keep a run for longer."""
+        """An end time in the future must count as now."""
         case = Case(linger=HOUR)
         entry = ended(endtime="2099-01-01 00:00:00+00")
         case.update(entry)
@@ -446,7 +446,7 @@ class TestLinger:
 
     @pytest.mark.parametrize("entry", [IDLE, running("r2"), ended("r2")])
     def test_ends_a_run_its_agent_no_longer_executes(self, entry: AgentEntry) -> None:
-        """A run in flight whose agent is free or at another run has ended, verdict unknown."""
+        """A run whose agent is free or at another run must have ended without a verdict."""
         case = Case(linger=HOUR)
         case.update(running())
 
@@ -460,7 +460,7 @@ class TestLinger:
         "listed", [(), (AgentEntry(agent_name="a", process_id=7),), (running(""),)]
     )
     def test_leaves_the_fate_of_a_run_open(self, listed: tuple[AgentEntry, ...]) -> None:
-        """A run whose agent went, or does not say what it does, is in no known phase."""
+        """A run whose agent went, or no longer says what it runs, must be in an unknown phase."""
         case = Case()
         case.update(running())
 

@@ -123,7 +123,7 @@ class TestAgents:
 
 class TestRuns:
     async def test_a_run_keeps_its_phase(self) -> None:
-        """A run whose agent went before the restart still counts as one whose fate is unknown."""
+        """A run whose agent went before the restart must stay in an unknown phase."""
         fleet = Fleet()
         fleet.lists(executing("Running"))
         await fleet.poll()
@@ -149,7 +149,7 @@ class TestRuns:
         assert [] == await fleet.runs()
 
     async def test_the_linger_counts_on(self) -> None:
-        """A run that ended without an end of its own does not start to linger anew."""
+        """The linger of a run without an end time must not start again."""
         fleet = Fleet(run_linger="1h")
         fleet.lists(executing("Passed"))
         await fleet.poll()

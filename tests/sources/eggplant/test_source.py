@@ -332,7 +332,7 @@ async def test_stops_when_tokens_are_refused_again_and_again() -> None:
 
 
 async def test_counts_no_token_that_is_renewed_in_time() -> None:
-    """A token that is renewed before its end is refused by nobody."""
+    """A token that is renewed in time must never be refused."""
     bench = Bench(auth=CLIENT)
 
     for _ in range(60):
@@ -464,7 +464,7 @@ class TestFailure:
         assert not bench.source.auth_failed
 
     async def test_says_nothing_about_anybody(self) -> None:
-        """A failed poll leaves who was connected as it was: the next one knows no absence."""
+        """A failed poll must not count as an absence of agents."""
         bench = Bench(Server(fixture("sut_status.idle")))
         await bench.source.poll("agents")
         bench.server.status = (404, b"")

@@ -121,7 +121,7 @@ class TestGiven:
         assert Token(value="given", fresh=True) == await tokens.get()
 
     async def test_is_read_again_after_a_refusal(self, tmp_path: Path) -> None:
-        """A file whose time and size did not change is read again once its token was refused."""
+        """A refused token's file must be read again, even if its time and size did not change."""
         path = tmp_path / "token"
         path.write_text("old-token\n")
         status = path.stat()
@@ -346,7 +346,7 @@ class TestOneAtATime:
         assert 1 == len(bench.server.logins)
 
     async def test_survives_a_cancelled_login(self) -> None:
-        """When who logs in is cancelled, the next one does it."""
+        """When a login is cancelled, the next call must log in."""
         bench = Tokens()
         door = asyncio.Event()
         bench.server.gate = door.wait

@@ -148,7 +148,7 @@ class TestAsking:
         assert "application/x-www-form-urlencoded" == question.headers["content-type"]
 
     async def test_ends_with_the_verdict(self) -> None:
-        """A run whose verdict is known is asked for no more."""
+        """A run whose verdict is known must not be asked for any more."""
         lab = await gone(IDLE)
         lab.tells(*told("Failed"))
 
@@ -168,14 +168,14 @@ class TestAsking:
         assert [] == lab.server.asked_for
 
     async def test_spares_runs_whose_entry_may_be_the_unreadable_one(self) -> None:
-        """A reply with an entry that is nobody's proves no absence, and the run stands."""
+        """An entry that cannot be read must leave the run in flight."""
         lab = await gone({"port": 5401})
 
         assert ("running", None) == await lab.outcome()
         assert [] == lab.server.asked_for
 
     async def test_goes_on_while_it_runs(self) -> None:
-        """A run whose agent lost its connection is in flight for as long as the server says so."""
+        """A run must be in flight for as long as the server says so."""
         lab = await gone()
         lab.tells(200, fixture("run_progress.running"))
 
@@ -252,14 +252,14 @@ class TestAsking:
         ],
     )
     async def test_believes_only_what_is_said_of_the_run(self, body: bytes) -> None:
-        """Another run's verdict, or a word that nobody knows, is none."""
+        """Another run's verdict, or an unknown word, must not count."""
         lab = await gone(IDLE)
         lab.tells(200, body)
 
         assert ("ended", None) == await lab.outcome()
 
     async def test_counts_an_unknown_word(self) -> None:
-        """A status that nobody knows is a surprise."""
+        """An unknown status must be a surprise."""
         lab = await gone(IDLE)
         lab.tells(*told("Completed"))
 
@@ -268,7 +268,7 @@ class TestAsking:
         assert 1 == lab.count("vendor_surprises_total", kind="enum")
 
     async def test_lets_a_run_linger_after_its_end(self) -> None:
-        """The hour of a run begins at the end that it was told to have."""
+        """`run_linger` must begin at the run's own end."""
         lab = await gone(IDLE, run_linger="1h")
         lab.tells(*told("Passed", endtime="2026-02-03 09:20:30+00"))
 
@@ -541,7 +541,7 @@ class TestInternalError:
     async def test_is_told_by_the_beginning_of_the_line(
         self, line: object, error: bool | None
     ) -> None:
-        """A last line that begins with it tells of an internal error, no line tells nothing."""
+        """An internal error must be found by the beginning of the last line."""
         run = await Lab(executing(last_log=line)).run()
 
         assert run is not None

@@ -176,7 +176,7 @@ class TestMaster:
 class TestNoAnswer:
     @pytest.mark.parametrize("task", ["agents", "controllers"])
     async def test_names_a_login_page(self, task: str) -> None:
-        """A redirect to the login page is told from any other, and is no refused password."""
+        """A redirect to the login page must be named as such, and be no refused password."""
         master = Master()
         location = "/login?next=%2Fstats%2Frequests"
         for path in (STATS, PAGE):

@@ -179,7 +179,7 @@ class TestLeft:
 
     @pytest.mark.parametrize("seen", [False, True])
     async def test_a_stop_beside_a_dead_row_accuses_nobody(self, seen: bool) -> None:
-        """All that is listed then is a dead worker whose successor is there, or may be."""
+        """After a stop, a dead row whose successor may be well must mark no worker as down."""
         master = Master("running" if seen else "no_worker")
         await master.states()
         await master.states(reply((FIRST, "missing"), (SECOND, "running"), (NEW, "running")))
@@ -194,7 +194,7 @@ class TestLeft:
         )
 
     async def test_an_expected_worker_is_down_after_the_grace(self) -> None:
-        """Somebody relies on it, so it is missed also when it left in order."""
+        """An expected worker that left in order must be down after the grace."""
         master = Master("running", expected_agents=["lg1"], leave_grace="40s")
         await master.states()
 
@@ -265,7 +265,7 @@ class TestLoad:
 
     @pytest.mark.parametrize("odd", [-1, None, "x", True, 10**400, [1]])
     async def test_leaves_odd_values_out(self, odd: Any) -> None:
-        """A value that cannot be one is absent, and costs no other."""
+        """An impossible value must be left out, and the others be read."""
         row = worker(FIRST, user_count=odd, cpu_usage=odd, memory_usage=odd)
 
         samples = await Master(reply(workers=[row])).samples()

@@ -233,7 +233,7 @@ async def test_forgets_an_agent_that_left_the_list() -> None:
     ],
 )
 async def test_carries_the_state_over_a_failed_call(answer: Script, reason: Reason) -> None:
-    """A call that fails says nothing about the agent, whose state keeps its age."""
+    """A failed call must keep the agent's state with its age."""
     source = rig("ok", one_agent())
     before = await only(source)
     await source.time.advance(60)
@@ -257,7 +257,7 @@ async def test_carries_nothing_into_an_agent_switched_off() -> None:
 
 
 async def test_tells_nothing_when_the_list_fails() -> None:
-    """Without a list there is no snapshot, and the earlier one may age."""
+    """A failed list must fail the poll."""
     source = rig("ok", reply(b"", 503))
 
     with pytest.raises(PollError) as caught:

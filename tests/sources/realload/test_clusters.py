@@ -347,7 +347,7 @@ async def test_pings_no_inactive_cluster() -> None:
 
 
 async def test_judges_no_inactive_member() -> None:
-    """An agent that was switched off pages nobody as a member either."""
+    """An inactive agent must not be judged as a member."""
     clusters = one_cluster()
     clusters["measuringAgentClustersArray"][0]["clusterMembersArray"][0]["agentActive"] = False
 

@@ -428,7 +428,7 @@ class TestCalls:
         assert not any(failed[6:])
 
     async def test_details_are_asked_for_again_after_a_pause(self) -> None:
-        """A portal that could not give one is tried again after an hour."""
+        """A portal without details must be asked again after an hour."""
         source = rig(reply(b"", 502), listed(*((number, 5) for number in range(1, 41))))
         for _ in range(3):
             await source.source.poll("suites")

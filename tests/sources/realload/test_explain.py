@@ -59,7 +59,7 @@ async def test_shows_wanted_fields_and_names_the_others() -> None:
 
 
 async def test_shows_one_suite_of_the_list() -> None:
-    """The portal only offers all suites; one is shown."""
+    """Of the list of suites, only the asked one must be shown."""
     explanation = await rig().source.explain("suite", "3")
 
     assert 3 == explanation.reply["testExecutionSuite"]["testExecutionSuiteId"]

@@ -191,7 +191,7 @@ async def test_sends_no_second_proof_at_once(refusal: Any) -> None:
 
 
 async def test_keeps_the_memory_over_a_reload() -> None:
-    """A new source with the same secret does not start to count anew."""
+    """A new source with the same secret must not start its count of refusals again."""
     rig = Rig()
     Gatekeeper(rig, _REFUSALS[0], revoked=True)
     await poll_all(rig)

@@ -68,7 +68,7 @@ async def test_one_targets_error_does_not_put_the_task_down(answer: Any) -> None
 
 
 async def test_the_errors_of_all_targets_put_the_task_down() -> None:
-    """A portal that can reach nobody is of no use, though it still has a list of them."""
+    """If the pings of all targets fail, the task must be down."""
     source = rig(range(1, 4), dict.fromkeys(range(1, 4), reply(b"", 502)))
 
     poll = await source.source.poll("agents")

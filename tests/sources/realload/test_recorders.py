@@ -107,7 +107,7 @@ async def test_uses_the_minimum_that_the_versions_task_knows() -> None:
 
 
 async def test_does_without_a_minimum_that_cannot_be_read() -> None:
-    """The recorders are judged all the same, and the portal is not pressed for it."""
+    """Without a minimum version, recorders must be judged, and the portal not be pressed for it."""
     source = rig("ok", reply(b"", 502))
 
     first, _ = await recorders_of(source)

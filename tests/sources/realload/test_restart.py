@@ -143,7 +143,7 @@ class TestSuites:
         assert [True] * 5 + [False] == running_still
 
     async def test_a_run_in_flight_is_so_without_a_memory(self) -> None:
-        """The daemon starts amid a run that its state alone tells of, or the list alone."""
+        """A run must be in flight by its state or by the list alone, without a memory."""
         portal = Portal()
         begun = int(portal.rig.time.unix * 1000)
         fresh = run(2, testRunStartTimestamp=begun, testRunLastUpdatedTimestamp=begun)

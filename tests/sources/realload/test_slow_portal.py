@@ -142,7 +142,7 @@ class TestOneOfMany:
         assert poll.vendor_slow
 
     async def test_is_down_beside_one_that_is_flagged(self) -> None:
-        """A flag that came home fast tells that the portal is well."""
+        """A late ping beside a quick error must mark its agent as down."""
         source = rig(2, {1: "not_reachable", 2: LATE})
 
         poll = await source.source.poll("agents")

@@ -255,7 +255,7 @@ async def test_has_no_mean_without_a_passed_session() -> None:
 
 
 async def test_has_no_negative_duration() -> None:
-    """A run whose update lies before its start has no duration."""
+    """A run whose update is before its start must have no duration."""
     (suite,) = await suites_of(rig(with_runs(run(1, testRunLastUpdatedTimestamp=1))))
 
     assert suite.last_run is not None
@@ -282,7 +282,7 @@ async def test_keeps_the_first_of_two_with_the_same_id() -> None:
 
 
 async def test_tells_nothing_when_it_is_unknown_what_runs() -> None:
-    """Without the second answer a run could be judged half-done."""
+    """Without the list of running suites, the poll must fail."""
     asked = iter([running(), reply(b"", 502)])
 
     with pytest.raises(PollError):
@@ -514,7 +514,7 @@ async def test_a_shown_failure_stays_although_the_run_goes_on() -> None:
 
 
 async def test_a_run_with_a_failed_job_is_in_flight_while_its_suite_is_listed() -> None:
-    """A job can take hours, in which nothing of the run changes and it is not judged."""
+    """A run with a failed job must be in flight while its suite is listed as running."""
     source = rig()
     long = {"executionState": 1, "testRunLastUpdatedTimestamp": at(source, 600)}
     lists(source, counted(1, 5, 5, 0), counted(2, 5, 2, 1, **long), now=(2,))
@@ -568,7 +568,7 @@ async def test_a_suite_that_runs_for_the_first_time_has_no_verdict() -> None:
 
 
 async def test_runs_without_a_start_are_in_the_order_of_their_numbers() -> None:
-    """A newest run whose start cannot be read is not taken for the oldest."""
+    """Runs without a start time must be ordered by number."""
     source = rig(with_runs(counted(1, 3, 3, 0), counted(2, 3, 2, 1, testRunStartTimestamp="x")))
 
     (suite,) = await suites_of(source)
@@ -620,7 +620,7 @@ class TestPlace:
         )
 
     async def test_is_not_told(self) -> None:
-        """A portal may tell of no place at all."""
+        """A suite without a place must have none."""
         suites = with_runs(run(1))
         del suites["testExecutionSuitesArray"][0]["testExecutionSuite"][
             "topExecuteOnMeasuringAgentOrClusterId"

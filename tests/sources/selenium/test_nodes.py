@@ -134,7 +134,7 @@ class TestLeft:
         assert {SECOND: True} == await hub.states(after=60)
 
     async def test_an_expected_node_that_drained_is_down_after_the_grace(self) -> None:
-        """Somebody relies on it; what is down is not out of use at the same time."""
+        """An expected node that was drained must be down after the grace."""
         hub = Hub("draining", expected_agents=[FIRST])
         await hub.states()
         await hub.states("after_drain", after=30)
@@ -168,7 +168,7 @@ class TestAddress:
         ],
     )
     async def test_is_its_identity(self, uri: str, agent_id: str, host: str, port: str) -> None:
-        """Host and port outlive a node's starts; a password in a URI is nobody's business."""
+        """A node must be known by host and port, without a password in its URI."""
         hub = Hub(reply(node(uri)))
 
         (agent,) = await hub.readings(Agent)
@@ -225,7 +225,7 @@ class TestSessions:
 
     @pytest.mark.parametrize("odd", [-1, None, "x", True, 10**400])
     async def test_leaves_an_odd_limit_out(self, odd: Any) -> None:
-        """A value that cannot be one is absent, and costs no other."""
+        """An impossible limit must be left out, and the others be read."""
         samples = await Hub(reply(node(maxSessions=odd))).samples()
 
         assert [] == [series for series in samples if "sessions_limit" in series]
