@@ -236,7 +236,7 @@ async def test_changes_at_once_lose_nothing(backend: str, tmp_path: Path) -> Non
 
 @EVERY
 async def test_the_salt_is_one(backend: str, tmp_path: Path) -> None:
-    """All who share the state hash with the same random bytes."""
+    """All processes must get the same salt."""
     opener = BACKENDS[backend](tmp_path / "state", FakeClock())
     one, other = opener(), opener()
 

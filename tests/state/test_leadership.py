@@ -158,7 +158,7 @@ async def test_who_leaves_is_followed_at_once(pair: tuple[Member, Member], time:
 
 
 async def test_who_leaves_sees_who_has_just_come(pair: tuple[Member, Member]) -> None:
-    """A look is enough to be seen: once the new process is ready, the old one is told to end."""
+    """A leader that leaves must see a standby that has just come."""
     leader, standby = pair
 
     seen = [await each.leadership.has_standby() for each in (leader, standby)]
@@ -223,7 +223,7 @@ async def test_who_was_stopped_goes_on_if_nobody_took_its_place(
 async def test_without_the_store_the_leader_goes_on(
     pair: tuple[Member, Member], time: FakeClock
 ) -> None:
-    """The standby waits for a minute; then it works too, since nobody knows of the leader."""
+    """Without the store, the leader must go on, and the standby work too after a minute."""
     leader, standby = pair
     for each in pair:
         each.state.broken = True
@@ -366,7 +366,7 @@ def _changes(pair: tuple[Member, Member]) -> int:
 
 
 async def test_without_a_standby_nobody_hands_over(store: MemoryState, time: FakeClock) -> None:
-    """A leader that is alone, or whose standby is gone, goes on."""
+    """A failing leader without a standby must keep the lead."""
     leader, standby = Member(store, time), Member(store, time)
     await played(time, 1, leader, standby)
     leader.failing = True

@@ -111,7 +111,7 @@ async def test_what_is_no_plain_file_is_not_opened(
 
 
 async def test_what_takes_its_place_while_open_is_not_opened_either(tmp_path: Path) -> None:
-    """A pipe would block for ever whoever opens it."""
+    """A pipe in place of the open file must not be opened: it would block."""
     state = sqlite(tmp_path)
     await state.put("key", b"")
     (tmp_path / "state.db").rename(tmp_path / "elsewhere")
@@ -198,7 +198,7 @@ def test_only_the_newest_damaged_files_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_lock_is_not_waited_for_for_ever(tmp_path: Path) -> None:
-    """A process that was stopped while it held the lock holds nobody else."""
+    """The lock of a stopped process must not be waited for without a limit."""
     place = Place(tmp_path, mounts=no_mounts)
     pauses: list[float] = []
     other = Place(tmp_path, mounts=no_mounts, pause=pauses.append)

@@ -135,7 +135,7 @@ async def test_a_flush_is_told_once(server: RedisServer) -> None:
 
 
 async def test_what_somebody_wrote_later_stays(server: RedisServer) -> None:
-    """After a loss everybody writes what he knows, and the newest of it counts."""
+    """After a loss, the newest of all processes' documents must win."""
     async with opened(server.state()) as old, opened(server.state()) as new:
         await old.update("ledger", to(b"old"))
         await new.update("ledger", to(b"new"))
@@ -158,7 +158,7 @@ async def test_the_salt_outlives_a_flush(server: RedisServer) -> None:
 
 
 async def test_a_restart_that_keeps_the_data_is_no_loss(start: Callable[..., RedisServer]) -> None:
-    """Yet for a minute nobody relies on it, since the last second may be missing."""
+    """A restart that keeps the data must be no loss, but not be trusted for a minute."""
     server = start("--appendonly", "yes")
     async with opened(server.state()) as state:
         await state.put("a", b"1")
@@ -265,7 +265,7 @@ async def test_who_may_not_log_in_is_told(start: Callable[..., RedisServer]) -> 
 async def test_a_password_is_read_for_every_connection(
     start: Callable[..., RedisServer], tmp_path: Path
 ) -> None:
-    """A rotated one is found without a restart, and a file that is gone is told."""
+    """The password must be read again for every connection."""
     server = start("--requirepass", "first")
     file = tmp_path / "password"
     file.write_text("wrong\n")
@@ -673,7 +673,7 @@ async def test_a_database_of_the_server_is_taken(server: RedisServer) -> None:
 
 
 async def test_a_foreign_key_is_told(server: RedisServer) -> None:
-    """Somebody else writes where we do."""
+    """A key written by another program must be reported."""
     server.command("SET", INDEX, "1")
     async with opened(server.state()) as state:
         assert "a key of ours was written by somebody else" in await failure_of(state)
