@@ -46,7 +46,7 @@ async def test_no_cache_shows_what_was(path: str) -> None:
 
 
 async def test_a_file_that_the_viewer_has_is_not_sent_again() -> None:
-    """The board's files are asked for anew after an update, and else confirmed."""
+    """A static file must be confirmed by its tag, and not be sent again."""
     async with fakes.browsing(fakes.FakeView()) as client:
         first = await client.get("/static/style.css")
         client.headers["If-None-Match"] = first.headers["etag"]
@@ -58,7 +58,7 @@ async def test_a_file_that_the_viewer_has_is_not_sent_again() -> None:
 @pytest.mark.parametrize("path", ["/", "/metrics", "/runbooks/"])
 @pytest.mark.parametrize("refused", ["identity;q=0, gzip;q=0", "*;q=0"])
 async def test_who_takes_no_form_gets_none(path: str, refused: str) -> None:
-    """A client that refuses both gzip and the plain page is told so."""
+    """A client that refuses both gzip and the plain page must get 406."""
     async with fakes.browsing(fakes.FakeView()) as client:
         client.headers["Accept-Encoding"] = refused
         answer = await client.get(path)

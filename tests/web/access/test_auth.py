@@ -97,7 +97,7 @@ async def test_unknown_names_cost_what_somebody_costs(users: Users, compare: Com
 
 
 async def test_an_unknown_name_always_costs_the_same(users: Users, compare: Compare) -> None:
-    """A name whose cost changed from one attempt to the next would give itself away."""
+    """An unknown name must always cost the same."""
     for number in range(5):
         await users.admit("nobody", b"wrong %d" % number)
 

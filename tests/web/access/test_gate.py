@@ -98,7 +98,7 @@ class TestUsers:
 
 class TestRateLimit:
     async def test_too_many_requests_are_refused(self, tmp_path: Path) -> None:
-        """After the burst there is one request per interval, whoever asks."""
+        """After the burst, one request per interval must be admitted, from all clients together."""
         clock = FakeClock()
         limit = {"interval": "1s", "burst": 2}
         async with guarded(
@@ -188,7 +188,7 @@ async def test_every_answer_has_the_security_headers(path: str) -> None:
 
 
 async def test_failures_have_the_security_headers() -> None:
-    """An error of our own is plain text with the headers and tells nothing of the inside."""
+    """An error must be plain text with the security headers, and quote nothing."""
 
     class Broken(fakes.FakeView):
         @property

@@ -53,7 +53,7 @@ async def admits(security: WebSecurity, name: str) -> bool:
 
 class TestUsers:
     async def test_are_read_again_when_the_file_changes(self, tmp_path: Path) -> None:
-        """A user who was added can come in, one who was removed cannot, from the next request."""
+        """A change of users must apply from the next request on."""
         path = tmp_path / "web.yml"
         write(path, users("alice"))
         security = WebSecurity(path)
@@ -264,7 +264,7 @@ class TestFailClosed:
     def test_a_file_it_names_that_is_emptied_changes_nothing(
         self, tmp_path: Path, name: str
     ) -> None:
-        """Without a CA nobody could be verified, and without a certificate nobody come in."""
+        """An emptied CA or certificate must change nothing."""
         authority = Authority(tmp_path)
         authority.issue()
         tls = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"}
@@ -310,7 +310,7 @@ class TestFailClosed:
         assert (True, False) == (refused, security.refused)
 
     def test_a_restart_lets_users_go(self, tmp_path: Path) -> None:
-        """An empty mapping is said on purpose, and taken by whoever begins with it."""
+        """A restart with an empty mapping must admit everybody."""
         path = tmp_path / "web.yml"
         write(path, {})
 
@@ -415,7 +415,7 @@ class TestKeys:
         assert WebSecurity(path).context is not None
 
     def test_a_client_ca_without_a_certificate_is_refused(self, tmp_path: Path) -> None:
-        """Against an empty CA nobody, or with another library everybody, would be let in."""
+        """A client CA without a certificate must be refused."""
         authority = Authority(tmp_path)
         authority.issue()
         (tmp_path / "empty").touch()

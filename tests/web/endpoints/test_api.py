@@ -66,7 +66,7 @@ STILL = create_app(known(fakes.StillView))
 
 
 async def test_a_target_has_all_its_fields() -> None:
-    """A target is told whole, unknown values as null, without limit as +Inf."""
+    """A target must have all its fields, unknown ones as null, infinite ones as +Inf."""
     document = await get(fakes.FakeView(fakes.agent("a", host="10.0.0.1")), "/api/v1/targets")
 
     assert {
@@ -286,7 +286,7 @@ async def test_a_cut_list_tells_how_long_it_is() -> None:
 
 
 async def test_a_source_has_all_its_fields() -> None:
-    """A source is told whole, its URL without user-info."""
+    """A source must have all its fields, and its URL no user."""
     url = "https://user:canary@portal.example/api"
     view = fakes.FakeView(sources=[fakes.source(url=url, status=fakes.failed("no reply"))])
 
@@ -357,7 +357,7 @@ async def test_sources_are_filtered(query: str, expected: list[str]) -> None:
     ],
 )
 def test_no_value_outside_of_json(value: object, expected: object) -> None:
-    """Infinity is told as Prometheus tells it, and no NaN leaves."""
+    """Infinity must be written as Prometheus writes it, and NaN never."""
     assert expected == plain(value)
 
 
@@ -370,7 +370,7 @@ async def test_hostile_names_stay_data() -> None:
 
 
 async def test_five_thousand_targets_are_valid() -> None:
-    """A large fleet is told whole."""
+    """A large fleet must be returned whole."""
     view = fakes.FakeView(*(fakes.agent(f"agent-{number}") for number in range(5_000)))
 
     async with fakes.browsing(view) as client:
@@ -535,13 +535,13 @@ class TestCsv:
         ],
     )
     async def test_calculates_nothing(self, name: str, expected: str) -> None:
-        """A name that is a formula is text to a spreadsheet, and any other is told as it is."""
+        """A name that is a formula must be text in a spreadsheet."""
         answer = await fetched(fakes.FakeView(fakes.agent(name)), "targets", "text/csv")
 
         assert [expected] == [line["name"] for line in lines(answer)]
 
     async def test_of_ten_thousand_targets(self) -> None:
-        """A large fleet is told whole."""
+        """A large fleet must be returned whole."""
         view = fakes.FakeView(*(fakes.agent(f"agent-{number}") for number in range(10_000)))
 
         answer = await fetched(view, "targets", "text/csv")
@@ -570,7 +570,7 @@ class TestCsv:
     ],
 )
 def test_the_form_is_what_the_client_likes_best(accept: str, expected: str) -> None:
-    """JSON unless CSV is liked better; who likes neither gets JSON rather than nothing."""
+    """The form must be the one the client prefers, and JSON by default."""
     assert expected == preferred(accept, ("application/json", "text/csv")).rpartition("/")[2]
 
 

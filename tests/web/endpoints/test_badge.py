@@ -235,7 +235,7 @@ class TestNotKnowing:
         assert ("x", "unknown", GREY) == await badge_of(view, address(target_id="x"))
 
     async def test_with_readings_that_have_expired(self) -> None:
-        """A target of which something is remembered is there, but nobody knows how it is."""
+        """A target whose readings have expired must be unknown."""
         view = known()
         view.recent.take(fakes.changed(view.snapshot, readings=(agent(),)))
         await view.recent.catch_up()

@@ -159,7 +159,7 @@ async def test_nobody_watching_is_an_empty_list() -> None:
     ],
 )
 async def test_refuses_what_is_no_port(port: str) -> None:
-    """A mistake in the scrape configuration is told, not scraped."""
+    """A port that is none must be refused."""
     assert 400 == await status(View(), f"/sd/agents?port={port}")
 
 
@@ -179,7 +179,7 @@ async def test_text_that_cannot_be_sent_breaks_nothing() -> None:
 
 
 async def test_judges_nothing() -> None:
-    """Prometheus asks all the time, and what is wrong with the hosts is nothing that it is told."""
+    """Service discovery must make no picture."""
 
     class Blind(View):
         async def picture(self) -> Picture:

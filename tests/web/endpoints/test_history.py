@@ -236,7 +236,7 @@ class TestPage:
         assert "2023-11-14T21:13:20Z" == headline.one("time").attributes["datetime"]
 
     async def test_says_nothing_of_a_state_that_is_over(self) -> None:
-        """While the newest reading is another one, the beginning of the old one is no answer."""
+        """The beginning of a state that is over must not be shown."""
         _, page = await page_of("suite", known())
 
         assert [] == page.one("div", "headline").all("time")

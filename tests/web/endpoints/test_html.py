@@ -132,7 +132,7 @@ class TestFleet:
         assert "1 runnable" in page.one("h2", id="suites").text
 
     async def test_tells_agents_of_one_name_apart(self) -> None:
-        """Two of one machine differ in their ports, and nobody else's port is of interest."""
+        """Agents of one name must be shown with their ports, and others without."""
         page = await get(
             fakes.FakeView(
                 fakes.agent("10.0.0.5", agent_id="10.0.0.5:5400", port="5400"),
@@ -186,7 +186,7 @@ class TestFleet:
         assert "managed by the vendor" in page.cells("State")[0].text
 
     async def test_a_slow_vendor_is_told(self) -> None:
-        """People who miss news of a target find the reason at its source."""
+        """A slow vendor must be shown at its source."""
         page = await get(fakes.FakeView(sources=[fakes.changed(fakes.source(), vendor_slow=True)]))
 
         assert "the vendor is slow" in page.cells("State")[0].text
@@ -275,7 +275,7 @@ class TestFleet:
         assert 1 == len(ping.one("svg", "trend", aria_hidden="true").all("path", "line"))
 
     async def test_shows_the_newest_runs(self) -> None:
-        """A suite's runs are a strip whose parts say their verdict in words too."""
+        """A suite's newest runs must be a strip with the verdicts in words."""
         page = await get(fakes.FakeView(fakes.suite(passed=False)))
 
         (runs,) = page.cells("Newest runs")
@@ -426,7 +426,7 @@ class TestNeedsAttention:
         assert "Needs attention 1" == page.one("h2", id="attention").text
 
     async def test_is_absent_where_nothing_is_wrong(self) -> None:
-        """An agent that the vendor has ended is down, and nobody has to care."""
+        """Without problems, there must be no section for them."""
         view = fakes.FakeView(fakes.agent(up=False, managed="vendor"), sources=[fakes.source()])
 
         page = await get(view)
@@ -454,7 +454,7 @@ class TestNeedsAttention:
         assert "?source=prod" == links(page.one("section", data_key="attention"))["prod"]
 
     async def test_a_member_is_named_with_its_reason(self) -> None:
-        """The cluster's page tells of it, and its reason is its own."""
+        """A member's problem must name its cluster, with the member's own reason."""
         view = fakes.FakeView(
             fakes.cluster(fakes.member("one", up=False)), sources=[fakes.source()]
         )
@@ -526,7 +526,7 @@ class TestSources:
         assert ["b"] == [row.attributes["data-key"] for row in rows_of(section)][:1]
 
     async def test_those_that_fail_in_part_are_open(self) -> None:
-        """A source of which one task fails answers, but there is something to tell."""
+        """A source with a failing task must not be folded."""
         page = await get(fakes.FakeView(sources=[fakes.source(status=fakes.failed())]))
 
         assert [] == page.one("section", data_key="sources").all("details")
@@ -865,7 +865,7 @@ class TestTarget:
         assert "id-b" not in answer.text
 
     async def test_says_how_to_look_now(self) -> None:
-        """A page never calls a vendor; it tells the address and the command that do."""
+        """A target's page must have the probe's address and the command for an explanation."""
         view = fakes.FakeView(fakes.agent("a", agent_id="it's"), sources=[fakes.source()])
 
         page = await get(view, "/target", source="prod", kind="agent", id="it's")

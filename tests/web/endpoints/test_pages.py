@@ -40,7 +40,7 @@ async def test_those_who_ask_meanwhile_wait_for_the_same_page() -> None:
 
 
 async def test_who_leaves_does_not_take_the_page_along() -> None:
-    """A viewer who closes the page before it is there spoils it for nobody."""
+    """A viewer who leaves must not cancel the page for others."""
     pages, renderer = Pages(), Renderer()
     first, second = (asyncio.create_task(pages.get("key", renderer.render)) for _ in range(2))
     await asyncio.sleep(0)

@@ -155,7 +155,7 @@ async def test_none_is_configured() -> None:
 
 
 async def test_it_is_served_from_the_picture() -> None:
-    """Ten thousand agents are judged once per picture, and no call to a vendor is caused."""
+    """Preflights must be served from the picture, without a call to the vendor."""
     view = fakes.StillView(
         *fakes.ten_thousand(),
         sources=[fakes.source()],

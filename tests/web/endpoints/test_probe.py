@@ -82,7 +82,7 @@ async def test_reaches_nothing_outside_of_the_inventory(query: str) -> None:
     "query", ["", "source=prod&kind=agent", "kind=agent&id=1", "source=prod&kind=moon&id=1"]
 )
 async def test_refuses_what_names_no_target(query: str) -> None:
-    """A mistake in the scrape configuration is told."""
+    """A query that names no target must be refused."""
     view = fakes.FakeView(AGENT)
 
     answer = await ask(view, f"/probe?{query}")
@@ -210,7 +210,7 @@ async def test_who_gets_no_turn_gets_what_is_on_metrics() -> None:
 
 
 async def test_debug_has_the_reply_of_a_look() -> None:
-    """People want to see the vendor's reply, which no poll keeps."""
+    """With `debug`, the vendor must be asked, as no poll keeps its reply."""
     view = fakes.FakeView(read(AGENT, 0.0))
     view.min_age_seconds = 10.0
 
@@ -231,7 +231,7 @@ async def test_debug_leaves_samples_whole() -> None:
 
 
 async def test_debug_shows_what_was_looked_at() -> None:
-    """People see the redacted reply, what was read from it and the samples."""
+    """With `debug`, the answer must have the redacted reply, the reading and the samples."""
     answer = await ask(fakes.FakeView(AGENT), f"{KNOWN}&debug=true")
 
     shown = yaml.safe_load(answer.text)

@@ -92,7 +92,7 @@ async def test_all_of_them_are_listed() -> None:
     "name", ["LoadFleetAgentUnreachabel", "AgentUnreachable", "agentunreachable.md"]
 )
 async def test_an_unknown_one_leads_to_the_nearest(name: str) -> None:
-    """A name that was cut off or mistyped costs nobody time."""
+    """An unknown name must be 404 with a link to the nearest one."""
     answer = await ask(f"/runbooks/{name}")
 
     link = parse(answer.text).one("p", "headline").one("a")
@@ -150,7 +150,7 @@ async def test_the_board_leads_there(folder: str, expected: str) -> None:
 
 
 def test_each_form_is_understood(tmp_path: Path) -> None:
-    """Headings, paragraphs, lists, code and links are told apart, and tags stay text."""
+    """Headings, paragraphs, lists, code and links must be parsed, and tags stay text."""
     (tmp_path / "LoadFleetX.md").write_text(
         "# LoadFleetX\n\n## Part\n\nA `b` and\n[c](d.md) <b>.\n\n- one\n  more\n- two\n\n"
         "```sh\na `b`  # - c\n\nd\n```\n"

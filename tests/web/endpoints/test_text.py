@@ -44,7 +44,7 @@ class TestMetrics:
         ] == view.asked
 
     async def test_sends_the_bytes_as_they_are(self) -> None:
-        """Type, encoding and body are the exposition's, and caches are told what they vary by."""
+        """The answer must have the exposition's type, encoding and body, and a `Vary` header."""
         view = fakes.FakeView()
         view.page = fakes.changed(
             view.page, content_type="text/plain; version=1.0.0", parts=(b"a ", b"1\n")

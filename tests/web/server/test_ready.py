@@ -254,7 +254,7 @@ class TestUsualWay:
         assert [(200, "page")] * 2 == again
 
     async def test_a_mistake_is_told_as_ever(self) -> None:
-        """If the page cannot be made, the answer is 500, and 400 would accuse the client."""
+        """A page that cannot be made must be answered with 500, not 400."""
         view = fakes.FakeView()
         view.page = None  # type: ignore[assignment]  # what is made of it fails
         app = Usual(create_app(view))

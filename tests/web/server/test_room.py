@@ -58,7 +58,7 @@ class TestMakingRoom:
         assert [[1, 2]] == cut(idle)
 
     def test_a_silent_crowd_leaves_those_who_were_served(self) -> None:
-        """A Prometheus keeps its connection, whoever connects and says nothing."""
+        """Silent connections must be closed before those that were served."""
         room = Room(10)
         idle = seated(room, 2, idle=True)
         silent = seated(room, 5)
@@ -136,7 +136,7 @@ class TestMakingRoom:
 
 class TestPlaces:
     def test_more_connections_than_requests_have_a_place(self) -> None:
-        """Somebody can always ask, for health at least."""
+        """There must be more connections than requests, so that health can always be asked."""
         room = Room(PLACES)
         seated(room, PLACES, busy=True)
         full = [room.is_full]

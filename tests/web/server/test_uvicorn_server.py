@@ -362,7 +362,7 @@ class TestStop:
 
 class TestManners:
     async def test_has_a_date_and_no_name(self) -> None:
-        """Answers carry the date and do not tell what serves them."""
+        """Answers must have a date, and not name the server."""
         async with serving(hello) as server, connected(server) as client:
             client.writer.write(GET)
             head = (await client.reader.readuntil(b"\r\n\r\n")).lower()
