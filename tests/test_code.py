@@ -14,7 +14,7 @@ SOURCES = sorted(path for folder in ("exporter", "tests") for path in (ROOT / fo
 
 
 def test_every_test_says_what_must_hold() -> None:
-    """A test without a sentence is a riddle for whoever sees it fail."""
+    """Every test must have a docstring."""
     silent = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in SOURCES

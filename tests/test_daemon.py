@@ -86,7 +86,7 @@ class SlowState(LastingState):
 
 
 async def test_a_state_that_hangs_is_no_loop_that_is_stuck() -> None:
-    """The daemon goes on with its housekeeping, so nobody restarts it for a slow disk."""
+    """A state that hangs must not make the daemon unhealthy."""
     clock = FAST_CLOCK
     state = SlowState(clock.monotonic)
     configuration = {

@@ -146,13 +146,13 @@ def test_a_process_that_is_hidden_has_not_ended(tmp_path: Path) -> None:
 
 
 def test_a_number_that_was_given_again_is_another_process() -> None:
-    """The start time tells two processes with one number apart."""
+    """A process with another start time must count as another process."""
     boot, space, number, start = process.identity().split()
 
     assert process.has_ended(f"{boot} {space} {number} {int(start) - 1}")
 
 
 def test_without_a_proc_nobody_has_ended(tmp_path: Path) -> None:
-    """A system that does not tell of its processes has none that are known to have ended."""
+    """Without `/proc`, no process may count as ended."""
     assert "" == process.identity(proc=tmp_path)
     assert not process.has_ended(process.identity(), proc=tmp_path)

@@ -39,7 +39,7 @@ class TestOwns:
         assert 1 == owners.count(True)
 
     def test_shares_are_about_equal(self) -> None:
-        """The point of sharing is that nobody has all the work."""
+        """Shards must get about equal numbers of targets."""
         shares = Counter(
             next(i for i in range(4) if Shard(index=i, total=4).owns("prod", "agents", str(key)))
             for key in range(4000)

@@ -79,7 +79,7 @@ def test_an_abstract_socket_is_reached() -> None:
 
 
 def test_without_a_manager_it_is_silent() -> None:
-    """Started from a terminal there is nobody to tell, and that is no failure."""
+    """Without a service manager, notifications must be no failure."""
     Notifier.of({}).ready()
 
 
@@ -208,7 +208,7 @@ async def test_no_socket_is_a_start_error(told: dict[str, str]) -> None:
 
 
 def test_sockets_of_other_kinds_are_start_errors() -> None:
-    """A unit with a datagram, a Unix or an accepted socket is told what it needs."""
+    """A socket that is no listening TCP socket must be an error at the start."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as local,
