@@ -26,7 +26,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def window_seconds(self) -> float:
-        """How long a refusal counts: a second over the vendor's period, in case its clock differs."""
+        """How long a refusal counts: the vendor's period, plus a second for its clock."""
         return self.seconds + 1.0
 
     @property
