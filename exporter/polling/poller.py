@@ -328,7 +328,7 @@ class Poller:
         answered: bool,
         targets: Mapping[str, float] | None = None,
     ) -> None:
-        """Note whether a task's newest poll brought readings; `targets` defaults to the old ones."""
+        """Note whether a task's newest poll brought readings; by default the old `targets` stay."""
         status = self.status(task)
         if targets is None:
             targets = status.health.targets if status.health else {}
