@@ -78,7 +78,11 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         return ssl_context(self._options)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, directly or through a proxy, and return the response with a stream."""
+        """Send a request, directly or through a proxy.
+
+        Returns:
+            The response, with its body as a stream.
+        """
         proxy = self._proxy(request.url.scheme, request.url.host, request.url.port)
         if not proxy:
             return await self._direct(request)

@@ -26,7 +26,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def window_seconds(self) -> float:
-        """How long a refusal counts: the vendor's period, plus a second for its clock."""
+        """The time for which a refusal counts: a second more than the vendor's, for its clock."""
         return self.seconds + 1.0
 
     @property

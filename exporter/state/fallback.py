@@ -89,7 +89,11 @@ class FallbackState(State):
         return await self._run(lambda state: state.get(key))
 
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        """Write the document of a key and return true, unless a fence does not hold."""
+        """Write the document of a key, unless a fence does not hold.
+
+        Returns:
+            Whether the document was written.
+        """
         return await self._run(lambda state: state.put(key, value, fence=fence))
 
     async def delete(self, key: str) -> None:
@@ -97,7 +101,11 @@ class FallbackState(State):
         await self._run(lambda state: state.delete(key))
 
     async def update(self, key: str, change: Change[T]) -> T:
-        """Change the document of a key atomically and return the answer of the change."""
+        """Change the document of a key atomically.
+
+        Returns:
+            The answer of the change.
+        """
         return await self._run(lambda state: state.update(key, change))
 
     async def documents(self, prefix: str) -> dict[str, Document]:

@@ -53,7 +53,11 @@ class MemoryState(State):
         return self._now()
 
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        """Write the document of a key and return true, unless a fence does not hold."""
+        """Write the document of a key, unless a fence does not hold.
+
+        Returns:
+            Whether the document was written.
+        """
         if fence is not None:
             other = self._documents.get(fence.key)
             if other is None or not other[0].startswith(fence.prefix):
@@ -68,7 +72,11 @@ class MemoryState(State):
         self._follow(key, None)
 
     async def update(self, key: str, change: Change[T]) -> T:
-        """Change the document of a key and return the answer of the change."""
+        """Change the document of a key.
+
+        Returns:
+            The answer of the change.
+        """
         now = self._now()
         known = self._documents.get(key)
         value, answer = change(None if known is None else known[0], now)

@@ -118,7 +118,11 @@ class RedisState(Store):
         return await self._run(work)
 
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        """Write the document of a key and return true, unless a fence does not hold."""
+        """Write the document of a key, unless a fence does not hold.
+
+        Returns:
+            Whether the document was written.
+        """
         keys = [key] if fence is None else [key, fence.key]
         prefix = [] if fence is None else [fence.prefix]
 
@@ -141,7 +145,11 @@ class RedisState(Store):
         await self._run(work)
 
     async def update(self, key: str, change: Change[T]) -> T:
-        """Change the document of a key atomically and return the answer of the change."""
+        """Change the document of a key atomically.
+
+        Returns:
+            The answer of the change.
+        """
         return await self._run(partial(self._update, key, change))
 
     async def _update(self, key: str, change: Change[T]) -> T:

@@ -72,7 +72,11 @@ class SqliteState(Store):
         return await self._in_worker(partial(self._database.read, work))
 
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        """Write the document of a key and return true, unless a fence does not hold."""
+        """Write the document of a key, unless a fence does not hold.
+
+        Returns:
+            Whether the document was written.
+        """
         return await self._in_worker(partial(self._write, key, value, fence))
 
     async def delete(self, key: str) -> None:
@@ -80,7 +84,11 @@ class SqliteState(Store):
         await self._in_worker(partial(self._write, key, None))
 
     async def update(self, key: str, change: Change[T]) -> T:
-        """Change the document of a key atomically and return the answer of the change."""
+        """Change the document of a key atomically.
+
+        Returns:
+            The answer of the change.
+        """
 
         def work(connection: sqlite3.Connection, now: float) -> tuple[bytes | None, float, T]:
             known = _document(connection, key, now)

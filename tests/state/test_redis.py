@@ -708,9 +708,7 @@ async def test_a_change_gives_way_only_so_long(server: RedisServer) -> None:
             await until(lambda: clock.sleepers or task.done())
             await clock.advance(1)
 
-        with pytest.raises(
-            StateError, match="kept changing the same document for 5 s"
-        ):
+        with pytest.raises(StateError, match="kept changing the same document for 5 s"):
             await task
         assert b"x" == await value_of(other, "n")
 

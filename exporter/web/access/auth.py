@@ -132,7 +132,11 @@ class Bucket:
         self._filled = monotonic()
 
     def take(self) -> bool:
-        """Take a token and return whether there was one."""
+        """Take a token.
+
+        Returns:
+            Whether there was a token.
+        """
         now = self._monotonic()
         grown = (now - self._filled) / self._interval_seconds
         self._tokens = min(float(self._burst), self._tokens + grown)

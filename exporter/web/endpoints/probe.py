@@ -52,7 +52,7 @@ class Probe:
         self._under_way = 0
 
     async def answer(self, request: Request) -> Response:
-        """Poll the target `source`, `kind` and `id` and return the response with its samples.
+        """Return the response with the samples of the target `source`, `kind` and `id`, polled now.
 
         Only targets in the store can be probed, so that clients cannot reach other addresses. The
         answer is the reading in the store if it is younger than `probe_min_age`, or if too many

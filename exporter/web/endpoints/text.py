@@ -87,7 +87,11 @@ class TextPages:
         return _text(HTTPStatus.SERVICE_UNAVAILABLE, early)
 
     async def reload(self, request: Request) -> Response:
-        """Reload the configuration and return 200, or 500 with every mistake in the new one."""
+        """Reload the configuration.
+
+        Returns:
+            200, or 500 with every mistake in the new configuration.
+        """
         del request
         if not self._lifecycle:
             off = "Reloading by request is off; start with --web.enable-lifecycle."
