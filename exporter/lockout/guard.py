@@ -87,7 +87,7 @@ class Guard:
 
     @property
     def open(self) -> bool:
-        """True while calls are held back until the credentials are proven anew."""
+        """True while calls are blocked until a proof of the credentials is accepted."""
         return self._keeper.is_open
 
     @property

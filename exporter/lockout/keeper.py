@@ -120,7 +120,7 @@ class Keeper:
 
     @property
     def is_open(self) -> bool:
-        """True while calls are held back until the credentials are proven anew."""
+        """True while calls are blocked until a proof of the credentials is accepted."""
         return self.answer is not None and self.answer.phase is Phase.OPEN
 
     @property
