@@ -250,6 +250,6 @@ def _unless_changed(
 ) -> tuple[bytes | None, None]:
     """Return this process' content, unless another process has changed the document since.
 
-    A missing document counts as unchanged: the store lost it, or it was missing before as well.
+    A missing document counts as unchanged, because the store may have lost it.
     """
     return (ours if value in (was, None) else value), None

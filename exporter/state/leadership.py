@@ -304,7 +304,7 @@ class Leadership:
         """Go on without the store: a leader stays leader, a standby works alone after a minute."""
         now = self._clock.boottime()
         if self.role is Role.LEADER:
-            # The failed check counts: without the store no other process can take the lease.
+            # A failed check counts as a check, so that a leader goes on without the store.
             self._valid_until = now + LEASE_SECONDS
         elif self.role is Role.UNDECIDED or now - self._heard >= ALONE_SECONDS:
             if self.role is not Role.ALONE:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TLS_VERSIONS = ("TLS12", "TLS13")
 
 #: OpenSSL's names of cipher suites, by their registered names. Suites of TLS 1.3 have no OpenSSL
-#: name here: they are all secure, and Python cannot disable them.
+#: name here: they are all secure, and Python keeps them enabled.
 CIPHER_SUITES: Mapping[str, str] = {
     "TLS_AES_128_GCM_SHA256": "",
     "TLS_AES_256_GCM_SHA384": "",
