@@ -185,7 +185,7 @@ class Engine:
                 )
             except ConfigurationError as error:
                 problems += error.problems
-                # The next settings may have another lease.
+                # The next settings may need another lease.
                 self._duties.pop(name, None)
             else:
                 self._identities[name] = new[name]

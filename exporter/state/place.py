@@ -262,7 +262,7 @@ class Place:
         )
 
     def _close(self, descriptor: int) -> None:
-        """Close a file; root first gives it to the folder's owner, as whom the exporter runs."""
+        """Close a file; if root has created it, give it to the folder's owner first."""
         try:
             owner = self.folder.stat()
             if os.geteuid() == 0 and owner.st_uid != os.fstat(descriptor).st_uid:
