@@ -46,7 +46,7 @@ SERVER = "is for a server; give url"
         ),
         (
             {"url": "redis://a/name"},
-            ["state.url: may end with the number of a database alone, as in /0"],
+            ["state.url: has a wrong path; end it with the number of a database, as in /0"],
         ),
         (
             {"url": URL, "path": "/state"},
