@@ -310,6 +310,7 @@ async def tell_ends(
     Args:
         client: The client of that Alertmanager.
         ended: The resolved alerts.
+        clock: The clock of the process.
         pause_seconds: The pause before a repetition.
     """
     log = structlog.get_logger("exporter.alerts").bind(receiver=client.name)

@@ -183,7 +183,7 @@ MACHINES = (
         {"recorder_outdated": "1", "recorder_up": "1"},
         {"recorder_outdated": "0", "recorder_up": "1"},
         "Recorder rec-5 (id 5) of source prod answers but is older than the oldest version"
-        " accepted. It is to be updated before it records again. Host: load46.example.com."
+        " accepted. Update it before using it again. Host: load46.example.com."
         " Version: 6.1.",
         f"{_PAGE}recorder&id=5",
         silent={"down": {"recorder_up": "0"}},
