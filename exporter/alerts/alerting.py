@@ -249,7 +249,7 @@ class Alerting:
             if age <= (REPEAT_RESOLVED_SECONDS if accepted else undelivered):
                 kept[key] = alert
             elif not accepted:
-                self._log.warning("resolution_given_up", **_log_fields(alert))
+                self._log.warning("resolved_alert_dropped", **_log_fields(alert))
         newest = list(kept.items())[-MAX_RESOLVED:]
         return msgspec.structs.replace(alerts, resolved=dict(newest))
 

@@ -323,7 +323,9 @@ async def tell_ends(
                 del left[0]
             except PollError as error:
                 if clock.monotonic() - begun > REPEAT_RESOLVED_SECONDS:
-                    log.warning("ends_not_sent", reason=error.reason.value, message=str(error))
+                    log.warning(
+                        "resolved_alerts_not_sent", reason=error.reason.value, message=str(error)
+                    )
                     return
                 await clock.sleep(pause_seconds)
     finally:
@@ -335,7 +337,7 @@ def _rfc3339(unix: float) -> str:
 
 
 def _form(alert: Alert) -> tuple[Phase, float]:
-    """Return what receivers tell versions of an alert apart by: its phase and its start."""
+    """Return the form of an alert, its phase and start; with another form it is sent again."""
     return alert.phase, alert.fired.unix if alert.fired else 0.0
 
 

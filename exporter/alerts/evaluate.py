@@ -95,7 +95,7 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluator:
-    """Judges the rules of a table.
+    """Evaluates the rules of a table.
 
     Args:
         links: The addresses that alerts link to.

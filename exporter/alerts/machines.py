@@ -85,7 +85,7 @@ def _machines() -> Iterator[Rule]:
     outdated = select(c.CONTROLLER_OUTDATED).compared("==", 1)
     old = _clusters_of(outdated.either(firing(f"{PREFIX}ControllerOutdated")))
     refused = select(c.CLUSTER_FAILURE, Match(label="reason", values=("outdated",)))
-    told = refused.where("and", old, *SOURCE, "cluster_id")
+    covered = refused.where("and", old, *SOURCE, "cluster_id")
     yield Rule(
         f"{PREFIX}ControllerUnreachable",
         Severity.CRITICAL,
@@ -101,7 +101,7 @@ def _machines() -> Iterator[Rule]:
         merged(c.CLUSTER_UP)
         .compared("==", 0)
         .where("unless", behind, *SOURCE, "cluster_id")
-        .where("unless", told, *SOURCE, "cluster_id"),
+        .where("unless", covered, *SOURCE, "cluster_id"),
         "A cluster cannot be used through its controller.",
         "The controller of cluster {agent_cluster} (id {cluster_id}) of source {source} cannot be"
         " asked for the cluster's members. No test can run on the cluster.",
@@ -159,8 +159,8 @@ def _unusable() -> Expression:
     """Return the agents with an alert of their own, firing or pending."""
     down = merged(c.AGENT_UP).compared("==", 0)
     outdated = merged(c.AGENT_OUTDATED).compared("==", 1)
-    told = (f"{PREFIX}AgentUnreachable", f"{PREFIX}AgentOutdated")
-    return down.either(outdated).either(firing(*told))
+    alerts = (f"{PREFIX}AgentUnreachable", f"{PREFIX}AgentOutdated")
+    return down.either(outdated).either(firing(*alerts))
 
 
 def _outdated() -> Iterator[Rule]:

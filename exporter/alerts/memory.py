@@ -3,7 +3,8 @@
 Each process writes one document. Of several processes that watch the same sources one sends the
 alerts about targets; a process that takes over continues from the document of the last sender.
 
-A document holds labels, texts and times, no secrets. If it cannot be read, the alerts start anew.
+A document holds labels, texts and times, but no secrets. If it cannot be read, the alerts begin
+without a past.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _NAME = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
-    """All alerts, and which receivers have accepted the end of the resolved ones.
+    """All alerts, and the receivers that have accepted each resolved alert.
 
     Attributes:
         sent: When this process last sent the alerts about targets, by its monotonic clock.
@@ -64,14 +65,14 @@ class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
             known: The state of that process. An alert that is missing there is resolved, and its
                 receivers know.
         """
-        told = {key: one for key, one in known.alerts.active.items() if not is_own(one)}
+        sent = {key: one for key, one in known.alerts.active.items() if not is_own(one)}
         ended = {key: one for key, one in known.alerts.resolved.items() if not is_own(one)}
-        active = {key: one for key, one in told.items() if key not in self.alerts.resolved}
+        active = {key: one for key, one in sent.items() if key not in self.alerts.resolved}
         for key, alert in self.alerts.active.items():
             if key not in ended or _when(ended[key].resolved) < _when(alert.since):
-                active[key] = _earlier(alert, told[key]) if key in told else alert
+                active[key] = _earlier(alert, sent[key]) if key in sent else alert
         resolved = {
-            key: one for key, one in self.alerts.resolved.items() if key in told or is_own(one)
+            key: one for key, one in self.alerts.resolved.items() if key in sent or is_own(one)
         }
         return AlertingState(
             alerts=Alerts(active=active, resolved=resolved | ended), accepted=known.accepted

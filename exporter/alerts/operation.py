@@ -119,7 +119,7 @@ def _gone(failing: Expression) -> Iterator[Rule]:
     lost = Select(metric=UNKNOWN, matches=(Match(label="kind", values=("source",)),), share=0)
     # The failing scrapes of their exporter already cause an alert for these sources.
     known = Over(function="present_over_time", of=select(c.SOURCE_UP), seconds=UNKNOWN_SECONDS)
-    told = known.where("and", failing, "job", "instance")
+    covered = known.where("and", failing, "job", "instance")
     # If a shard has vanished, nobody watches its share of the targets.
     missing = Select(metric=MISSING, share=0)
     shards = missing.where("unless", failing, "job")
@@ -135,7 +135,7 @@ def _gone(failing: Expression) -> Iterator[Rule]:
         Severity.CRITICAL,
         failing.where("unless", spare, "job", "instance")
         .either(nowhere.where("unless", failing))
-        .either(lost.where("unless", told, *SOURCE).where("unless", nowhere).either(shards)),
+        .either(lost.where("unless", covered, *SOURCE).where("unless", nowhere).either(shards)),
         "Prometheus cannot scrape an exporter.",
         "Most scrapes of the exporter fail, or Prometheus no longer knows it. Failures at sources"
         " that no other exporter watches go unnoticed now.",
@@ -238,7 +238,7 @@ def about_sources() -> Iterator[Rule]:
     )
     # Tasks whose empty lists have an alert of their own, `NothingKnown`.
     listed = select(c.SOURCE_TASK_UP, Match(label="task", values=(Kind.AGENT.task,)))
-    told = expected.where("and", missing, *SOURCE, "kind").either(
+    covered = expected.where("and", missing, *SOURCE, "kind").either(
         listed.where("and", without_agents, *SOURCE)
     )
     for severity, negated in ((Severity.CRITICAL, False), (Severity.WARNING, True)):
@@ -250,7 +250,7 @@ def about_sources() -> Iterator[Rule]:
             .compared("==", 0)
             .where("unless", down, *SOURCE)
             .where("unless", refused, *SOURCE)
-            .where("unless", told, *SOURCE, "task"),
+            .where("unless", covered, *SOURCE, "task"),
             "The polls of a task return no readings, or only a part of them.",
             "The polls of task {task} of source {source} ({provider}) return no readings, or only a"
             " part of the list. Changes go unnoticed now; firing alerts keep firing.",

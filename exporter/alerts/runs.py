@@ -152,13 +152,13 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
     failed = select(c.RUN_PASSED).compared("==", 0)
     # A run whose suite has a verdict is covered by `SuiteFailed`.
     verdict = select(c.SUITE_LAST_RUN_PASSED)
-    told = select(c.RUN_INFO).where("and", verdict, *SOURCE, "suite_id")
+    covered = select(c.RUN_INFO).where("and", verdict, *SOURCE, "suite_id")
     internal = select(c.RUN_INTERNAL_ERROR).compared("==", 1)
     aborted = select(c.RUN_OUTCOME, Match(label="outcome", values=("aborted",))).compared("==", 1)
     yield Rule(
         f"{PREFIX}RunFailed",
         Severity.WARNING,
-        merged(c.RUN_PASSED).compared("==", 0).where("unless", told, *SOURCE, "run_id"),
+        merged(c.RUN_PASSED).compared("==", 0).where("unless", covered, *SOURCE, "run_id"),
         "A run ended and did not pass.",
         "Run {run} (id {run_id}) of source {source} did not pass.",
         about.RUN,

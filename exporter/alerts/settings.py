@@ -71,7 +71,7 @@ class BasicAuth(Section):
 
 def _check_base(url: str) -> str:
     if _API.search(url):
-        raise WrongValueError("ends in the path of the API, which is added; leave /api/… out")
+        raise WrongValueError("ends in the path of the API, which is added; leave out /api/…")
     return url
 
 
@@ -105,7 +105,7 @@ class AlertmanagerSettings(Section):
         if not self.url:
             yield Mistake(("url",), "is missing; give the Alertmanager's URL")
         if self.basic_auth is not None and self.bearer is not None:
-            yield Mistake(("basic_auth",), "stands beside a bearer token; remove one")
+            yield Mistake(("basic_auth",), "is given together with a bearer token; remove one")
         yield from secret_mistakes(self, "bearer_token", required=False)
         yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
 
@@ -220,9 +220,9 @@ class AlertingSettings(Section):
             if name.removeprefix(PREFIX) not in NAMES:
                 yield Mistake(("alerts", name), f"there is no such alert; {nearest(name, NAMES)}")
             if name.startswith(PREFIX) and name.removeprefix(PREFIX) in self.alerts:
-                yield Mistake(("alerts", name), "is there without its prefix, too; keep one")
+                yield Mistake(("alerts", name), "is also given without its prefix; keep one")
             if PREFIX + name.removeprefix(PREFIX) == HEARTBEAT and self.alerts[name].severity:
-                text = "cannot have one, as the heartbeat always fires; remove it"
+                text = "must not be set, as the heartbeat always fires; remove it"
                 yield Mistake(("alerts", name, "severity"), text)
         yield from label_mistakes(self.external_labels, "external_labels")
         first: dict[str, int] = {}
@@ -234,8 +234,8 @@ class AlertingSettings(Section):
         if self.hold_on_silence < shortest:
             yield Mistake(
                 ("hold_on_silence",),
-                f"must be at least {format_duration(shortest)}, {HEARTBEAT_INTERVALS} intervals;"
-                " alerts would end between two calls",
+                f"must be at least {format_duration(shortest)}, {HEARTBEAT_INTERVALS} intervals,"
+                " or alerts would end between two calls",
                 ("hold_on_silence", "resend_interval", "evaluation_interval"),
             )
         yield from secret_mistakes(self, "heartbeat_url", required=False)
@@ -250,7 +250,7 @@ class AlertingSettings(Section):
             check_url(base)
             right = _QUERY.fullmatch(query) is not None and "#" not in query
         except CallError:
-            return  # reported with the file
+            return  # `secret_mistakes` reports the unreadable file
         except WrongValueError:
             right = False
         if not right:

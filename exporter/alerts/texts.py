@@ -72,8 +72,8 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
             return f"{{{{ with {asked} }}}}{before}{number}{after}{{{{ end }}}}"
         asked = f'printf "{query}" {labels} | query | sortByLabel "{self.label}"'
         if not self.listed:
-            told = f'{{{{ with . | first | label "{self.label}" }}}}{before}{{{{ . }}}}{after}'
-            return f"{{{{ with {asked} }}}}{told}{{{{ end }}}}{{{{ end }}}}"
+            shown = f'{{{{ with . | first | label "{self.label}" }}}}{before}{{{{ . }}}}{after}'
+            return f"{{{{ with {asked} }}}}{shown}{{{{ end }}}}{{{{ end }}}}"
         more = f'printf "count({query}) - {MAX_NAMES} > 0" {labels} | query'
         return (
             f"{{{{ with {asked} }}}}{before}"

@@ -273,7 +273,7 @@ class History:
         try:
             await self.compare()
         except StateError as error:
-            self._log.warning("history_not_compared", message=str(error))
+            self._log.warning("baselines_not_computed", message=str(error))
         except Exception:  # noqa: BLE001 - the loop must survive a bug, which is logged
             self._log.exception("history_crashed")
 

@@ -148,7 +148,7 @@ _NEWEST = """
     SELECT source, kind, target_id, task, at, condition, outdated, reason, max(transitions.id)
     FROM transitions JOIN targets ON targets.id = target GROUP BY target
 """
-# The transition in force at `:before` is kept, as it tells the condition from then on.
+# The transition in force at `:before` is kept, as it holds the condition from then on.
 _PRUNE_TRANSITIONS = """
     DELETE FROM transitions WHERE id IN (
         SELECT id FROM transitions AS older WHERE at < :before AND EXISTS (
