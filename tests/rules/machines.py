@@ -27,8 +27,8 @@ MACHINES = (
         "HalfOfAgentsDown", "critical", "", *_OF_AGENTS,
         {"agent_up": "0", "agent_up agent_id=47 agent=load-47": "1"},
         {"agent_up": "1", "agent_up agent_id=47 agent=load-47": "1"},
-        "At least 50% of the agents of source prod (realload) cannot be reached. One cause for"
-        " many, such as a network or a data centre, is likely. They are: load-46.",
+        "At least 50% of the agents of source prod (realload) cannot be reached. Most likely they"
+        " have one cause in common, such as a network or a data centre. They are: load-46.",
         "?source=prod",
         silent={
             "one of three": {"agent_up agent_id=48 agent=c": "1"},
