@@ -464,8 +464,9 @@ TEXTS = (
     Told(
         f"HalfOfAgentsDown critical {_TARGET}",
         (Phase(1, agents("a", 10, 12, 12) | agents("b", 10, 12, 12)),), 5,
-        "At least 50% of the agents of source prod (realload) cannot be reached. One cause for"
-        " many, such as a network or a data centre, is likely. They are: a10, a11, a12, a13, a14,"
+        "At least 50% of the agents of source prod (realload) cannot be reached. Most likely they"
+        " have one cause in common, such as a network or a data centre. They are: a10, a11, a12,"
+        " a13, a14,"
         " a15, a16, a17, a18, a19 and 2 more.",
         "?source=prod",
     ),
