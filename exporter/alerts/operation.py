@@ -372,7 +372,7 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         select(own.NOTIFICATIONS_FAILING).compared("==", 1),
         "The exporter cannot deliver its alerts.",
         "Exporter {instance} cannot deliver alerts to {receiver} and keeps trying. Until it"
-        " succeeds, {receiver} notifies nobody.",
+        " succeeds, nobody learns of them from there.",
     )
     if thresholds.certificate_expiry is None:
         return

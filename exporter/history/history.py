@@ -179,7 +179,8 @@ class History:
     def usual(self, source: str) -> Usuals | None:
         """Return the baselines of a source's targets.
 
-        Return `None` until they have been computed, which takes a file that can be used.
+        Return `None` until they have been computed. They are not while a configured file cannot be
+        used.
         """
         newest = self._baselines.newest
         return None if newest is None else newest.get(source, Usuals())

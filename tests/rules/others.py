@@ -349,7 +349,7 @@ EXPORTER = (
                 "NotificationsFailing", "notifications_failing", "receiver", "1", "0",
                 (
                     "Exporter prod cannot deliver alerts to am-1:9093 and keeps trying. Until it"
-                    " succeeds, am-1:9093 notifies nobody."
+                    " succeeds, nobody learns of them from there."
                 ),
             ),
             (
