@@ -310,7 +310,7 @@ def test_the_heartbeat_takes_no_severity(rules: Callable[..., tuple[int, str, st
     code, _, errors = rules(file="alerting: {alerts: {LoadFleetHeartbeat: {severity: critical}}}")
 
     assert 2 == code
-    assert "alerts.LoadFleetHeartbeat.severity: cannot have one, as the heartbeat" in errors
+    assert "alerts.LoadFleetHeartbeat.severity: must not be set, as the heartbeat" in errors
 
 
 def test_without_waiting_windows_are_not_empty(
