@@ -252,7 +252,10 @@ class Source:
         return self._client.guard.blocked
 
     async def poll(self, task: str) -> Poll:
-        """Poll a task and return all its readings.
+        """Poll a task.
+
+        Returns:
+            The complete snapshot of the task, and the calls that failed.
 
         Raises:
             LookupError: There is no such task.
