@@ -47,7 +47,7 @@ class Roster:
         self._seen = {agent.agent_id: agent for agent in known}
 
     def update(self, listed: Iterable[Agent], now: Moment) -> tuple[Agent, ...]:
-        """Take in a list and return all agents, the listed ones first."""
+        """Return all agents after taking in a list, the listed agents first."""
         present: dict[str, Agent] = {}
         for agent in listed:
             up = agent.state is not None and agent.state.up

@@ -114,7 +114,7 @@ class RealLoadClient(Client):
         return cast("R", await self.call(action, fields, trace=trace))
 
     async def accepts(self) -> bool:
-        """Make a cheap call and return whether the portal accepts it."""
+        """Return whether the portal accepts a cheap call made now."""
         try:
             await self.call(self._proofs[0])
         except PollError:

@@ -166,7 +166,7 @@ class Details:
         return msgspec.structs.replace(run, testjobs=known.testjobs, log_events=known.log_events)
 
     async def read(self, suite_id: str, run: SuiteRun, trace: Trace) -> SuiteRun:
-        """Read the detail of a run now and return the run with it.
+        """Return a run with its detail, read now.
 
         Raises:
             PollError: The call failed, or its reply is not about this run.

@@ -102,7 +102,7 @@ class Inventory(ABC, Generic[R]):
         return list(getattr(reply, self.list_action.data) or ())
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
-        """Make the portal call a target, and return the reply or the meaning of an error flag.
+        """Return the reply to a ping of a target, or the meaning of an error flag.
 
         Raises:
             PollError: The call failed.
@@ -111,7 +111,7 @@ class Inventory(ABC, Generic[R]):
         return await self.client.call(self.ping_action, {field: int(target_id)}, trace=trace)
 
     async def answer(self, target_id: str, trace: Trace) -> Any | Flagged:
-        """Ping a target and return the part of its reply to keep until all targets have replied.
+        """Return the part of the reply to a ping that is kept until all targets have replied.
 
         Raises:
             PollError: The call failed.
@@ -155,7 +155,7 @@ class Inventory(ABC, Generic[R]):
         )
 
     async def listed(self) -> Mapping[str, R]:
-        """Read the list and return the targets that this process watches, by id.
+        """Return the listed targets that this process watches, by id.
 
         Raises:
             PollError: The list could not be read.
@@ -184,7 +184,7 @@ class Inventory(ABC, Generic[R]):
         return targets
 
     async def explain(self, target_id: str) -> Explanation:
-        """Ping one target now and return its reading; read the list only if no poll has.
+        """Return the reading of a target from a ping made now; read the list only if no poll has.
 
         Raises:
             LookupError: The inventory has no such target.

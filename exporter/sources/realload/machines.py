@@ -84,7 +84,7 @@ class Machines(Inventory[M]):
         return msgspec.structs.replace(listed, state=state, last_up_timestamp_seconds=last_up)
 
     async def answer(self, target_id: str, trace: Trace) -> State | Flagged:
-        """Ping a machine and return its state, which needs much less memory than the reply.
+        """Return a machine's state from a ping; it needs much less memory than the reply.
 
         Raises:
             PollError: The call failed.
@@ -376,7 +376,7 @@ class Controllers(Machines[Controller]):
         )
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
-        """Ping a controller, and return the reply or the meaning of an error flag.
+        """Return the reply to a ping of a controller, or the meaning of an error flag.
 
         The call needs the controller's address and token. A wrong token looks like an unreachable
         controller, and the clusters may store different tokens for one controller. All tokens are

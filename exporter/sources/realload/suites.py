@@ -85,7 +85,7 @@ class Suites:
         )
 
     async def explain(self, suite_id: str) -> Explanation:
-        """Read one suite and its newest finished run now, and return their reading.
+        """Return the reading of a suite and its newest finished run, read now.
 
         The portal has no call for a single suite, so all suites are read.
 
