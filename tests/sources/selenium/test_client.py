@@ -26,7 +26,7 @@ from tests.support.realload import exposed
 
 
 QUERY = b'{"query":"{ grid { version sessionQueueSize } }"}'
-GRID_4 = "status: the answer has no nodes; the exporter needs Selenium Grid 4"
+GRID_4 = "status: the reply has no nodes; the exporter needs Selenium Grid 4"
 HUB = "hub.example:4444"
 
 #: An older grid that does not know a field, one without the call, and a proxy that lets only GET
