@@ -1,8 +1,8 @@
-"""Faults of connections, HTTP syntax, encodings and statuses, from a vendor, a gateway or another
-server at its port.
+"""Faults of connections, HTTP syntax, encodings and statuses.
 
-The module `grid` combines them with providers and operations: a sample of the combinations in CI,
-and all of them in the slow tests.
+A vendor, a gateway, or another server at the vendor's port can cause them. The module `grid`
+combines them with providers and operations: a sample of the combinations in CI, and all of them in
+the slow tests.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _greeting(name: str, greet: Greeting, reason: Reason, **more: Any) -> Fault:
 
 
 def banner(data: bytes) -> Greeting:
-    """Return a greeting that sends bytes unasked, like other protocols' servers, and disconnects."""
+    """Return a greeting that sends bytes before any request, as some protocols do."""
 
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(data)

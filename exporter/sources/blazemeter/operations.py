@@ -52,7 +52,7 @@ class Operation(msgspec.Struct, Generic[E], frozen=True, kw_only=True):
 
     @property
     def of_item(self) -> bool:
-        """Whether the call is about a single item."""
+        """True if the call is about a single item."""
         return "{id}" in self.path
 
 

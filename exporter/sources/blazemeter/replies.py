@@ -191,7 +191,7 @@ class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     @property
     def lacks_result(self) -> bool:
-        """Whether the result is missing."""
+        """True if the result is missing."""
         return self.result is None
 
 
@@ -222,7 +222,7 @@ class UserReply(Envelope[User], frozen=True, kw_only=True):
 
     @property
     def lacks_result(self) -> bool:
-        """Whether the user is missing both inside and outside the envelope."""
+        """True if the user is missing both inside and outside the envelope."""
         return self.id is None and self.result is None
 
 
@@ -233,7 +233,7 @@ class SummaryReply(Envelope[Summary], frozen=True, kw_only=True):
 
     @property
     def lacks_result(self) -> bool:
-        """Whether the reply is not a valid answer, not even the answer "no results"."""
+        """True if the reply is not a valid answer, not even the answer "no results"."""
         return self.result is None and self.api_version is None
 
 

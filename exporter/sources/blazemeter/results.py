@@ -51,7 +51,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def final(self) -> bool:
-        """Whether the results need not be read again."""
+        """True if the results need not be read again."""
         return bool(self.samples) or self.attempts >= ATTEMPTS
 
 

@@ -45,7 +45,7 @@ class TrackedRun(msgspec.Struct, kw_only=True):
 
     @property
     def in_flight(self) -> bool:
-        """Whether the run is in flight, by its status or its list, whichever is newer."""
+        """True if the run is in flight, by its status or its list, whichever is newer."""
         by_status = self.status_read_at is not None and self.status_read_at >= self.row_read_at
         return self.over_since is None and (self.row.ended is None or by_status)
 
