@@ -79,8 +79,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         target: The id of that target, as in its label.
         pings: The expression for the calls that the vendor forwards to its targets, if there are
             any.
-        interrupted: Makes a user stop the newest run of every suite at the vendor, and makes the
-            runs before fail; `None` for a vendor without runs.
+        interrupted: Makes a user stop the newest runs at the vendor, and makes the runs before
+            them fail; `None` for a vendor without runs.
         emptied: The tables of the vendor's world with the targets that the vendor lists completely;
             empty if it lists only connected targets.
         shortened: Makes the vendor list fewer targets than its total says; `None` if its replies

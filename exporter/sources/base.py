@@ -64,7 +64,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
             stayed the same for an hour.
         elsewhere: The number of listed targets per kind that other processes watch.
         incomplete: Whether the vendor says that it has more targets than it listed.
-        asked: False if there were targets to call and none could be called.
+        asked: False if there were targets to call and no call gave a result.
         vendor_slow: Whether calls timed out because the vendor is slow, and not their targets.
     """
 
@@ -124,8 +124,8 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
         known: By task, the readings from before a restart, or from before a reload changed the
             source's settings.
         memory: By task, the `Poll.memory` of its newest poll.
-        turn: Returns this process's turn to call while the ledger is not shared with all
-            processes that call; `None` if there is no such restriction.
+        turn: Returns this process's turn to send a proof while the ledger is not shared with all
+            processes that call; `None` while it is shared.
         may_call: Returns false while this process must find out whether it is still the leader.
         state: The storage that shares the pace of an account's calls; if not given, each client
             paces its calls alone.

@@ -34,12 +34,12 @@ def remembered(client: Client, task: str, type_: type[T]) -> T | None:
     try:
         return msgspec.json.decode(memory, type=type_)
     except (ValueError, RecursionError):
-        # The error is not logged, because its text would quote the bytes of unknown origin.
+        # The error is not logged, because its text could quote bytes of the damaged memory.
         structlog.get_logger("exporter.sources").warning(
             "memory_ignored",
             source=client.settings.name,
             task=task,
-            message="it is damaged or of another version; the task begins anew",
+            message="the record is damaged or of another version; the task starts without it",
         )
         return None
 

@@ -131,7 +131,7 @@ def families(mappings: Mapping[Any, Iterable[Any]]) -> Iterator[Family]:
 
 
 class _UnusableError(Exception):
-    """A plug-in cannot be used; the message says why."""
+    """A plug-in cannot be used; the message gives the reason."""
 
 
 def _checked(point: EntryPoint, taken: Collection[str]) -> Provider:

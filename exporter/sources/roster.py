@@ -71,7 +71,7 @@ class Roster:
         return tuple(self._seen.values())
 
     def _absent(self, agent: Agent, now: Moment) -> Agent | None:
-        """Return a missing agent as it is to be shown, or `None` once it is forgotten."""
+        """Return the reading of a missing agent, or `None` once the agent is forgotten."""
         expected = agent.agent_id in self._expected
         waited = now.monotonic - self._gone[agent.agent_id]
         if agent.state is not None and agent.state.up is False:

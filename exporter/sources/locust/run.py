@@ -37,7 +37,7 @@ class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         version: The version of this format.
         started, ended: When a poll first saw the test in flight, and over.
-        watched: Whether a poll before had seen no test, so that `started` is the real start.
+        watched: Whether polls preceded the start, so that `started` is the real start time.
         requests: The number of requests at the last poll.
         ids, ignored: The fields of `Names` in the module `workers`.
     """

@@ -92,7 +92,7 @@ def _free(host: str, named: Mapping[str, WorkerRow]) -> str:
 
 
 def host_of(worker_id: str) -> str:
-    """Return the host in a worker's id; an id of an unknown form is returned as it is."""
+    """Return the host in a worker's id, or an id of an unknown form unchanged."""
     found = _ID.fullmatch(worker_id)
     return found[1] if found else worker_id
 
