@@ -30,7 +30,7 @@ verbosity_assertions = 2
 """
 
 #: The exit codes of a pytest run without an internal error or a wrong option.
-_ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+_COMPLETED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 #: The limits for the message of a failed check in the report.
 MAX_LINES, MAX_CHARACTERS = 12, 1_500
@@ -153,7 +153,7 @@ def run(
         # These options are for the user's own tests.
         os.environ.pop("PYTEST_ADDOPTS", None)
         code = pytest.main(arguments, plugins=[report, fixtures])
-    report.broken |= code not in _ENDS
+    report.broken |= code not in _COMPLETED
     if REPLAYS:
         print(f"\nrepeated, because the machine was too slow: {len(REPLAYS)}", file=out)
     return report

@@ -44,7 +44,7 @@ ALLOWED_REFUSALS = 4
 MOST_OF_RUNS = 4 * 24
 
 #: Further allowed reasons if a fault hits one operation only.
-_OF_ONE = frozenset((Reason.UNKNOWN_ID, Reason.ACCESS_DENIED, Reason.API_ERROR))
+_ONE_OPERATION_REASONS = frozenset((Reason.UNKNOWN_ID, Reason.ACCESS_DENIED, Reason.API_ERROR))
 
 
 class Play:
@@ -157,7 +157,7 @@ class Play:
             if expected is not None and not reasons:
                 self._blame(cell, f"counted under nothing instead of {expected}")
         else:
-            also |= _OF_ONE
+            also |= _ONE_OPERATION_REASONS
             # If a reply could be a refusal, the guard sends a proof, which may be refused, too.
             also |= {Reason.AUTH} if told.refused else set()
         strange = reasons - {each.value for each in (*also, expected) if each is not None}
@@ -288,7 +288,7 @@ def targets(pages: Pages, source: str) -> dict[tuple[str, ...], float]:
     """Return the up and passed states that a page shows, by family and ids."""
     found = {}
     for (name, labels), value in vendor_samples(pages[source], source).items():
-        if _GREEN.fullmatch(name) and name not in _OF_NONE:
+        if _GREEN.fullmatch(name) and name not in _NOT_OF_TARGETS:
             ids = (f"{key}={text}" for key, text in sorted(labels) if _identifies(key))
             found[(name, *ids)] = value
     return found
@@ -296,7 +296,7 @@ def targets(pages: Pages, source: str) -> dict[tuple[str, ...], float]:
 
 _RUN = c.RUN_PASSED.name
 
-_OF_NONE = frozenset((c.LOCATION_AGENTS_UP.name,))
+_NOT_OF_TARGETS = frozenset((c.LOCATION_AGENTS_UP.name,))
 
 
 def _identifies(label: str) -> bool:

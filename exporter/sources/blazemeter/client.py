@@ -135,11 +135,11 @@ class BlazeMeterClient(Client):
 
     async def test(self, test_id: str) -> SuiteDescription:
         """Return the description of a test."""
-        return _one(await self._ask(TEST, item=test_id), TEST)
+        return _single(await self._ask(TEST, item=test_id), TEST)
 
     async def multi_test(self, multi_test_id: str) -> SuiteDescription:
         """Return the description of a multi-test."""
-        return _one(await self._ask(MULTI_TEST, item=multi_test_id), MULTI_TEST)
+        return _single(await self._ask(MULTI_TEST, item=multi_test_id), MULTI_TEST)
 
     async def multi_tests(self, workspace: int, *, skip: int = 0) -> ListReply[SuiteDescription]:
         """Return a page of the multi-tests of a workspace."""
@@ -283,7 +283,7 @@ class BlazeMeterClient(Client):
         return answer
 
 
-def _one(
+def _single(
     reply: Envelope[SuiteDescription | tuple[SuiteDescription, ...]], operation: Operation[Any]
 ) -> SuiteDescription:
     """Return the description from a reply; an empty array means that there is no such item."""

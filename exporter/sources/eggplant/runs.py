@@ -147,7 +147,7 @@ class Runs:
             elif self._settings.wanted("runs", tracked.run.run):
                 current[tracked.run.run_id] = tracked
         earlier = {
-            run_id: self._gone(tracked, agents.get(tracked.agent_id), now)
+            run_id: self._vanished(tracked, agents.get(tracked.agent_id), now)
             if complete or tracked.agent_id in agents
             else tracked
             for run_id, tracked in self._runs.items()
@@ -180,7 +180,7 @@ class Runs:
         # While a late answer was under way, the run may have been listed again or dropped.
         if tracked is None or not _is_wanting(tracked, now):
             return
-        phase, outcome, end = self._status(execution, over=False) if execution else _NOTHING
+        phase, outcome, end = self._status(execution, over=False) if execution else _NO_DATA
         run = tracked.run
         if execution is not None and run.start_timestamp_seconds is None:
             start = parse_time(execution.starttime, self._surprise)
@@ -252,7 +252,7 @@ class Runs:
         self._surprise("enum" if execution.status else "missing_field")
         return "ended" if end is not None or over else "unknown", None, end
 
-    def _gone(self, tracked: _Tracked, agent: AgentEntry | None, now: Moment) -> _Tracked:
+    def _vanished(self, tracked: _Tracked, agent: AgentEntry | None, now: Moment) -> _Tracked:
         """Judge a run that is no longer listed by the current state of its agent.
 
         If the agent is free or executes another run, the run is over. If the agent is gone or its
@@ -276,7 +276,7 @@ class Runs:
 
 
 #: Phase, outcome and end of a run without data.
-_NOTHING: tuple[str, Outcome | None, float | None] = ("unknown", None, None)
+_NO_DATA: tuple[str, Outcome | None, float | None] = ("unknown", None, None)
 
 
 def is_busy(entry: AgentEntry) -> bool | None:

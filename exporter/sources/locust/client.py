@@ -264,14 +264,14 @@ class LocustClient(Client):
         )
         reply = await self.http.send(call)
         error = _login(operation, reply) or status_error(operation, reply)
-        if error is None and not _is(reply, content_type):
-            error = _no_answer(operation, reply)
+        if error is None and not _has_type(reply, content_type):
+            error = _unexpected_reply(operation, reply)
         if error is not None:
             raise suspected(error)
         return reply.body
 
 
-def _is(reply: Reply, content_type: str) -> bool:
+def _has_type(reply: Reply, content_type: str) -> bool:
     return reply.headers.get("content-type", "").partition(";")[0].strip() == content_type
 
 
@@ -288,9 +288,9 @@ def _login(operation: str, reply: Reply) -> CallError | None:
     return None
 
 
-def _no_answer(operation: str, reply: Reply) -> CallError:
+def _unexpected_reply(operation: str, reply: Reply) -> CallError:
     """Return an error for a reply of another content type, as from a login that is not set up."""
-    what = "an HTML page" if _is(reply, "text/html") else "of an unexpected type"
+    what = "an HTML page" if _has_type(reply, "text/html") else "of an unexpected type"
     return CallError(
         Reason.DECODE,
         f"{operation}: the reply is {what}; check the url, and on Locust's page whether --web-login"

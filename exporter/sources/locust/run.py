@@ -28,7 +28,7 @@ _PHASES = {
     "stopped": "ended",
 }
 #: States of a master that has not run a test yet.
-_NONE = frozenset({"ready", "missing"})
+_NO_TEST = frozenset({"ready", "missing"})
 
 
 class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class CurrentRun:
         row = aggregate(stats)
         requests = count(row, "num_requests") or 0.0
         before = self.memory
-        if stats.state in _NONE:
+        if stats.state in _NO_TEST:
             before = RunMemory()
         elif stats.state not in _PHASES:
             # An unknown state neither starts nor ends a test.

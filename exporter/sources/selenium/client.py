@@ -216,12 +216,12 @@ class SeleniumClient(Client):
         try:
             return await self.guard.call(self._grid), ()
         except CallError as error:
-            if not _is_no_offer(error):
+            if not _is_not_offered(error):
                 raise
         try:
             return await self.guard.call(self._queue), ()
         except CallError as error:
-            if not _is_no_offer(error):
+            if not _is_not_offered(error):
                 raise
             failure = Failure(reason=error.reason, message=str(error), cuts_list=False)
             return Grid(), (failure,)
@@ -292,7 +292,7 @@ def _rank(node: Node) -> int:
     return _ORDER.index(node.availability) if node.availability in _ORDER else -1
 
 
-def _is_no_offer(error: CallError) -> bool:
+def _is_not_offered(error: CallError) -> bool:
     """Return whether an error means that the hub does not offer a call.
 
     An older hub answers with 500 to a query with an unknown field, and a proxy may block all
