@@ -29,8 +29,8 @@ from exporter.sources.settings import SourceSettings
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 DURATION = "write one such as 90s, 5m or 1h30m"
-OWN_LABEL = "is a label of the exporter's own or of Prometheus; rename it"
-LABEL_NAME = "is not a label name; use letters, digits and _, and no digit first"
+OWN_LABEL = "is a label that the exporter or Prometheus sets; rename it"
+LABEL_NAME = "is not a label name; use letters, digits and _, and do not begin with a digit"
 ADDRESS = "is not an address; write host:port, [IPv6 address]:port or :port"
 WEB_URL = "is not an http or https URL; write it as https://host/path"
 NO_SOURCES = (
@@ -54,7 +54,7 @@ INVALID = {
         "{1}: line 1: holds a character that YAML does not allow; remove control characters"
     ],
     "cross-field": [
-        "defaults.auth_retry: must be at least 60s; the vendor may lock out who retries sooner",
+        "defaults.auth_retry: must be at least 60s; the vendor may block callers that retry sooner",
         f"defaults.labels.job: {OWN_LABEL}",
         "sharding.shard: must be less than total_shards, 2; shards count from 0",
         (
@@ -98,8 +98,8 @@ INVALID = {
         f"sources[0].labels.9x: {LABEL_NAME}",
         f"sources[0].labels.in-side: {LABEL_NAME}",
         (
-            "sources[0].labels.empty: is empty, which Prometheus takes for absent;"
-            " give a value or remove it"
+            "sources[0].labels.empty: is empty, which Prometheus treats as absent;"
+            " give a value or remove the label"
         ),
     ],
     "no-sources": [NO_SOURCES],

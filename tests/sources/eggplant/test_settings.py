@@ -117,7 +117,7 @@ def test_refuses_to_weaken_https() -> None:
 def test_refuses_to_expect_the_unwanted() -> None:
     """An agent cannot be expected and filtered out."""
     assert {
-        "expected_agents[1]": "is expected, yet not wanted by include and exclude;"
+        "expected_agents[1]": "is expected, but include and exclude filter it out;"
         " change one of them"
     } == mistakes(expected_agents=["a", "b"], exclude={"agents": "b"})
 
