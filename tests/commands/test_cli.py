@@ -158,7 +158,7 @@ class TestParse:
             parse(["--help"])
 
         told = " ".join(capsys.readouterr().out.split())
-        assert "Without a command it runs the daemon, whose flags are in `run --help`." in told
+        assert "Without a command the daemon runs; for its flags see `run --help`." in told
 
     def test_flags_are_not_abbreviated(self, capsys: pytest.CaptureFixture[str]) -> None:
         """An abbreviation that works today is ambiguous after the next release."""
