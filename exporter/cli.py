@@ -190,8 +190,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="loadfleet-exporter",
         description="Watch a load-testing fleet and expose its state as metrics for Prometheus.",
-        epilog="Without a command the daemon runs; for its flags see"
-        f" `{DEFAULT_COMMAND} --help`.",
+        epilog=f"Without a command the daemon runs; for its flags see `{DEFAULT_COMMAND} --help`.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     # For `completion`, which lists all commands and flags.
