@@ -8,7 +8,11 @@ from importlib import import_module
 
 
 def main() -> int:
-    """Load the command line, run it and return its exit code."""
+    """Load the command line and run it.
+
+    Returns:
+        The exit code.
+    """
     # Imported objects stay alive, so garbage collection during the imports would free nothing.
     gc.disable()
     try:

@@ -44,7 +44,11 @@ class CommandModule(Protocol):
         ...
 
     def execute(self, arguments: argparse.Namespace, environ: Mapping[str, str], /) -> int:
-        """Run the command and return its exit code."""
+        """Run the command.
+
+        Returns:
+            The exit code.
+        """
         ...
 
 
@@ -60,7 +64,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
 
     def load(self) -> CommandModule:
-        """Import and return the module."""
+        """Return the command's module, imported now."""
         return cast("CommandModule", import_module(f"exporter.commands.{self.module}"))
 
 

@@ -68,7 +68,7 @@ class Repeats:
         self._sizes: Counter[str] = Counter()
 
     def take(self, record: logging.LogRecord) -> Iterator[logging.LogRecord]:
-        """Accept a new record and yield the records to write now."""
+        """Yield the records to write now that `record` has come."""
         yield from self.due()
         event, fact = _identity(record)
         key, field = (event, fact), "repeated"

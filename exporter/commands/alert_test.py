@@ -89,7 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Send the alerts, wait, resolve them and return the exit code."""
+    """Send the alerts, wait and resolve them.
+
+    Returns:
+        The exit code: 0, or 1 if an Alertmanager did not accept an alert or its end.
+    """
     alerting, board = notifying(arguments, environ)
     if not alerting.alertmanagers:
         problem = (

@@ -36,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Check the configuration, print its sources or a reload's changes, return the exit code."""
+    """Check the configuration, then print its sources or the effect of a reload.
+
+    Returns:
+        The exit code: 0, or 1 if the daemon of `--diff` cannot be asked.
+    """
     loaded = checked(arguments, environ)
     if arguments.diff:
         try:
@@ -63,7 +67,11 @@ def checked(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Loaded
 
 
 def tell(loaded: Loaded) -> int:
-    """Print the sources of a valid configuration and its warnings, and return the exit code."""
+    """Print the sources of a valid configuration, and its warnings.
+
+    Returns:
+        The exit code, 0.
+    """
     for warning in (*loaded.warnings, *loaded.settings.risks()):
         print(f"warning: {warning}", file=sys.stderr)
     for source in loaded.settings.sources:

@@ -60,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print the script and return the exit code."""
+    """Print the script.
+
+    Returns:
+        The exit code, 0.
+    """
     del environ
     parser: Parser = arguments.parser
     lines = _SHELLS[arguments.shell](parser.prog, parser.commands)

@@ -52,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the suite for the candidates of a plug-in and return the exit code."""
+    """Run the suite for the candidates of a plug-in.
+
+    Returns:
+        The exit code: 0, 1 if a check failed or the plug-in cannot be used, 2 if nothing was
+        tested.
+    """
     del environ
     package = arguments.package
     broken = [each for each in BROKEN if _is(package, each.name, each.package)]

@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print or write the dashboards and return the exit code.
+    """Print or write the dashboards.
+
+    Returns:
+        The exit code, 0.
 
     Raises:
         ConfigurationError: The folder cannot be written to.

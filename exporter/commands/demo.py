@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run both until SIGTERM or SIGINT and return the exit code."""
+    """Run vendors and daemon until SIGTERM or SIGINT.
+
+    Returns:
+        The exit code, 0.
+    """
     used = (flags.LOG_LEVEL, flags.LOG_FORMAT, *flags.DAEMON)
     overrides = flags.overrides(used, arguments, environ)
     warnings = list(flags.warnings(used, arguments, environ))

@@ -42,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Poll the target once, print the result and return the exit code."""
+    """Poll the target once and print the result.
+
+    Returns:
+        The exit code: 0, 1 if the poll failed or the daemon gave no answer, 2 for a mistake in the
+        arguments.
+    """
     if arguments.url:
         return _ask(arguments)
     loaded = load_settings(arguments, environ)

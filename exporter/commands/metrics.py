@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print a line for each family, with labels and meaning, and return the exit code."""
+    """Print a line for each family, with labels and meaning.
+
+    Returns:
+        The exit code, 0.
+    """
     del arguments, environ
     for family in with_former_names(FAMILIES):
         labels = ", ".join((*COMMON_LABELS, *family.labels))

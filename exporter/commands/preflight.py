@@ -113,7 +113,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Check once or until the fleet is fit, write the answer and return the exit code."""
+    """Check once or until the fleet is fit, and write the answer.
+
+    Returns:
+        The exit code: one of `CODES`, or 2 for a mistake in the arguments.
+    """
     told = partial(
         write,
         form=arguments.format,

@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print each provider with its kinds of targets and its package; return the exit code."""
+    """Print each provider with its kinds of targets and its package.
+
+    Returns:
+        The exit code: 0, or 1 if a plug-in cannot be used.
+    """
     del arguments, environ
     rows = [
         (name, ", ".join(provider.kinds), _package(name)) for name, provider in PROVIDERS.items()

@@ -76,7 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print the rules for the configured alerts and return the exit code.
+    """Print the rules for the configured alerts.
+
+    Returns:
+        The exit code, 0.
 
     Raises:
         ConfigurationError: The configuration or a flag cannot be used.

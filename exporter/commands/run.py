@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code."""
+    """Run until SIGTERM or SIGINT.
+
+    Returns:
+        The exit code, 0.
+    """
     if flags.CONFIG_CHECK.value(arguments, environ):
         return check.tell(check.checked(arguments, environ))
     load = partial(load_settings, arguments, environ, (*flags.COMMON, *flags.DAEMON), pipe=False)

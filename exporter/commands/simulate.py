@@ -19,7 +19,11 @@ add_arguments = options.add_arguments
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or SIGINT and return the exit code."""
+    """Serve until SIGTERM or SIGINT.
+
+    Returns:
+        The exit code, 0.
+    """
     del environ
     asyncio.run(_serve(options.options_from(arguments)))
     return 0

@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the action and return the exit code."""
+    """Run the action.
+
+    Returns:
+        The exit code: 0, or 1 if the state is damaged or unreachable.
+    """
     settings, of_history = configuration.kept(arguments, environ)
     try:
         if settings.url is not None:

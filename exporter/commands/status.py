@@ -80,7 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Poll and print, once or until interrupted, and return the exit code."""
+    """Poll and print, once or until interrupted.
+
+    Returns:
+        The exit code: 0, 1 if the report is alarming or the daemon cannot be asked, 2 for a mistake
+        in the arguments.
+    """
     colour = has_colour(arguments.color, environ)
     try:
         _check(arguments)

@@ -114,7 +114,7 @@ class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
 
 
 def checked(model: type[S], raw: object, *, wrong: Collection[KeyPath] = ()) -> Checked[S]:
-    """Validate raw data and return settings from its valid part, with all mistakes.
+    """Return settings from the valid part of raw data, with all mistakes in the rest.
 
     Args:
         model: The section's model.
