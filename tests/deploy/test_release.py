@@ -152,11 +152,11 @@ def break_the_documents(clone: Clone) -> None:
             (str(NEXT),),
             tell_nothing,
             {},
-            'CHANGELOG.md: nothing is told below "## Unreleased"; tell what changes for users',
+            'CHANGELOG.md: no entries below "## Unreleased"; list the changes for users',
         ),
-        ((str(NEXT),), nothing, {"RUN_CODE": "3"}, "`.ci/run` failed with 3; mend what it says"),
+        ((str(NEXT),), nothing, {"RUN_CODE": "3"}, "`.ci/run` failed with 3; fix the errors"),
         ((str(NEXT), "--checked"), nothing, {}, "ci.yml has not passed on "),
-        ((str(NEXT),), break_the_documents, {}, "`just docs` failed with 1; mend what it says"),
+        ((str(NEXT),), break_the_documents, {}, "`just docs` failed with 1; fix the errors"),
     ],
 )
 def test_a_refusal_says_why_and_changes_nothing(
@@ -289,7 +289,7 @@ def test_a_tag_of_another_version_is_refused(tag: str, reason: str, released: Cl
 @pytest.mark.parametrize(
     ("name", "old", "new", "reason"),
     [
-        ("README.md", f"newTag: {NEXT}", "newTag: 0.0.9", "the version is 0.0.9; let `just rel"),
+        ("README.md", f"newTag: {NEXT}", "newTag: 0.0.9", "the version is 0.0.9; set it with"),
         (changelog.NAME, f"## {NEXT}", "## Soon", f'there is no heading "## {NEXT}"; write it'),
     ],
 )
