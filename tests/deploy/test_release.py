@@ -147,7 +147,7 @@ def break_the_documents(clone: Clone) -> None:
         ((str(NEXT),), change_a_file, {}, "not committed; commit or remove them:\n M README.md"),
         ((str(NEXT),), add_a_file, {}, "not committed; commit or remove them:\n?? notes.txt"),
         ((str(NEXT),), leave_main, {}, "this is the branch mine; releases are made on main"),
-        ((str(NEXT),), tag_it, {}, f"the tag v{NEXT} is there already; release a higher"),
+        ((str(NEXT),), tag_it, {}, f"the tag v{NEXT} already exists; release a higher"),
         (
             (str(NEXT),),
             tell_nothing,
