@@ -178,7 +178,7 @@ class Daemon:
             web,
             clock=self._clock,
             telemetry=self._engine.telemetry,
-            max_connections=self._places(process.free_descriptors()),
+            max_connections=self._max_clients(process.free_descriptors()),
         )
         await self._engine.connect(self._settings)
         # Before the web server starts: while the store is unreachable this takes seconds.
@@ -196,7 +196,7 @@ class Daemon:
         self._engine.store.subscribe(lambda _: self._changed.set())
         background = [
             asyncio.create_task(self._render(), name="render"),
-            asyncio.create_task(self._keep_house(server), name="housekeeping"),
+            asyncio.create_task(self._housekeeping(server), name="housekeeping"),
             asyncio.create_task(self._beat(), name="beat"),
             asyncio.create_task(self._preflights.run(), name="preflights"),
         ]
@@ -205,7 +205,7 @@ class Daemon:
         if self._auto_reload_seconds:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
         self._engine.begin()
-        self._decide_who_sends(self._settings)
+        self._elect_sender(self._settings)
         board = _browsable(server, f"{web.route_prefix}/", everywhere=socket.gethostname())
         self._instance = urlsplit(board).netloc
         self._generator_url = web.external_url or board
@@ -237,7 +237,7 @@ class Daemon:
                 await self.history.aclose()
             self._log.info("stopped")
 
-    def _places(self, descriptors: float) -> int:
+    def _max_clients(self, descriptors: float) -> int:
         """Return how many clients the free descriptors allow at once, after all other needs."""
         needed = _OTHER_FILES + sum(source.concurrency for source in self._settings.sources)
         found = affordable_places(descriptors - needed)
@@ -289,13 +289,13 @@ class Daemon:
         """True while the event loop runs."""
         return self._clock.monotonic() - self._heartbeat < HEARTBEAT_LIMIT_SECONDS
 
-    def _decide_who_sends(self, settings: Settings) -> None:
+    def _elect_sender(self, settings: Settings) -> None:
         if settings.alerting.built_in:
             self._sender.begin()
 
     async def _apply(self, settings: Settings) -> None:
         found = await self._engine.apply(settings)
-        self._decide_who_sends(settings)
+        self._elect_sender(settings)
         await self._alerts.apply(
             settings.alerting.of_shard(self.shard),
             generator_url=self._generator_url,
@@ -351,7 +351,7 @@ class Daemon:
             await self._clock.sleep(self._auto_reload_seconds)
             await self._reloader.reload_if_changed()
 
-    async def _keep_house(self, server: WebServer) -> None:
+    async def _housekeeping(self, server: WebServer) -> None:
         while True:
             self._heartbeat = self._clock.monotonic()
             try:

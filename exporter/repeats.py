@@ -94,26 +94,26 @@ class Repeats:
                 break
             over.append(key)
         repeated = {key: self._facts[key].field for key in over if self._facts[key].count}
-        told = self._end(over)
+        written = self._end(over)
         for key, field in repeated.items():
             self._facts[key] = _Fact(until=now + WINDOW_SECONDS, field=field)
             self._sizes[key[0]] += 1
-        return told
+        return written
 
     def rest(self) -> list[logging.LogRecord]:
         """Return all held-back records, oldest first, and forget all facts."""
         return self._end(list(self._facts))
 
     def _end(self, keys: Iterable[tuple[str, int]]) -> list[logging.LogRecord]:
-        told = []
+        written = []
         for key in keys:
             fact = self._facts.pop(key)
             self._sizes[key[0]] -= 1
             if not self._sizes[key[0]]:
                 del self._sizes[key[0]]
             if fact.last is not None:
-                told.append(_counted(fact.last, fact.field, fact.count))
-        return sorted(told, key=attrgetter("created"))
+                written.append(_counted(fact.last, fact.field, fact.count))
+        return sorted(written, key=attrgetter("created"))
 
 
 def _identity(record: logging.LogRecord) -> tuple[str, int]:
@@ -141,12 +141,12 @@ def _identity(record: logging.LogRecord) -> tuple[str, int]:
 
 def _counted(record: logging.LogRecord, field: str, count: int) -> logging.LogRecord:
     """Return a record with a count and without traceback, which the first record had."""
-    told = copy.copy(record)
+    written = copy.copy(record)
     if isinstance(record.msg, dict):
-        told.msg = {key: value for key, value in record.msg.items() if key != "exception"}
-        told.msg[field] = count
+        written.msg = {key: value for key, value in record.msg.items() if key != "exception"}
+        written.msg[field] = count
     else:
-        told.msg, told.args = record.getMessage(), None
-        setattr(told, field, count)
-    told.exc_info = told.exc_text = None
-    return told
+        written.msg, written.args = record.getMessage(), None
+        setattr(written, field, count)
+    written.exc_info = written.exc_text = None
+    return written

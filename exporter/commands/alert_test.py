@@ -169,7 +169,7 @@ async def rehearse(  # noqa: PLR0913 - all but the first two by keyword
     begun = await _post([(client, alert) for client in clients for alert in alerts], clock)
     known = [answer for answer in begun if answer.known]
     try:
-        _tell(begun, "alert", out)
+        _print_answers(begun, "alert", out)
         if known:
             print(_expectation(alerts[0], hold_seconds), file=out, flush=True)
             await _hold(hold_seconds, stop, clock, out)
@@ -180,9 +180,9 @@ async def rehearse(  # noqa: PLR0913 - all but the first two by keyword
             msgspec.structs.replace(answer.alert, phase=Phase.RESOLVED, resolved=now)
             for answer in known
         ]
-        clients_told = [answer.client for answer in known]
-        ended = await _post(list(zip(clients_told, ends, strict=True)), clock)
-    _tell(ended, "end", out)
+        known_clients = [answer.client for answer in known]
+        ended = await _post(list(zip(known_clients, ends, strict=True)), clock)
+    _print_answers(ended, "end", out)
     return all(answer.accepted for answer in (*begun, *ended))
 
 
@@ -230,7 +230,7 @@ async def _answer(client: AlertmanagerClient, alert: Alert, clock: Clock) -> _An
     return _Answer(client=client, alert=alert, text=text, accepted=accepted, known=known)
 
 
-def _tell(answers: Iterable[_Answer], what: str, out: TextIO) -> None:
+def _print_answers(answers: Iterable[_Answer], what: str, out: TextIO) -> None:
     for answer in answers:
         severity = answer.alert.labels["severity"]
         print(f"{answer.client.name}  {severity:8}  {what} {answer.text}", file=out, flush=True)

@@ -29,7 +29,7 @@ class _Flag(msgspec.Struct, frozen=True, kw_only=True):
     """A flag and the path of its value in the settings. Without a metavar it takes no value."""
 
     name: str
-    place: tuple[str, ...]
+    path: tuple[str, ...]
     help: str
     metavar: str = ""
 
@@ -42,58 +42,58 @@ class _Flag(msgspec.Struct, frozen=True, kw_only=True):
 _FLAGS = (
     _Flag(
         name="--agents",
-        place=("agents", "include"),
+        path=("agents", "include"),
         metavar="REGEX",
         help="agents whose names match are needed; they must be up, active and not outdated",
     ),
     _Flag(
         name="--min-up",
-        place=("agents", "min_up"),
+        path=("agents", "min_up"),
         metavar="N",
         help="at least this many of the agents must be fit; without this and --max-down, all of"
         " them",
     ),
     _Flag(
         name="--max-down",
-        place=("agents", "max_down"),
+        path=("agents", "max_down"),
         metavar="N",
         help="at most this many of the agents may be unfit",
     ),
     _Flag(
         name="--clusters",
-        place=("clusters", "include"),
+        path=("clusters", "include"),
         metavar="REGEX",
         help="clusters whose names match must be usable, with all their members up",
     ),
     _Flag(
         name="--suites",
-        place=("suites", "include"),
+        path=("suites", "include"),
         metavar="REGEX",
         help="suites whose names match must be runnable and not running",
     ),
     _Flag(
         name="--slower-than-usual",
-        place=("suites", "slower_than_usual"),
+        path=("suites", "slower_than_usual"),
         metavar="FACTOR",
         help="the newest passed run of each suite may have taken at most this many times its usual"
         " duration",
     ),
     _Flag(
         name="--users",
-        place=("users",),
+        path=("users",),
         metavar="N",
         help="the fit agents together must be able to run this many virtual users",
     ),
     _Flag(
         name="--clock",
-        place=("clock",),
+        path=("clock",),
         metavar="DURATION",
         help="the clock of each agent may be wrong by at most this much",
     ),
-    _Flag(name="--idle", place=("idle",), help="nothing may run on the agents"),
+    _Flag(name="--idle", path=("idle",), help="the agents must be idle"),
     _Flag(
         name="--max-age",
-        place=("max_age",),
+        path=("max_age",),
         metavar="DURATION",
         help="no reading may be older than this",
     ),
@@ -140,15 +140,15 @@ def read(
     empty += [_SOURCE] if not all(arguments.source) else []
     outcome = checked(PreflightSettings, _raw(arguments, listing))
     mistakes = [*outcome.mistakes, *source_mistakes(outcome.settings, listing)]
-    told = [f"{name}= has no value" for name in empty]
-    told += (
+    texts = [f"{name}= has no value" for name in empty]
+    texts += (
         f"{name}: {mistake.text}"
         for mistake in mistakes
         for name in _names_of(mistake.path)
         if name not in empty
     )
     # A wrong source is reported once per kind of target.
-    return outcome.settings, tuple(dict.fromkeys(told))
+    return outcome.settings, tuple(dict.fromkeys(texts))
 
 
 def _raw(arguments: argparse.Namespace, listing: Mapping[str, Collection[str]]) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _raw(arguments: argparse.Namespace, listing: Mapping[str, Collection[str]]) 
         value = getattr(arguments, flag.destination)
         if value in (None, False):
             continue
-        *sections, key = flag.place
+        *sections, key = flag.path
         inner = raw
         for section in sections:
             inner = inner.setdefault(section, {})
@@ -177,4 +177,4 @@ def _names_of(path: KeyPath) -> Iterator[str]:
     """Yield the flags that set the value at a path of the settings."""
     if len(path) > 1 and path[1] == "source":
         yield _SOURCE
-    yield from (flag.name for flag in _FLAGS if flag.place == path[: len(flag.place)])
+    yield from (flag.name for flag in _FLAGS if flag.path == path[: len(flag.path)])

@@ -118,7 +118,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     Returns:
         The exit code: one of `CODES`, or 2 for a mistake in the arguments.
     """
-    told = partial(
+    output = partial(
         write,
         form=arguments.format,
         colour=has_colour(arguments.color, environ),
@@ -135,11 +135,11 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except remote.NotAskedError as error:
         print(f"preflight: {error}", file=sys.stderr)
         if arguments.format in ("junit", "github"):
-            told(unanswered(str(error), at=SYSTEM_CLOCK.time()))
+            output(unanswered(str(error), at=SYSTEM_CLOCK.time()))
         return CODES[Status.NOT_KNOWN]
     if answer.lost:
         print(f"preflight: no newer answer: {answer.lost}", file=sys.stderr)
-    told(answer)
+    output(answer)
     return CODES[answer.status]
 
 
@@ -277,21 +277,21 @@ async def _conditions(arguments: argparse.Namespace, seconds: float) -> Answer:
         NotAskedError: The daemon gives no answer.
         _MistakeError: The conditions are wrong, or the daemon polls only one shard of the fleet.
     """
-    told, date = await remote.fleet(arguments.url, timeout_seconds=seconds)
-    if told.total_shards > 1:
+    fleet, date = await remote.fleet(arguments.url, timeout_seconds=seconds)
+    if fleet.total_shards > 1:
         raise _MistakeError(
-            f"the daemon at {arguments.url} polls only one of {told.total_shards} shards;"
+            f"the daemon at {arguments.url} polls only one of {fleet.total_shards} shards;"
             " ask a daemon that polls the whole fleet, or give --config.file instead of --url"
         )
-    if any(source.provider not in PROVIDERS for source in told.sources):
+    if any(source.provider not in PROVIDERS for source in fleet.sources):
         raise remote.not_a_daemon(arguments.url)
     listing = {
         source.name: listed_kinds(source.provider, [task.name for task in source.tasks])
-        for source in told.sources
+        for source in fleet.sources
     }
     settings = _demanded(arguments, listing)
     now = date or SYSTEM_CLOCK.time()
-    report = judge(settings, sources=told.sources, targets=told.targets, runs=told.runs, now=now)
+    report = judge(settings, sources=fleet.sources, targets=fleet.targets, runs=fleet.runs, now=now)
     return Answer(reports=(report,), at=now)
 
 

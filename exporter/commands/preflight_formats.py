@@ -284,12 +284,12 @@ def _case(report: Report, check: Check) -> Iterator[str]:
     yield f"    <testcase{case}>"
     yield (
         f"      <{element}{_attributes({'type': check.result, 'message': check.reason})}>"
-        f"{_xml(_told(check))}</{element}>"
+        f"{_xml(_failure_lines(check))}</{element}>"
     )
     yield "    </testcase>"
 
 
-def _told(check: Check) -> Iterator[str]:
+def _failure_lines(check: Check) -> Iterator[str]:
     """Yield the reason of a check and its unfit targets."""
     yield check.reason
     for each in check.targets[:MOST_TARGETS]:
@@ -322,7 +322,7 @@ def _annotations(report: Report, at: float) -> Iterator[str]:
     for check in report.checks:
         if check.result in _LEVELS:
             title = f"{report.name}: {check.name}"
-            yield _annotation(_LEVELS[check.result], title, _told(check))
+            yield _annotation(_LEVELS[check.result], title, _failure_lines(check))
 
 
 def _annotation(level: str, title: str, lines: Iterable[str]) -> str:

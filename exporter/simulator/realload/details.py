@@ -93,7 +93,7 @@ def run_detail(fleet: Fleet, suite: Suite, run: SuiteRun) -> Json:
             {
                 **ids,
                 "executionGroupElementId": _group_id(suite),
-                **_place(fleet),
+                **_agent_of_run(fleet),
                 "containsMeasuringAgentCluster": False,
                 "executionState": run.state,
                 "executionStartTimestamp": millis(fleet.timeline.unix(run.started)),
@@ -205,7 +205,7 @@ def _log(fleet: Fleet, suite: Suite, run: SuiteRun, parts: list[JobRun]) -> list
     ]
 
 
-def _place(fleet: Fleet) -> Json:
+def _agent_of_run(fleet: Fleet) -> Json:
     """Return the agent of a run; in the vendor's example too, it is not the suite's agent."""
     agent = next(iter(fleet.agents.values()), None)
     if agent is None:
