@@ -160,7 +160,7 @@ def _put(model: type[BaseModel], path: list[str], text: str, target: dict[str, A
         target[key] = _value(kind, text)
     elif is_list(kind):
         raise _UnusableError(
-            "elements of a list have no variables of their own; give the list, separated by commas"
+            "elements have no variables of their own; give a whole list, separated by commas"
         )
     elif get_origin(kind) is dict:
         mapping = target.setdefault(key, {})

@@ -28,7 +28,7 @@ def nearest(
 def one_of(word: object, known: Collection[str]) -> str:
     """Return the error text for an unknown word: the known words, and the most similar one."""
     if not known:
-        return "cannot be given: nothing to choose from exists"
+        return "cannot be given: there is nothing to choose from"
     return f"must be one of: {', '.join(known)}{hint(word, known)}"
 
 

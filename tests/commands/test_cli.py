@@ -272,7 +272,7 @@ class TestCheckConfig:
         told = capsys.readouterr().err
         assert expected == code
         assert (expected == 2) is (
-            "--total-shards or LOADFLEET_TOTAL_SHARDS: a wrong token costs" in told
+            "--total-shards or LOADFLEET_TOTAL_SHARDS: with a wrong token" in told
         )
 
     async def test_the_daemon_can_check_too(

@@ -709,8 +709,7 @@ class TestEnvironment:
             ("LOADFLEET_LOG", "unknown variable; remove it"),
             (
                 "LOADFLEET_WEB__LISTEN_ADDRESS__0",
-                "elements of a list have no variables of their own; give the list, separated by"
-                " commas",
+                "elements have no variables of their own; give a whole list, separated by commas",
             ),
             ("LOADFLEET_LOG__LEVEL__X", "unknown variable; did you mean LOADFLEET_LOG__LEVEL?"),
         ],
