@@ -69,22 +69,25 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 COMMANDS = {
-    "run": Command(module="run", summary="poll the fleet and serve its metrics until told to stop"),
+    "run": Command(
+        module="run", summary="poll the fleet and serve its metrics until SIGTERM or Ctrl-C"
+    ),
     "demo": Command(
         module="demo",
-        summary="watch a simulated fleet: metrics and pages with real numbers, no configuration",
+        summary="run the daemon with a simulated fleet, without a configuration",
     ),
     "simulate": Command(
         module="simulate",
-        summary="serve simulated vendors with a living fleet, for tests and for trying things out",
+        summary="serve simulated vendors with a changing fleet, for tests and trials",
     ),
     "check-config": Command(
-        module="check", summary="check the configuration; exit 2 if something is wrong with it"
+        module="check", summary="check the configuration; exit 2 if it has a mistake"
     ),
     "status": Command(
         module="status",
         summary="poll once and print the state of the fleet; exit 1 if a critical or warning alert"
-        " condition holds or a poll failed; with --url ask a running daemon instead",
+        " condition holds or something could not be polled; with --url ask a running daemon"
+        " instead",
     ),
     "preflight": Command(
         module="preflight",
