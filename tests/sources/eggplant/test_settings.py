@@ -71,7 +71,7 @@ def test_has_defaults() -> None:
         ),
         (
             {"access_token": "canary", "access_token_file": "canary"},
-            {"auth.access_token_file": "stands beside access_token; remove one of the two"},
+            {"auth.access_token_file": "is given as well as access_token; remove one of the two"},
         ),
         ({"access_token": ""}, {"auth.access_token": "is empty; give it, or access_token_file"}),
         ({**USER, "username": ""}, {"auth.username": "must not be empty"}),
