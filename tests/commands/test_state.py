@@ -307,7 +307,7 @@ def test_folder_and_server_exclude_each_other(capsys: pytest.CaptureFixture[str]
     )
 
     assert 2 == code
-    assert "stands beside path; remove one of the two" in capsys.readouterr().err
+    assert "is given as well as path; remove one of the two" in capsys.readouterr().err
 
 
 def test_a_configuration_may_be_a_pipe(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

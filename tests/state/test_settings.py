@@ -50,7 +50,7 @@ SERVER = "is for a server; give url"
         ),
         (
             {"url": URL, "path": "/state"},
-            ["state.url: stands beside path; remove one of the two"],
+            ["state.url: is given as well as path; remove one of the two"],
         ),
         (
             {"username": "u", "password": "CANARY"},
