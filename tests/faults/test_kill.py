@@ -77,7 +77,7 @@ def _as_it_is(folder: Path) -> None:
 UNUSABLE = (
     (_fifo, EXPORTER, "{}/state.db is a named pipe and not a file; remove it, or change"),
     (_link, EXPORTER, "{}/state.db is a symbolic link and not a file; remove it, or change"),
-    (_no_room_for_files, AS_ANYBODY, "{} cannot be used: Permission denied; make it a folder that"),
+    (_no_room_for_files, AS_ANYBODY, "{} cannot be used: Permission denied; let the exporter's"),
     (_as_it_is, BESIDE_A_FULL_DISK, "{}/state.db: the disk is full, or cannot be read or written"),
 )
 

@@ -534,7 +534,7 @@ class TestTls:
             error = await failure(connect().send(call(vendor.url)))
 
         assert Reason.TLS is error.reason
-        assert "it is signed by itself; ca_file can name it" in str(error)
+        assert "it is self-signed; name it in ca_file to trust it" in str(error)
 
     async def test_verification_can_be_switched_off(
         self, connect: Connect, authority: trustme.CA
@@ -620,7 +620,7 @@ class TestTls:
             (b"SSH-2.0-OpenSSH_9.2\r\n", "WRONG_VERSION_NUMBER (the port may speak plain HTTP)"),
             (
                 bytes.fromhex("15030300020228"),
-                "SSLV3_ALERT_HANDSHAKE_FAILURE (the server takes nothing that is offered, or",
+                "SSLV3_ALERT_HANDSHAKE_FAILURE (the server accepts none of the offered",
             ),
             (
                 bytes.fromhex("15030300020246"),

@@ -213,7 +213,7 @@ async def test_a_server_that_evicts_is_refused(start: Callable[..., RedisServer]
         message = await failure_of(state)
 
         assert (
-            f"127.0.0.1:{server.port}: it evicts what is needed (allkeys-lru); set"
+            f"127.0.0.1:{server.port}: it evicts keys of the state (allkeys-lru); set"
             " maxmemory-policy to noeviction" == message
         )
         server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
@@ -314,7 +314,7 @@ async def test_missing_rights_are_told(server: RedisServer, rules: list[str]) ->
         message = await failure_of(state)
 
         assert message.endswith(
-            "the user may not do what is needed; give it the rights that the documents name"
+            "the user lacks rights; grant those of the reference, under Redis or Valkey"
         )
 
 
@@ -391,7 +391,7 @@ async def test_a_replica_is_refused(start: Callable[..., RedisServer]) -> None:
     primary = start()
     replica = start("--replicaof", "127.0.0.1", str(primary.port))
     clock = FakeClock()
-    text = "it is a replica, which takes no writes; name the primary in state.url"
+    text = "it is a replica and accepts no writes; name the primary in state.url"
     async with opened(replica.state()) as state:
         assert f"127.0.0.1:{replica.port}: {text}" == await failure_of(state)
     async with opened(primary.state(clock.clock)) as state:
@@ -468,7 +468,7 @@ async def test_sentinels_that_know_nothing_are_told(
     ):
         settings = StateSettings(url=url, sentinels=(address,))
         async with opened(RedisState(settings, clock=SYSTEM_CLOCK)) as state:
-            assert "no Sentinel knows a primary; see to them" in await failure_of(state)
+            assert "no Sentinel knows a primary; check the Sentinels" in await failure_of(state)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -676,7 +676,7 @@ async def test_a_foreign_key_is_told(server: RedisServer) -> None:
     """A key written by another program must be reported."""
     server.command("SET", INDEX, "1")
     async with opened(server.state()) as state:
-        assert "a key of ours was written by somebody else" in await failure_of(state)
+        assert "another program has written a key of the exporter" in await failure_of(state)
 
 
 async def test_a_change_whose_answer_got_lost_happens_once(server: RedisServer) -> None:
@@ -708,7 +708,7 @@ async def test_a_change_gives_way_only_so_long(server: RedisServer) -> None:
             await until(lambda: clock.sleepers or task.done())
             await clock.advance(1)
 
-        with pytest.raises(StateError, match="others have changed the same for 5 s"):
+        with pytest.raises(StateError, match="kept changing the same document for 5 s"):
             await task
         assert b"x" == await value_of(other, "n")
 
@@ -788,7 +788,7 @@ def of_tls(reason: str) -> exceptions.RedisError:
     [
         (exceptions.BusyLoadingError(CANARY), "it is still loading its data"),
         (exceptions.MovedError("1 127.0.0.1:7001"), "it is a cluster"),
-        (exceptions.ResponseError(f"BUSY {CANARY}"), "somebody's script keeps it busy"),
+        (exceptions.ResponseError(f"BUSY {CANARY}"), "a long script keeps it busy"),
         (exceptions.ResponseError(f"ERR -OOM command {CANARY}"), "it is full"),
         (exceptions.ResponseError(f"ERR unknown command 'AUTH' '{CANARY}'"), "refuses a command"),
         (exceptions.ReadOnlyError(CANARY), "it is a replica"),

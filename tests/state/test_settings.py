@@ -46,7 +46,7 @@ SERVER = "is for a server; give url"
         ),
         (
             {"url": "redis://a/name"},
-            ["state.url: may end with the number of a database alone, as in /0"],
+            ["state.url: has a wrong path; end it with the number of a database, as in /0"],
         ),
         (
             {"url": URL, "path": "/state"},
@@ -80,7 +80,7 @@ SERVER = "is for a server; give url"
         ({"url": URL, "password": ""}, ["state.password: is empty; give it, or password_file"]),
         (
             {"url": URL, "password": "CANARY", "password_file": "nowhere"},
-            ["state.password_file: stands beside password; remove one of the two"],
+            ["state.password_file: is given as well as password; remove one of the two"],
         ),
         (
             {"url": URL, "password_file": "nowhere"},

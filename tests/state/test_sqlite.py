@@ -133,7 +133,7 @@ async def test_a_full_store_keeps_what_it_has(tmp_path: Path) -> None:
     state = sqlite(tmp_path, max_pages=12)
     await state.put("first", b"x" * 20_000)
 
-    with pytest.raises(StateError, match="make room"):
+    with pytest.raises(StateError, match="free some space"):
         await state.put("second", b"x" * 40_000)
 
     assert ["first"] == list(await state.documents(""))

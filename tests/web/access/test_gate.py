@@ -231,7 +231,7 @@ class TestOwnPages:
         answer = await self.ask(view, method, path, site)
 
         assert (403, [], 0) == (answer.status_code, view.explained, view.reloads)
-        assert "open it from the exporter's own pages" in answer.text
+        assert "use the exporter's own pages" in answer.text
 
     @pytest.mark.parametrize(("method", "path"), REQUESTS)
     @pytest.mark.parametrize("site", [None, "none", "same-origin"])

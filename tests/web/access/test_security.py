@@ -423,5 +423,5 @@ class TestKeys:
             tls={"client_auth_type": "VerifyClientCertIfGiven", "client_ca_file": "empty"}
         )
 
-        with pytest.raises(ConfigurationError, match="the client CA holds no certificate"):
+        with pytest.raises(ConfigurationError, match="the client CA has no certificate"):
             WebSecurity(path)

@@ -286,7 +286,7 @@ class TestPage:
         status, page = await page_of("agent", known(), id="gone")
 
         assert 200 == status
-        assert "There is no reading of it now." == page.one("div", "headline").text
+        assert "There is no current reading of this target." == page.one("div", "headline").text
         assert 1 == len(page.all("section", data_key="transitions"))
 
     async def test_without_a_history(self) -> None:

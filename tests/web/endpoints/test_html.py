@@ -450,7 +450,7 @@ class TestNeedsAttention:
         page = await get(view)
 
         (row,) = attention(page)
-        assert ("prod source", "No poll brings readings") == (row["What"], row["Reason"])
+        assert ("prod source", "No poll returns readings") == (row["What"], row["Reason"])
         assert "?source=prod" == links(page.one("section", data_key="attention"))["prod"]
 
     async def test_a_member_is_named_with_its_reason(self) -> None:
@@ -806,7 +806,7 @@ class TestChoosing:
 
         name = query.partition("=")[0]
         (notice,) = page.one("ul", "notice").all("li")
-        assert f"This part of the address is left out: {name} must be one of: " in notice.text
+        assert f"This part of the address is ignored: {name} must be one of: " in notice.text
         assert 4 == len(names(page))
 
     async def test_nothing_found(self) -> None:
@@ -874,7 +874,7 @@ class TestTarget:
         command = """loadfleet-exporter explain prod agent 'it'"'"'s'"""
         assert now.one("code").text.startswith(command)
         probe = "probe?source=prod&kind=agent&id=it%27s&debug=true"
-        assert {"a probe of it": probe} == links(now)
+        assert {"A probe of this target": probe} == links(now)
 
     @pytest.mark.parametrize(
         ("kind", "target_id", "shown"),
@@ -923,7 +923,7 @@ class TestTarget:
 
         page = await get(view, "/target", source="prod", kind="agent", id="id-a")
 
-        assert "There is no reading of it now." == page.one("div", "headline").text
+        assert "There is no current reading of this target." == page.one("div", "headline").text
         assert "not reachable" in [cell.text for cell in page.cells("Reason")]
 
     @pytest.mark.parametrize("name", HOSTILE)
