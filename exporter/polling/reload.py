@@ -34,7 +34,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """The effect of a reload on the sources, by their names.
 
     Attributes:
-        kept: Sources that go on undisturbed.
+        kept: Sources that continue undisturbed.
     """
 
     added: tuple[str, ...] = ()
