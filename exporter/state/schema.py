@@ -187,7 +187,7 @@ def verify(connection: sqlite3.Connection) -> None:
     """Read and check all documents.
 
     Raises:
-        sqlite3.DatabaseError: A document is damaged, or the order of the keys is.
+        sqlite3.DatabaseError: A document is damaged, or the order of the keys is wrong.
     """
     before = None
     for row in connection.execute(READ):
