@@ -356,7 +356,7 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         select(own.WEB_CONFIG_SUCCESSFUL).compared("==", 0),
         "The exporter could not reload its web configuration.",
         "Exporter {instance} refused the newest web configuration (users, TLS) and keeps the one"
-        " before. A restart would fail, or admit users whom the one before does not.",
+        " before. A restart would fail, or admit users that the one before refuses.",
     )
     yield Rule(
         f"{PREFIX}StateDown",
@@ -372,7 +372,7 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         select(own.NOTIFICATIONS_FAILING).compared("==", 1),
         "The exporter cannot deliver its alerts.",
         "Exporter {instance} cannot deliver alerts to {receiver} and keeps trying. Until it"
-        " succeeds, nobody learns of them from there.",
+        " succeeds, this receiver notifies nobody of them.",
     )
     if thresholds.certificate_expiry is None:
         return
