@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @unique
 class Reason(StrEnum):
-    """The reason why a target is down or a call failed: the values of every `reason` label and log key."""
+    """Reason why a target is down or a call failed: the value of every `reason` label and log key."""
 
     DNS = "dns"
     CONNECT = "connect"
