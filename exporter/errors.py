@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @unique
 class Reason(StrEnum):
-    """Reason why a target is down or a call failed: the value of every `reason` label and log key."""
+    """Reason why a target is down or a call failed, the value of each label and log key `reason`."""
 
     DNS = "dns"
     CONNECT = "connect"
