@@ -269,6 +269,52 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+# -- What it says of the code is there ------------------------------------------------------------
+
+DEVELOPMENT = sorted((DOCS / "development").glob("*.md"))
+
+_PATH = re.compile(r"`((?:exporter|tests|deploy|grafana)/[\w./*-]+)`")
+_NAME_IN_MODULE = re.compile(r"`(\w+(?:\.\w+)?)`\s+in\s+`(exporter/[\w/]+\.py)`")
+
+
+@pytest.mark.parametrize("path", DEVELOPMENT, ids=lambda path: path.name)
+def test_a_path_in_the_repository_is_there(path: Path) -> None:
+    """A reader who is sent to a module finds it."""
+    assert [] == [each for each in _PATH.findall(text_of(path)) if not list(ROOT.glob(each))]
+
+
+@pytest.mark.parametrize("path", DEVELOPMENT, ids=lambda path: path.name)
+def test_a_name_is_in_its_module(path: Path) -> None:
+    """A function, class or constant that a page places in a module is defined there."""
+    lost = [
+        f"{name} in {module}"
+        for name, module in _NAME_IN_MODULE.findall(text_of(path))
+        if name not in defined_in(ROOT / module)
+    ]
+
+    assert [] == lost
+
+
+@cache
+def defined_in(module: Path) -> set[str]:
+    """Return what a module defines at its top, and the methods as `Class.method`."""
+    found: set[str] = set()
+    for node in ast.parse(text_of(module)).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.add(name)
+            case ast.ClassDef(name=name, body=body):
+                inner = (
+                    each
+                    for each in body
+                    if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+                )
+                found |= {name, *(f"{name}.{each.name}" for each in inner)}
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                found.add(name)
+    return found
+
+
 # -- Its examples work --------------------------------------------------------------------------
 
 
