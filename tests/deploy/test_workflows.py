@@ -1,4 +1,4 @@
-"""The workflows of GitHub and the configuration of Renovate, as far as they can be judged here."""
+"""The files for GitHub and the configuration of Renovate, as far as they can be judged here."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ SCRIPTS = [
     path for path in sorted((ROOT / ".ci").iterdir()) if os.access(path, os.X_OK) and path.is_file()
 ]
 
+CHOOSER = ROOT / ".github" / "ISSUE_TEMPLATE" / "config.yml"
+FORMS = sorted(set(CHOOSER.parent.iterdir()) - {CHOOSER})
+
 RENOVATE = ROOT / ".github" / "renovate.json"
 
 
@@ -40,6 +43,8 @@ RENOVATE = ROOT / ".github" / "renovate.json"
         ("zizmor", "--offline", "--quiet", "--strict-collection", "--persona=auditor", FOLDER),
         ("check-jsonschema", "--builtin-schema=vendor.github-workflows", *FILES),
         ("check-jsonschema", "--builtin-schema=vendor.renovate", RENOVATE),
+        ("check-jsonschema", "--builtin-schema=vendor.github-issue-forms", *FORMS),
+        ("check-jsonschema", "--builtin-schema=vendor.github-issue-config", CHOOSER),
         # apt, sed and awk have dollars of their own.
         ("shellcheck", "--external-sources", "--exclude=SC2016", *SCRIPTS),
     ],
