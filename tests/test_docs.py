@@ -295,6 +295,25 @@ def test_a_name_is_in_its_module(path: Path) -> None:
     assert [] == lost
 
 
+def test_a_term_names_its_module() -> None:
+    """Each term of the glossary is there once, in the order of the alphabet, with one module."""
+    page = text_of(DOCS / "development" / "glossary.md")
+    sections = [
+        re.findall(r"^\| (.+?) \| (.+) \| (.+) \|$", each, re.MULTILINE)[2:]
+        for each in page.split("\n## ")
+    ]
+    rows = [row for section in sections for row in section]
+
+    assert len(rows) > 60
+    assert len(rows) == len({term for term, _, _ in rows})
+    assert [] == [term for term, text, _ in rows if not text.endswith(".") or ". " in text]
+    assert [] == [
+        term for term, _, module in rows if not re.fullmatch(r"`exporter/[\w/]+\.py`", module)
+    ]
+    for section in sections:
+        assert sorted(section) == section
+
+
 @cache
 def defined_in(module: Path) -> set[str]:
     """Return what a module defines at its top, and the methods as `Class.method`."""
