@@ -295,6 +295,37 @@ def test_a_name_is_in_its_module(path: Path) -> None:
     assert [] == lost
 
 
+@pytest.mark.parametrize("path", DEVELOPMENT, ids=lambda path: path.name)
+def test_a_command_for_developers_is_there(path: Path) -> None:
+    """Tests, modules, scripts and verbs of `just` that the shell blocks of a page name exist."""
+    verbs = set(re.findall(r"^(\w+).*:$", text_of(ROOT / "justfile"), re.MULTILINE))
+    lost = []
+    for line in "".join(blocks("sh", path)).splitlines():
+        match shlex.split(line, comments=True):
+            case ["python", "-m", module, *_]:
+                name = module.replace(".", "/")
+                found = [ROOT / f"{name}.py", ROOT / name / "__main__.py"]
+                lost += [line] * (not any(each.exists() for each in found))
+            case ["just", verb, *_]:
+                lost += [line] * (verb not in verbs)
+            case words:
+                named = [
+                    each.partition("::") for each in words if each.startswith(("tests/", ".ci/"))
+                ]
+                lost += [
+                    line
+                    for name, _, test in named
+                    if not (ROOT / name).exists() or f"def {test}" not in text_if(ROOT / name, test)
+                ]
+
+    assert [] == lost
+
+
+def text_if(path: Path, test: str) -> str:
+    """Return the text of a file in which a test is looked for; `def ` where none is."""
+    return text_of(path) if test else "def "
+
+
 def test_a_term_names_its_module() -> None:
     """Each term of the glossary is there once, in the order of the alphabet, with one module."""
     page = text_of(DOCS / "development" / "glossary.md")
