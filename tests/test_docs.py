@@ -298,32 +298,33 @@ def test_a_name_is_in_its_module(path: Path) -> None:
 @pytest.mark.parametrize("path", DEVELOPMENT, ids=lambda path: path.name)
 def test_a_command_for_developers_is_there(path: Path) -> None:
     """Tests, modules, scripts and verbs of `just` that the shell blocks of a page name exist."""
-    verbs = set(re.findall(r"^(\w+).*:$", text_of(ROOT / "justfile"), re.MULTILINE))
-    lost = []
-    for line in "".join(blocks("sh", path)).splitlines():
-        match shlex.split(line, comments=True):
-            case ["python", "-m", module, *_]:
-                name = module.replace(".", "/")
-                found = [ROOT / f"{name}.py", ROOT / name / "__main__.py"]
-                lost += [line] * (not any(each.exists() for each in found))
-            case ["just", verb, *_]:
-                lost += [line] * (verb not in verbs)
-            case words:
-                named = [
-                    each.partition("::") for each in words if each.startswith(("tests/", ".ci/"))
-                ]
-                lost += [
-                    line
-                    for name, _, test in named
-                    if not (ROOT / name).exists() or f"def {test}" not in text_if(ROOT / name, test)
-                ]
+    verbs = re.findall(r"^(\w+).*:$", text_of(ROOT / "justfile"), re.MULTILINE)
+    code = "".join(blocks("sh", path))
+    modules = [each.replace(".", "/") for each in re.findall(r"\bpython -m (tests[\w.]+)", code)]
+    named = re.findall(r"(?<=\s)((?:tests|\.ci)/[\w/.]+)(?:::(\w+))?", f" {code}")
 
-    assert [] == lost
+    assert [] == [
+        verb for verb in re.findall(r"^just (\w+)", code, re.MULTILINE) if verb not in verbs
+    ]
+    assert [] == [
+        each
+        for each in modules
+        if not [*ROOT.glob(f"{each}.py"), *ROOT.glob(f"{each}/__main__.py")]
+    ]
+    assert [] == [name for name, _ in named if not (ROOT / name).exists()]
+    assert [] == [
+        test for name, test in named if test and f"def {test}(" not in text_of(ROOT / name)
+    ]
 
 
-def text_if(path: Path, test: str) -> str:
-    """Return the text of a file in which a test is looked for; `def ` where none is."""
-    return text_of(path) if test else "def "
+def test_contributors_make_the_environment_of_the_readme() -> None:
+    """CI runs the README's block; contributors are given the same commands."""
+    (block,) = re.findall(
+        r"<!-- test -->\n```sh\n(.*?)^```", text_of(ROOT / "README.md"), re.MULTILINE | re.DOTALL
+    )
+    page = text_of(ROOT / "CONTRIBUTING.md")
+
+    assert [] == [line for line in block.splitlines()[:-1] if line not in page]
 
 
 def test_a_term_names_its_module() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.sources.registry import BUILT_IN
 from tests.deploy.locks import ROOT
 from tests.deploy.tools import tool
 from tests.deploy.workflows import FILES, FOLDER, RELEASE, workflow
@@ -65,6 +66,14 @@ def test_a_linter_finds_nothing(command: tuple[str | Path, ...]) -> None:
     )
 
     assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_a_reporter_finds_the_provider() -> None:
+    """The form for bugs offers each provider that comes with the exporter."""
+    form = workflow(CHOOSER.with_name("bug.yml"))
+    (field,) = (each for each in form["body"] if each.get("id") == "provider")
+
+    assert set() == {*BUILT_IN} - {*field["attributes"]["options"]}
 
 
 # -- What no linter asks ------------------------------------------------------------------------
