@@ -54,7 +54,7 @@ def test_no_hook_comes_from_elsewhere() -> None:
 
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook["id"])
 def test_a_hook_finds_nothing(hook: dict[str, Any]) -> None:
-    """Whoever switches the hooks on is not stopped by what was there before."""
+    """Every file of the repository passes the hooks."""
     paths = chosen(hook)
     assert paths
 

@@ -36,7 +36,7 @@ _HUNK = re.compile(r"^@@ (\S+) @@\n((?:[ +].*\n|\n)+)", re.MULTILINE)
 
 
 def test_the_page_leads_to_a_metric(tmp_path: Path) -> None:
-    """Whoever follows the page misses no place, and each of its commands succeeds."""
+    """The page names every place to change, and each of its commands succeeds."""
     copied(tmp_path)
     changed = set(GENERATED)
     tests: list[str] = []
