@@ -308,7 +308,7 @@ def test_the_kubernetes_example_is_rendered(tmp_path: Path) -> None:
     )
 
     assert 0 == result.returncode, result.stderr
-    assert f"image: registry.example.com/loadfleet-exporter:{__version__}" in result.stdout
+    assert f"image: ghcr.io/loadfleet/loadfleet-exporter:{__version__}" in result.stdout
     assert "namespace: loadfleet" in result.stdout
 
 
