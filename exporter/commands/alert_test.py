@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 #: The shipped routes take it for one of the real alerts.
 NAME = f"{PREFIX}Test"
 
-DOCUMENT = "https://github.com/loadfleet/loadfleet-exporter/blob/main/deploy/docs/how-to/alerting.md"
+DOCUMENT = (
+    "https://github.com/loadfleet/loadfleet-exporter/blob/main/deploy/docs/how-to/alerting.md"
+)
 
 SEVERITIES = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 

@@ -1,4 +1,4 @@
-"""The workflows of GitHub and the configuration of Renovate, as far as they can be judged here."""
+"""The workflows of GitHub and the configuration of Renovate, as far as they can be checked here."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.deploy.workflows import FILES, FOLDER, RELEASE, workflow
 
 #: The jobs that publish, with the permissions that each needs for it.
 PUBLISHING = {
+    "site": {"pages", "id-token"},
     "pypi": {"id-token"},
     "image": {"packages", "id-token", "attestations"},
     "chart": {"packages", "id-token", "attestations"},
@@ -40,13 +41,13 @@ RENOVATE = ROOT / ".github" / "renovate.json"
         ("zizmor", "--offline", "--quiet", "--strict-collection", "--persona=auditor", FOLDER),
         ("check-jsonschema", "--builtin-schema=vendor.github-workflows", *FILES),
         ("check-jsonschema", "--builtin-schema=vendor.renovate", RENOVATE),
-        # apt, sed and awk have dollars of their own.
+        # SC2016: apt, sed and awk have dollars of their own in single quotes.
         ("shellcheck", "--external-sources", "--exclude=SC2016", *SCRIPTS),
     ],
     ids=lambda command: command[0],
 )
 def test_a_linter_finds_nothing(command: tuple[str | Path, ...]) -> None:
-    """Workflows, scripts and configuration must be right before anybody runs them."""
+    """The linters must find nothing in workflows, scripts and configuration."""
     program, *arguments = command
     path = os.pathsep.join([str(Path(tool("shellcheck")).parent), os.environ["PATH"]])
 
@@ -65,7 +66,7 @@ def test_a_linter_finds_nothing(command: tuple[str | Path, ...]) -> None:
 
 
 def uses() -> list[tuple[str, str, str]]:
-    """Return each action of others with its commit and the comment behind it."""
+    """Return each foreign action with its commit and the comment behind it."""
     return [
         found
         for path in FILES
@@ -76,7 +77,7 @@ def uses() -> list[tuple[str, str, str]]:
 
 
 def test_actions_are_pinned_by_commit() -> None:
-    """A tag can be moved to other code, a commit cannot; the version is for people and Renovate."""
+    """Actions must be pinned by commit, with the version beside it."""
     loose = [
         name
         for name, commit, comment in uses()
@@ -110,12 +111,15 @@ def test_a_job_has_no_permission_that_it_does_not_name(path: Path) -> None:
 def test_nothing_is_published_unless_everything_passed() -> None:
     """A job that publishes waits for tag, tests and build, and no condition lets it go on."""
     jobs = RELEASE["jobs"]
+    conditions = {name: jobs[name]["if"] for name in PUBLISHING if "if" in jobs[name]}
 
     assert {} == {
         name: jobs[name]["needs"]
         for name in PUBLISHING
-        if not {"verify", "tests", "build"} <= set(jobs[name]["needs"]) or "if" in jobs[name]
+        if not {"verify", "tests", "build"} <= set(jobs[name]["needs"])
     }
+    # To such a condition GitHub adds that everything before has succeeded.
+    assert {"site": "needs.verify.outputs.latest == 'true'"} == conditions
     assert {"pypi", "image", "chart"} <= set(jobs["release"]["needs"])
     assert "$/.github/workflows/ci.yml" == jobs["tests"]["uses"]
     assert "workflow_call" in workflow(FOLDER / "ci.yml")[True]
@@ -123,7 +127,7 @@ def test_nothing_is_published_unless_everything_passed() -> None:
 
 
 def test_a_release_begins_with_a_pushed_tag_alone() -> None:
-    """Neither a branch nor a button publishes."""
+    """Only a pushed tag may start a release."""
     assert {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+*"]}} == RELEASE[True]
 
 

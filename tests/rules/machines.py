@@ -1,4 +1,4 @@
-"""Of every alert about a machine: what makes it fire, what comes near, what silences it."""
+"""Cases of every alert about a machine: those that fire, those that nearly do, and silences."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MACHINES = (
         "HalfOfAgentsDown", "critical", "", *_OF_AGENTS,
         {"agent_up": "0", "agent_up agent_id=47 agent=load-47": "1"},
         {"agent_up": "1", "agent_up agent_id=47 agent=load-47": "1"},
-        "At least 50% of the agents of source prod (realload) cannot be reached. One cause for"
-        " many, such as a network or a data centre, is likely. They are: load-46.",
+        "At least 50% of the agents of source prod (realload) cannot be reached. Most likely they"
+        " have one cause in common, such as a network or a data centre. They are: load-46.",
         "?source=prod",
         silent={
             "one of three": {"agent_up agent_id=48 agent=c": "1"},
@@ -183,7 +183,7 @@ MACHINES = (
         {"recorder_outdated": "1", "recorder_up": "1"},
         {"recorder_outdated": "0", "recorder_up": "1"},
         "Recorder rec-5 (id 5) of source prod answers but is older than the oldest version"
-        " accepted. It is to be updated before it records again. Host: load46.example.com."
+        " accepted. Update it before using it again. Host: load46.example.com."
         " Version: 6.1.",
         f"{_PAGE}recorder&id=5",
         silent={"down": {"recorder_up": "0"}},
@@ -194,7 +194,7 @@ MACHINES = (
         Case(
             f"{name}ClockSkew", "warning", labels, *listing,
             {f"{metric}_clock_delta_seconds": "5.1", f"{metric}_up": "1"},
-            # The limit itself is no fault.
+            # A value at the limit must not fire.
             {f"{metric}_clock_delta_seconds": "5", f"{metric}_up": "1"},
             f"{text} It is 5.1s off.{host}",
             f"{_PAGE}{page}",
@@ -236,7 +236,7 @@ MACHINES = (
         "?source=prod",
         silent={
             "unused": {"certificate_active": "0"},
-            # Two hours before the end there are two weeks left.
+            # Two hours before the history ends, two weeks are left.
             "later": {"certificate_not_after_timestamp_seconds": f"{40 * 60 + 1_209_600}"},
         },
         hold=120,
@@ -259,7 +259,7 @@ MACHINES = (
         "Agent load-46 (id 46) of source prod was started a short while ago."
         " Since 1970-01-01 01:40:00 +0000 UTC. Host: load46.example.com.",
         f"{_PAGE}agent&id=46",
-        # Five minutes later it was started a quarter of an hour ago.
+        # After five minutes, the start is 15 minutes ago.
         silent={"then": {"agent_start_timestamp_seconds": "-600"}},
         details=_HOST,
         keep=0,

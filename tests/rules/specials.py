@@ -23,10 +23,10 @@ def special(
 
     Args:
         labels: The alert's name without its prefix, its severity and further labels.
-        title: What happens.
-        phases: What is exposed.
+        title: A description of the events.
+        phases: The exposed values.
         fires: The first minute in which the alert fires.
-        ends: The first minute in which it does no more; `None` where it fires to the end.
+        ends: The first minute in which it no longer fires; `None` if it fires to the end.
         gaps: Minutes in between in which it does not fire.
     """
     alert, severity, *more = labels.split()
@@ -99,7 +99,7 @@ SPECIALS = (
     special(
         "NotFit critical preflight", "not known", Phase(1, {"preflight_due": "1"}), fires=2,
     ),
-    # What one exporter knows is known.
+    # Knowledge of one exporter is enough.
     special(
         "NotFit critical preflight", "not known by half of a pair",
         Phase(1, {"preflight_due": "1"} | on("b", {"preflight_due": "1", "preflight_ready": "1"})),
@@ -114,7 +114,7 @@ SPECIALS = (
         "NotFit critical preflight", "window over", Phase(6, _UNFIT), Phase(1, _OVER),
         fires=2, ends=6 + 5,
     ),
-    # The clock tells the end of a window, also where no exporter is left.
+    # A window ends by the clock, even if no exporter is left.
     special(
         "NotFit critical preflight", "exporter gone before the end", Phase(6, _UNFIT), Phase(1, {}),
         fires=2, ends=10 + 5,
@@ -123,7 +123,7 @@ SPECIALS = (
         "NotFit critical preflight", "exporter gone after the end",
         Phase(6, _UNFIT), Phase(2, _OVER), Phase(1, {}), fires=2, ends=6 + 5,
     ),
-    # The half of a pair that does not reach the portal keeps no page back.
+    # A process of the pair that cannot reach the portal must not suppress the page.
     special(
         f"AgentUnreachable critical {_AGENT}", "half lost",
         Phase(1, _DOWN | on("b", _UNREACHED)), fires=5,
@@ -133,7 +133,7 @@ SPECIALS = (
         f"SourceUnreachable warning {_TARGET} instance=b", "half lost",
         Phase(1, _DOWN | on("b", _UNREACHED)), fires=5,
     ),
-    # Of a pair one is enough to tell what was deleted.
+    # One process of the pair is enough to know that a target was deleted.
     special(
         f"AgentUnreachable critical {_AGENT}", "half of a pair gone",
         Phase(6, _LISTED | on("b", _DOWN)), Phase(1, _LISTED), fires=5, ends=6 + 3 + 5,
@@ -145,7 +145,7 @@ SPECIALS = (
         Phase(1, _shards("s1", _HEALTHY, _LISTED)),
         fires=5, ends=20 + 5,
     ),
-    # A pair is no pair of shards: what one of them has read counts.
+    # A pair is not sharded: the readings of one process count.
     special(
         f"AgentUnreachable critical {_AGENT}", "deleted, a pair half lost",
         Phase(6, on("a", _DOWN) | on("b", _UNREACHED)),
@@ -162,7 +162,7 @@ SPECIALS = (
         Phase(6, _shards("s2", _HEALTHY, _DOWN)), Phase(1, _shards("s2", _HEALTHY, _UNREACHED)),
         fires=5,
     ),
-    # A list that was never read, or never had targets, did not do so for a day yet.
+    # A list that was never read, or never had targets, is no evidence of an end for a day.
     *(
         special(
             f"AgentUnreachable critical {_AGENT}", title,
@@ -182,7 +182,7 @@ SPECIALS = (
         f"HalfOfAgentsDown critical {_TARGET}", "five of ten",
         Phase(1, agents("a", 0, 3, 5) | agents("b", 5, 2, 5)), fires=5,
     ),
-    # BlazeMeter's suites are known by their runs.
+    # BlazeMeter has suites through their runs only.
     special(
         "SuiteUnhealthy warning provider=blazemeter source suite_id suite", "listed by its runs",
         Phase(6, {
@@ -315,7 +315,7 @@ _SOURCE_OF_B = {
 }
 _ABSENT = {"alertname": "LoadFleetExporterGone", "severity": "critical"}
 
-#: Each of them alone.
+#: Cases that run alone.
 GONE = (
     gone("never there", _FAILED, labels="instance", fires=3),
     # More than half of the scrapes of five minutes fail two and a half minutes later.
@@ -345,7 +345,7 @@ GONE = (
             f"{series} instance=a source=b": value for series, value in _LISTED.items()
         }),
     ),
-    # The other shard goes on to show the source.
+    # The other shard still shows the source.
     gone(
         "shard vanished",
         Phase(10, _shards("s", *[_SCRAPED | _LISTED] * 2)),
@@ -365,12 +365,12 @@ HEARTBEAT = special("Heartbeat none", "always", Phase(1, {}), fires=0)._replace(
 
 
 class Told(NamedTuple):
-    """What an alert without a case says.
+    """An alert that has no case of its own, and its expected texts.
 
     Attributes:
         labels: Its name without the prefix, its severity and further labels.
-        phases: What is exposed.
-        minute: When it is looked at.
+        phases: The exposed values.
+        minute: The minute in which the texts are read.
         text: Its description for a source `prod`.
         page: The end of its link to the board.
     """
@@ -385,15 +385,14 @@ class Told(NamedTuple):
 TEXTS = (
     Told(
         "ExporterGone critical instance", (Phase(1, {"up": "0"}),), 3,
-        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
-        " sources that no other exporter watches goes unnoticed now. Exporter: prod.", "",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. Failures at sources"
+        " that no other exporter watches go unnoticed now. Exporter: prod.", "",
     ),
     Told(
         "ExporterGone critical provider source kind=source job= site=",
         (Phase(10, _LISTED), Phase(1, {"exporter_build_info instance=b": "1"})), 15,
-        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
-        " sources that no other exporter watches goes unnoticed now. Source without an exporter:"
-        " prod.", "",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. Failures at sources"
+        " that no other exporter watches go unnoticed now. Source without an exporter: prod.", "",
     ),
     Told(
         "ExporterGone warning instance",
@@ -404,14 +403,14 @@ TEXTS = (
             }),
         ),
         3,
-        "Most scrapes of exporter prod fail. Another one polls its sources, so that nothing goes"
-        " unnoticed; while it is alone, nobody takes over from it.", "",
+        "Most scrapes of exporter prod fail. Another exporter polls its sources, so nothing goes"
+        " unnoticed, but no standby is left.", "",
     ),
     Told(
         f"NoLeader critical {_TARGET} shard=0",
         (Phase(1, {"exporter_leader": "0", "exporter_shard_ordinal": "0"}),), 3,
-        "Of the exporters that watch shard 0 of source prod (realload) none polls it: each one"
-        " stands by for another. What they show gets old, and then nothing is watched.", "",
+        "No exporter polls shard 0 of source prod (realload): each one is on standby. Their"
+        " readings expire, and then nothing is watched.", "",
     ),
     Told(
         f"TwoLeaders warning {_TARGET} shard=0",
@@ -423,8 +422,8 @@ TEXTS = (
             }),
         ),
         5,
-        "Shard 0 of source prod (realload) is polled by 2 exporters at a time, so that the vendor"
-        " is called more often than it need be.", "",
+        "Shard 0 of source prod (realload) is polled by 2 exporters at a time, so the vendor"
+        " receives more calls than necessary.", "",
     ),
     Told(
         "ExporterRestarting warning instance",
@@ -434,26 +433,26 @@ TEXTS = (
     ),
     Told(
         "Heartbeat none job= site=", (Phase(1, {}),), 0,
-        "This alert always fires. It is for a service that tells somebody when it no longer comes.",
+        "This alert always fires. Route it to a service that raises an alarm when it stops.",
         "",
     ),
     Told(
         f"BudgetExhausted warning {_TARGET}",
         _counted("exporter_http_requests_total", 5, 8), 15,
-        "realload refused 3 calls of source prod within a quarter of an hour as too many (429)."
-        " Readings come late or not at all.", "",
+        "realload refused 3 calls of source prod within a quarter of an hour because there were too"
+        " many (429). Readings are late or missing.", "",
     ),
     Told(
         f"VendorSurprises info {_TARGET} kind=enum",
         _counted("exporter_vendor_surprises_total kind=enum", 0, 1), 15,
-        "Replies of source prod (realload) had 1 values within an hour that the exporter does not"
-        " know (enum). They are left out.", "",
+        "Within an hour, replies of source prod (realload) had 1 values that the exporter does not"
+        " know (enum). It ignores them.", "",
     ),
     Told(
         f"PollsSkipped warning {_TARGET} task=agents reason=running instance",
         _counted("exporter_schedule_skipped_total task=agents reason=running", 0, 4), 15,
-        "Exporter prod left out 4 polls of task agents of source prod (realload) within a quarter"
-        " of an hour (running): the one before had not ended, or the exporter had no time.", "",
+        "Exporter prod skipped 4 polls of task agents of source prod (realload) within a quarter of"
+        " an hour (running): the poll before had not ended, or the exporter was too busy.", "",
     ),
     Told(
         f"AgentFlapping warning {_AGENT}",
@@ -465,8 +464,9 @@ TEXTS = (
     Told(
         f"HalfOfAgentsDown critical {_TARGET}",
         (Phase(1, agents("a", 10, 12, 12) | agents("b", 10, 12, 12)),), 5,
-        "At least 50% of the agents of source prod (realload) cannot be reached. One cause for"
-        " many, such as a network or a data centre, is likely. They are: a10, a11, a12, a13, a14,"
+        "At least 50% of the agents of source prod (realload) cannot be reached. Most likely they"
+        " have one cause in common, such as a network or a data centre. They are: a10, a11, a12,"
+        " a13, a14,"
         " a15, a16, a17, a18, a19 and 2 more.",
         "?source=prod",
     ),
