@@ -47,7 +47,7 @@ PORTS = {port: str(free_port()) for port in ("8990", "9090", "9093", "10871")}
 SOONER = {
     "interval: 5s ": "interval: 1s ",
     "timeout: 4s": "timeout: 900ms",
-    "for_scale: 0.1": "for_scale: 0.02",
+    "for_scale: 0.1": "for_scale: 0.03",
     "group_wait: 10s": "group_wait: 1s",
     "group_interval: 1m": "group_interval: 1s",
     "scrape_interval: 5s": "scrape_interval: 1s",
@@ -123,11 +123,12 @@ class Session:
 
     async def run(self, block: str, *, given: str = "") -> tuple[int, str]:
         """Run a block; return its exit code and what a terminal would show."""
-        (self._folder / "block.sh").write_text(self.here(block))
-        (self._folder / "given").write_text(given)
+        script, pasted = self._folder / "block.sh", self._folder / "pasted"
+        script.write_text(self.here(block))
+        pasted.write_text(given)
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(f'. ./block.sh <given 2>&1\necho "{_END} $?"\n'.encode())
+        self._process.stdin.write(f'. {script} <{pasted} 2>&1\necho "{_END} $?"\n'.encode())
         seen = ""
         while _END not in seen:
             line = await asyncio.wait_for(self._process.stdout.readline(), 60)
@@ -217,7 +218,6 @@ async def ntfy() -> AsyncIterator[Telephone]:
 async def test_the_tutorial(tmp_path: Path) -> None:
     """Each step shows what the page says, and the telephone is told both ends of each alert."""
     require("curl")
-    downloaded(tmp_path)
     walk = steps()
 
     async with ntfy() as telephone, session(tmp_path, telephone) as shell:
@@ -228,6 +228,8 @@ async def test_the_tutorial(tmp_path: Path) -> None:
             elif step.note == "walk, repeated":
                 ended = await shell.repeat(step.content, after.content)
             elif step.note.startswith("walk"):
+                if "tar " in step.content:
+                    downloaded(tmp_path / "loadfleet-tutorial")
                 ended = await shell.run(step.content, given=TOKEN)
             elif step.note == "telephone":
                 told = await asyncio.wait_for(telephone.told.get(), 60)
@@ -244,7 +246,7 @@ async def test_the_tutorial(tmp_path: Path) -> None:
 
 def test_the_installation_is_that_of_the_how_to() -> None:
     """`tests/deploy/test_pypi.py` runs the commands there."""
-    install = next(content for _, language, content in BLOCKS if language == "sh")
+    (install,) = [content for _, _, content in BLOCKS if "-m venv" in content]
 
     assert install in commands("From PyPI")
 
