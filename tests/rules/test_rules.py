@@ -13,6 +13,7 @@ from exporter.alerts.formats import metricsql
 from exporter.alerts.settings import AlertingSettings
 from tests.deploy.install import PAGE, commands
 from tests.rules.support import COMMITTED, DEPLOY, run, text_of
+from tests.support.servers import require
 
 
 def test_the_committed_rules_are_those_of_the_table() -> None:
@@ -56,6 +57,7 @@ def test_the_commands_of_the_pages_print_them(
     page: str, heading: str, made: set[str], tmp_path: Path
 ) -> None:
     """What is copied from a page must leave the files that the page names."""
+    require("promtool")
     (tmp_path / "loadfleet.yml").write_text(
         "sources: [{provider: realload, url: 'http://portal.test/x', auth_token: invented}]"
     )
