@@ -47,8 +47,8 @@ def test_promtool_finds_nothing_wrong_with_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("page", "heading", "made"),
     [
-        ("alerting.md", "Prometheus evaluates", {"alerts.yml"}),
-        ("alerting.md", "Grafana evaluates", {"loadfleet.yaml"}),
+        ("alerting.md", "Rules in Prometheus", {"alerts.yml"}),
+        ("alerting.md", "Rules in Grafana", {"loadfleet.yaml"}),
         ("upgrade.md", "Before the upgrade", set()),
         ("upgrade.md", "After the upgrade", {"alerts.yml", "dashboards"}),
     ],
