@@ -260,7 +260,8 @@ def test_prometheus_comes_in_and_the_vendors_are_reached() -> None:
 def test_the_page_names_what_is_made() -> None:
     """The page's commands must be kubectl's, about the Deployment and the Secret of the base."""
     page = PAGE.with_name("kubernetes.md")
-    lines = [line for block in commands("Install", page) for line in block.splitlines()]
+    blocks = [block.replace("\\\n", "") for block in commands("Install", page)]
+    lines = [line for block in blocks for line in block.splitlines()]
     (volume,) = (each for each in pod(one("Deployment"))["volumes"] if "secret" in each)
     verbs = {"create namespace", "create secret", "rollout status", "apply", "exec", "port-forward"}
     plain = [line.replace("kubectl -n loadfleet ", "kubectl ") for line in lines]
