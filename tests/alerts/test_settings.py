@@ -236,7 +236,7 @@ class TestHeartbeat:
         )
 
         assert (
-            "alerting.heartbeat_url_file: stands beside heartbeat_url; remove one of the two"
+            "alerting.heartbeat_url_file: is given as well as heartbeat_url; remove one of the two"
             == found
         )
 

@@ -190,7 +190,7 @@ def test_a_mistake_is_named(
         ),
         (("--lookback=30s",), "--lookback: must be at least 1m, two scrapes of 30s"),
         (("--without=instance,po d",), "--without: 'po d' is no name of a label"),
-        (("--without=pod,agent_id",), "--without: agent_id tells targets apart; leave it out"),
+        (("--without=pod,agent_id",), "--without: agent_id identifies targets; leave it out"),
         (
             ("--board-url=fleet.example",),
             "--board-url: is not an http or https URL; write it as https://host/path",
