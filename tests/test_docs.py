@@ -405,7 +405,7 @@ def test_the_kubernetes_example_is_rendered(tmp_path: Path) -> None:
     )
 
     assert 0 == result.returncode, result.stderr
-    assert f"image: registry.example.com/loadfleet-exporter:{__version__}" in result.stdout
+    assert f"image: ghcr.io/loadfleet/loadfleet-exporter:{__version__}" in result.stdout
     assert "namespace: loadfleet" in result.stdout
 
 
@@ -437,14 +437,20 @@ def some_file(key: str, folder: Path) -> Path:
 
 
 def test_the_web_configuration_is_right(tmp_path: Path) -> None:
-    """The exporter accepts the web configuration file of the how-to."""
-    content = blocks("yaml", DOCS / "how-to" / "tls.md")[0]
+    """The exporter accepts the web configuration files of the how-to, each and all together."""
+    parts = [yaml.safe_load(each) for each in blocks("yaml", DOCS / "how-to" / "tls.md")]
+    parts = [each for each in parts if "scrape_configs" not in each]
     authority = Authority(tmp_path)
     authority.issue(name="tls")
+    authority.path.rename(tmp_path / "ca.crt")
+    whole: dict[str, Any] = {}
+    for part in parts:
+        parsed = web_config.parse(yaml.safe_dump(part).encode(), path=tmp_path / "web.yml")
+        assert bool(parsed.tls) == ("tls_server_config" in part)
+        whole |= part
 
-    parsed = web_config.parse(content.encode(), path=tmp_path / "web.yml")
+    parsed = web_config.parse(yaml.safe_dump(whole).encode(), path=tmp_path / "web.yml")
 
-    assert parsed.tls is not None
     assert ["prometheus"] == list(parsed.users)
 
 
