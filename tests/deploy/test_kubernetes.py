@@ -17,6 +17,7 @@ import yaml
 from exporter import __version__, cli
 from exporter.settings.load import load
 from tests.deploy import schemas, valkey
+from tests.deploy.install import PAGE, commands
 from tests.deploy.tools import tool
 from tests.support.redis import PROGRAMS
 
@@ -254,6 +255,22 @@ def test_prometheus_comes_in_and_the_vendors_are_reached() -> None:
     assert ["Ingress", "Egress"] == spec["policyTypes"]
     assert [[{"protocol": "TCP", "port": "metrics"}]] == [rule["ports"] for rule in spec["ingress"]]
     assert {("UDP", 53), ("TCP", 53), ("TCP", 443)} == ways_out
+
+
+def test_the_page_names_what_is_made() -> None:
+    """The page's commands must be kubectl's, about the Deployment and the Secret of the base."""
+    page = PAGE.with_name("kubernetes.md")
+    blocks = [block.replace("\\\n", "") for block in commands("Install", page)]
+    lines = [line for block in blocks for line in block.splitlines()]
+    (volume,) = (each for each in pod(one("Deployment"))["volumes"] if "secret" in each)
+    verbs = {"create namespace", "create secret", "rollout status", "apply", "exec", "port-forward"}
+    plain = [line.replace("kubectl -n loadfleet ", "kubectl ") for line in lines]
+
+    assert [] == [line for line in plain if not re.match(f"kubectl ({'|'.join(verbs)}) ", line)]
+    assert {one("Deployment")["metadata"]["name"]} == {
+        name for line in lines for name in re.findall(r"deployment/(\S+)", line)
+    }
+    assert any(f"generic {volume['secret']['secretName']} " in line for line in lines)
 
 
 class TestSharded:
