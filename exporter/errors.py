@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @unique
 class Reason(StrEnum):
-    """Reason why a target is down or a call failed, the value of each label and log key `reason`."""
+    """Reason why a target is down or a call failed: the values of `reason` in labels and the log."""
 
     DNS = "dns"
     CONNECT = "connect"
