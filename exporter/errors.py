@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @unique
 class Reason(StrEnum):
-    """Reason why a target is down or a call failed: the values of `reason` in labels and the log."""
+    """Reason why a target is down or a call failed: the values of `reason` in labels and logs."""
 
     DNS = "dns"
     CONNECT = "connect"
