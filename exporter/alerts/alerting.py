@@ -54,7 +54,7 @@ _SEVERITIES = {severity.value: rank for rank, severity in enumerate(Severity)}
 
 
 class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the built-in alerts need beside their settings.
+    """Everything that the built-in alerts need besides their settings.
 
     Attributes:
         started: Returns whether the first polls are over.

@@ -3,8 +3,8 @@
 Each process writes one document. Of several processes that watch the same sources one sends the
 alerts about targets; a process that takes over continues from the document of the last sender.
 
-A document holds labels, texts and times, but no secrets. If it cannot be read, all alerts begin
-anew.
+A document holds labels, texts and times, but no secrets. If it cannot be read, no alert from
+before the restart is known.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _SUITE = (*SOURCE, "suite_id")
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
 
-# Seconds by which a run must exceed the usual duration, beside the factor in the thresholds. A
+# Seconds by which a run must exceed the usual duration, besides the factor in the thresholds. A
 # suite of one minute easily takes two, and an ended run counts as in flight until the next poll.
 _SLOWER_SECONDS, _LONGER_SECONDS = 30.0, 120.0
 

@@ -194,8 +194,8 @@ class Keeper:
         while self._task is not None:
             self._news.set()
             await asyncio.wait([self._task])
-        # Break the reference cycle through the client, whose method the proof is. Else the client
-        # and the data of its source stay until the next garbage collection.
+        # The proof is a method of the client. Break that reference cycle: otherwise the client and
+        # the data of its source stay until the next garbage collection.
         self._participant = msgspec.structs.replace(self._participant, proof=_closed)
 
     def pump(self) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-#: The groupings of targets in every fleet, beside those by labels.
+#: The groupings of targets in every fleet, besides those by labels.
 GROUPS = ("source", "provider")
 
 

@@ -363,7 +363,7 @@ class Engine:
                 self._first_polls.discard((name, task))
 
     async def _renew(self, name: str) -> None:
-        """Create the source of a poller anew, with the readings received from the leader."""
+        """Create the source of a poller again, with the readings received from the leader."""
         poller = self.pollers[name]
         old = poller.source
         try:

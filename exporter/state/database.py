@@ -1,4 +1,4 @@
-"""The SQLite file of the state: opens it, opens it anew if replaced, renames it if damaged."""
+"""The SQLite file of the state: opens it, opens it again if replaced, renames it if damaged."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class FencedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Start the response, or a refusal; the count of the head's size starts anew."""
+        """Start the response, or a refusal, and reset the count of the head's size."""
         self._head_size = 0
         last = self._room.is_busy and self._idle
         if not last:
