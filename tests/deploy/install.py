@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-PAGE = ROOT / "deploy" / "docs" / "how-to" / "install.md"
+HOWTO = ROOT / "deploy" / "docs" / "how-to"
+
+PAGE = HOWTO / "install.md"
 
 
 def commands(heading: str, page: Path = PAGE) -> list[str]:
