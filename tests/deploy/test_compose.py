@@ -18,6 +18,7 @@ from exporter.state.opening import place_of
 from exporter.state.settings import StateSettings
 from tests.deploy import valkey
 from tests.deploy.image import NAME
+from tests.deploy.install import HOWTO
 from tests.deploy.tools import tool
 from tests.support.redis import PROGRAMS
 from tests.support.servers import require
@@ -273,6 +274,22 @@ def test_grafana_finds_its_dashboards_and_its_data() -> None:
     home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert (GRAFANA / "dashboards" / home.removeprefix(f"{path}/")).is_file()
     assert ["http://prometheus:9090"] == [entry["url"] for entry in source["datasources"]]
+
+
+def test_what_pages_run_is_there() -> None:
+    """Each call of compose names the file, a profile of it, and variables that it reads."""
+    text = (FOLDER / "compose.yml").read_text()
+    pages = "".join(page.read_text() for page in HOWTO.glob("*.md"))
+    calls = re.findall(r"^((?:[A-Z_]+=\S+ \\\n)*)docker compose (-.*)$", pages, re.MULTILINE)
+
+    assert {"-f deploy/compose/compose.yml"} == {
+        call[: call.index(".yml") + 4] for _, call in calls
+    }
+    for variables, call in calls:
+        for profile in re.findall(r"--profile (\S+)", call):
+            assert f"profiles: [{profile}]" in text
+        for name in re.findall(r"([A-Z_]+)=", variables):
+            assert f"${{{name}:" in text
 
 
 class TestHighAvailability:
