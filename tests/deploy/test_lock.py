@@ -61,7 +61,7 @@ def test_the_documents_name_the_load_generators_that_are_tested() -> None:
     """On which version a provider was proven is said with the version that CI installs."""
     locust = requirement(pins(".ci/locust.txt")["locust"]).specifier
     selenium = json.loads((ROOT / ".ci" / "selenium" / "package.json").read_text())["dependencies"]
-    text = (ROOT / "deploy" / "docs" / "reference" / "vendors.md").read_text()
+    text = (ROOT / "deploy" / "docs" / "reference" / "fields.md").read_text()
 
     named = re.findall(r"the real program, version ([0-9.]+)", text)
 

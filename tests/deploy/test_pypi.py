@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,10 +75,13 @@ def check(program: str, *arguments: str | Path) -> None:
 
 def test_it_says_where_it_is_at_home(metadata: Message) -> None:
     """A person on PyPI must find documents, changes and the place to report a bug."""
+    project = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
     links = dict(link.split(", ") for link in metadata.get_all("Project-URL", []))
 
     assert {"Homepage", "Documentation", "Changelog", "Source", "Issues"} == set(links)
+    assert project["site_url"] == links.pop("Documentation")
     assert all(link.startswith(REPOSITORY) for link in links.values())
+
     assert (ROOT / "CHANGELOG.md").is_file()
     assert "The loadfleet-exporter authors" == metadata["Author"]
     assert __version__ == metadata["Version"]

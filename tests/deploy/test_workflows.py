@@ -17,6 +17,7 @@ from tests.deploy.workflows import FILES, FOLDER, RELEASE, workflow
 
 #: The jobs that publish, with the permissions that each needs for it.
 PUBLISHING = {
+    "site": {"pages", "id-token"},
     "pypi": {"id-token"},
     "image": {"packages", "id-token", "attestations"},
     "chart": {"packages", "id-token", "attestations"},
@@ -110,12 +111,15 @@ def test_a_job_has_no_permission_that_it_does_not_name(path: Path) -> None:
 def test_nothing_is_published_unless_everything_passed() -> None:
     """A job that publishes waits for tag, tests and build, and no condition lets it go on."""
     jobs = RELEASE["jobs"]
+    conditions = {name: jobs[name]["if"] for name in PUBLISHING if "if" in jobs[name]}
 
     assert {} == {
         name: jobs[name]["needs"]
         for name in PUBLISHING
-        if not {"verify", "tests", "build"} <= set(jobs[name]["needs"]) or "if" in jobs[name]
+        if not {"verify", "tests", "build"} <= set(jobs[name]["needs"])
     }
+    # To such a condition GitHub adds that everything before has succeeded.
+    assert {"site": "needs.verify.outputs.latest == 'true'"} == conditions
     assert {"pypi", "image", "chart"} <= set(jobs["release"]["needs"])
     assert "$/.github/workflows/ci.yml" == jobs["tests"]["uses"]
     assert "workflow_call" in workflow(FOLDER / "ci.yml")[True]

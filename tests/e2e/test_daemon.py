@@ -47,15 +47,19 @@ class TestEnd:
         assert 0 == code
         assert "event=stopped" in process.errors
 
-    async def test_a_scrape_never_waits_for_a_poll(self, tmp_path: Path) -> None:
-        """A portal that hangs must not take the exporter's own metrics with it."""
+    async def test_a_scrape_neither_waits_for_a_poll_nor_calls_a_vendor(
+        self, tmp_path: Path
+    ) -> None:
+        """While the portal hangs, a scrape is answered, and the portal sees no further call."""
         async with Simulation(STILL) as simulation:
             simulation.realload.obey(Command(fault=Fault.HANG))
             async with daemon(tmp_path, simulation.configuration()) as (url, _):
                 await until(lambda: simulation.realload.calls)
+                before = simulation.realload.calls.total()
 
                 page = await fetch(f"{url}/metrics")
 
+                assert before == simulation.realload.calls.total()
         assert 'loadfleet_source_up{provider="realload",source="simulated-portal"} 0.0' in page
 
 
