@@ -1,4 +1,4 @@
-"""What every test gets."""
+"""Fixtures, options and markers of all tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: What starts servers, daemons or a browser, or searches for long.
+#: Tests that start servers, daemons or a browser, or search for long.
 SLOW = (
     "alerts/test_grafana.py",
     "alerts/test_parity.py",
@@ -57,7 +57,7 @@ SLOW = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take how much is played of what is more than CI has time for, for `.ci/slow`."""
+    """Add the options by which `.ci/slow` plays more than CI has time for."""
     parser.addoption("--plays", type=int, default=1, help="how often scenarios are played")
     parser.addoption("--whole", action="store_true", help="play all faults, not a sample of them")
     parser.addoption("--seed", type=int, default=1, help="of the first of these plays")
@@ -73,14 +73,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    """Have what is in cycles stay, as it can for hours in a process that runs for long."""
+    """Keep reference cycles uncollected, as they can be for hours in a long-running process."""
     gc.collect()
     gc.disable()
     yield
     gc.enable()
 
 
-# For tests/fuzz, which leave the number of examples to the profile; see the README there.
+# For tests/fuzz, whose tests take the number of examples from the profile; see its README.
 settings.register_profile(
     "long",
     max_examples=20_000,
@@ -90,7 +90,7 @@ settings.register_profile(
 )
 
 
-# Of a machine that is busy with other things any example may take long.
+# On a busy machine any example may take long, so there is no deadline.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
@@ -134,6 +134,6 @@ def _states(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _state_elsewhere(_states: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the state of a test, and of the processes it starts, out of the developer's home."""
-    # The factory would look at the folders of all tests before, to number this one.
+    # Not by `tmp_path_factory.mktemp`, which lists the folders of all earlier tests.
     monkeypatch.setenv("XDG_STATE_HOME", tempfile.mkdtemp(dir=_states))
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)

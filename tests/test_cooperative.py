@@ -27,7 +27,7 @@ async def test_others_get_their_turn_in_between() -> None:
 
 
 async def test_every_item_comes_once_and_in_order() -> None:
-    """Nothing is lost or doubled at a pause."""
+    """Every item must come once and in order."""
     items = [item async for item in in_turns(range(2 * TURN + 1))]
 
     assert list(range(2 * TURN + 1)) == items

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 UNREACHABLE = "LoadFleetAgentUnreachable"
 
 
-#: So many times as fast as the one on the wall.
+#: A clock that is many times as fast as the real one.
 FAST_CLOCK = Clock(
     monotonic=lambda: time.monotonic() * 20,
     boottime=lambda: time.monotonic() * 20,
@@ -73,7 +73,7 @@ class SlowState(LastingState):
     """A state that takes one heartbeat and no other.
 
     Attributes:
-        hangs: Whether it is being asked to.
+        hangs: Whether a call hangs now.
     """
 
     hangs = False
@@ -86,7 +86,7 @@ class SlowState(LastingState):
 
 
 async def test_a_state_that_hangs_is_no_loop_that_is_stuck() -> None:
-    """The daemon goes on with its housekeeping, so nobody restarts it for a slow disk."""
+    """A state that hangs must not make the daemon unhealthy."""
     clock = FAST_CLOCK
     state = SlowState(clock.monotonic)
     configuration = {

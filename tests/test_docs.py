@@ -1,4 +1,4 @@
-"""The documentation is complete, its examples work, and its links lead somewhere."""
+"""The documentation is complete, its examples work, its links lead somewhere, and it is true."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ VENDORS = DOCS / "reference" / "fields.md"
 REFERENCES = sorted(DOCS.rglob("*.md"))
 CHARTS = sorted((ROOT / "deploy" / "helm").glob("*/README.md"))
 
-#: The routes are the same whatever there is to see.
+#: The routes do not depend on the view.
 _NO_VIEW: Any = None
 
-#: Where pages that are shown elsewhere find those of the repository.
+#: The repository's files, for pages that are shown elsewhere.
 HOME = "https://github.com/loadfleet/loadfleet-exporter/blob/main/"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -76,12 +76,12 @@ def text_of(path: Path) -> str:
 
 @cache
 def documentation() -> str:
-    """Return the documents in which everything has to occur."""
+    """Return the text of all documents, in which each name has to occur."""
     return "\n".join(map(text_of, REFERENCES))
 
 
 def undocumented(names: Iterable[str]) -> list[str]:
-    """Return what does not occur as code of its own, followed by a value at most."""
+    """Return the names that no document has as code, alone or followed by a value."""
     code = documentation()
     return [name for name in names if not re.search(rf"`{re.escape(name)}(?=[`=?])", code)]
 
@@ -129,13 +129,13 @@ def models() -> Iterator[tuple[str, type[Section]]]:
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_generated_parts_are_up_to_date(path: Path) -> None:
-    """`just docs` must have nothing to do."""
+    """A page's generated parts must be as `just docs` would write them."""
     assert filled(text_of(path)) == text_of(path)
 
 
 @pytest.mark.parametrize(("place", "model"), [pytest.param(*each, id=each[0]) for each in models()])
 def test_every_setting_occurs(place: str, model: type[Section]) -> None:
-    """What can be configured can be looked up, in a table of its own for each part."""
+    """Each setting has a row in the table of its section."""
     reference = text_of(CONFIGURATION)
 
     assert [] == [key for key in model.model_fields if f"| `{key}` |" not in reference]
@@ -143,7 +143,7 @@ def test_every_setting_occurs(place: str, model: type[Section]) -> None:
 
 
 def test_every_task_kind_and_closed_value_occurs() -> None:
-    """What a setting may be set to can be looked up too."""
+    """Each value of a closed list of a setting is documented."""
     providers = PROVIDERS.values()
     tasks = [task for provider in providers for task in provider.settings.TASKS]
     kinds = [kind for provider in providers for kind in provider.settings.FILTERS]
@@ -153,7 +153,7 @@ def test_every_task_kind_and_closed_value_occurs() -> None:
 
 
 def test_every_flag_occurs() -> None:
-    """What a command takes, and its variable, can be looked up."""
+    """Each flag is documented, and its environment variable."""
     taken = [name for command in cli.COMMANDS for name, _ in arguments_of(command)]
 
     assert [] == undocumented(taken)
@@ -169,21 +169,21 @@ def test_every_command_occurs() -> None:
 
 
 def test_every_metric_and_reason_occurs() -> None:
-    """What is on `/metrics` can be looked up."""
+    """Each metric and each reason of a failure is documented."""
     own = [family.name for family in OWN_FAMILIES]
 
     assert [] == undocumented([*(family.name for family in FAMILIES), *own, *Reason])
 
 
 def test_every_alert_occurs_with_its_runbook() -> None:
-    """Who is paged must find out why; that the runbook exists is the links' test."""
+    """Each alert has a link to its runbook; another test follows the links."""
     rules = table.rules(Thresholds.model_validate({"suite_overdue": "1d"}))
 
     assert [] == [rule.name for rule in rules if f"[{rule.name}](" not in documentation()]
 
 
 def test_every_family_comes_from_somewhere() -> None:
-    """The page on the vendors has each family in a table, and none that does not exist."""
+    """The page on the vendors' fields names each family, and no other."""
     rows = "\n".join(line for line in text_of(VENDORS).splitlines() if line.startswith("|"))
     named = {name for name in re.findall(r"`(loadfleet_\w+)`", rows) if "_exporter_" not in name}
 
@@ -191,7 +191,7 @@ def test_every_family_comes_from_somewhere() -> None:
 
 
 def test_every_call_that_can_be_sent_occurs() -> None:
-    """Whoever hands over a token can see what is done with it."""
+    """The page on the vendors' fields lists every call that a client can send."""
     sent = code_of("realload", r"(?:get|ping)[A-Z]\w+") | code_of(
         "blazemeter|eggplant", r"/api/[\w{}-]+/[\w/{}-]+"
     )
@@ -220,7 +220,7 @@ def code_in(page: Path) -> set[str]:
 
 
 def test_every_path_occurs() -> None:
-    """What is served can be looked up."""
+    """Each path of the web server is documented."""
     assert [] == undocumented(paths(create_app(_NO_VIEW).routes))
 
 
@@ -234,7 +234,7 @@ def paths(routes: Iterable[BaseRoute], before: str = "") -> Iterator[str]:
 
 
 def test_the_change_log_has_an_entry() -> None:
-    """What is not released yet, or was just now, is told as well, a sentence per entry."""
+    """The newest parts of the change log have entries, each a sentence."""
     unreleased, newest = f"{text_of(ROOT / 'CHANGELOG.md')}\n## ".split("\n## ")[1:3]
     entries = re.findall(r"^- (.+)$", unreleased + newest, re.MULTILINE)
 
@@ -274,14 +274,14 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("number", range(len(blocks_with(SOURCES))))
 def test_a_configuration_is_right(number: int, tmp_path: Path) -> None:
-    """What is copied from the README is taken without a mistake, once the secrets are there."""
+    """The exporter accepts each example of a configuration, once the secrets' files exist."""
     settings = from_data(with_files(blocks_with(SOURCES)[number], tmp_path))
 
     assert settings.sources
 
 
 def test_the_preflight_of_the_reference_is_right() -> None:
-    """What is copied from the reference is taken beside a source of that name."""
+    """The exporter accepts the reference's preflight beside a source of that name."""
     (block,) = [each for each in blocks("yaml", CONFIGURATION) if each.startswith("preflights:")]
     source = {"provider": "realload", "name": "prod", "url": "http://portal", "auth_token": "x"}
 
@@ -291,7 +291,7 @@ def test_the_preflight_of_the_reference_is_right() -> None:
 
 
 def test_the_kubernetes_example_holds_a_right_configuration(tmp_path: Path) -> None:
-    """The configuration within the patch of the ConfigMap is one, too."""
+    """The exporter accepts the configuration within the patch of the ConfigMap."""
     (patch,) = kustomization()["patches"]
     content = yaml.safe_load(yaml.safe_load(patch["patch"])["data"]["loadfleet.yml"])
 
@@ -299,7 +299,7 @@ def test_the_kubernetes_example_holds_a_right_configuration(tmp_path: Path) -> N
 
 
 def test_the_kubernetes_example_is_rendered(tmp_path: Path) -> None:
-    """The README's kustomization changes image, namespace and configuration of the base."""
+    """The kustomization of the how-to changes image, namespace and configuration of the base."""
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization()))
 
@@ -353,7 +353,7 @@ def test_the_web_configuration_is_right(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", range(len(blocks_with("scrape_configs"))))
 def test_prometheus_takes_its_configuration(number: int, tmp_path: Path) -> None:
-    """What is given to Prometheus is what it reads."""
+    """Prometheus accepts each scrape configuration of the documents."""
     path = tmp_path / "prometheus.yml"
     path.write_text(yaml.safe_dump(blocks_with("scrape_configs")[number]))
 
@@ -384,7 +384,7 @@ def calls() -> Iterator[str]:
 
 @pytest.mark.parametrize("arguments", sorted(set(calls())))
 def test_a_command_is_taken(arguments: str) -> None:
-    """What is copied from a page is a command with its flags."""
+    """The exporter's parser accepts each call of the exporter in the documents."""
     assert cli.parse(shlex.split(arguments)).command in cli.COMMANDS
 
 
@@ -418,7 +418,7 @@ def table_of_tests(page: str) -> list[str]:
 
 
 def test_where_to_look_is_there() -> None:
-    """Whoever follows the table finds a heading, a column, a panel or a variable of that name."""
+    """Each name in the table is a heading, a column, a panel or a variable that exists."""
     boards = [json.loads(path.read_text()) for path in (ROOT / "grafana/dashboards").glob("*.json")]
     templates = ROOT / "exporter" / "web" / "templates"
     pages = "".join(path.read_text() for path in templates.glob("*.html"))

@@ -131,7 +131,7 @@ class TestRedaction:
         assert CANARY not in stream.getvalue()
 
     def test_secret_keys_and_types_are_hidden(self, configured: Callable[..., io.StringIO]) -> None:
-        """A secret nobody registered is still hidden by its key or its type."""
+        """A secret that is not registered must be hidden by its key or its type."""
         stream = configured()
 
         structlog.get_logger("exporter").info(
@@ -150,7 +150,7 @@ class TestRedaction:
     def test_a_very_short_secret_leaves_words_whole(
         self, configured: Callable[..., io.StringIO]
     ) -> None:
-        """Gaps in every word would make the log useless and tell the secret."""
+        """A very short secret must not be cut out of other words."""
         stream = configured()
 
         structlog.get_logger("exporter").info("exit", text="the next exporter")
@@ -205,7 +205,7 @@ def log(watch: Watch) -> Log:
 
 
 def events(entries: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """Return what was told, with its count."""
+    """Return the logged events, with their counts."""
     return [(entry["event"], entry.get("repeated", 0)) for entry in entries]
 
 
@@ -213,7 +213,7 @@ class TestRepeats:
     def test_what_repeats_is_told_once_a_minute_with_its_count(
         self, log: Log, watch: Watch
     ) -> None:
-        """The first is told at once, and as long as it goes on one in each minute."""
+        """Repeated events must be logged once a minute, with their number."""
         logger = structlog.get_logger("exporter.poll")
         told = []
 
@@ -236,7 +236,7 @@ class TestRepeats:
         ] == later
 
     def test_a_minute_without_it_ends_it(self, log: Log, watch: Watch) -> None:
-        """What happens again later is news."""
+        """A warning that comes again after a minute without it must be logged as new."""
         logger = structlog.get_logger("exporter.poll")
 
         logger.warning("source_down")
@@ -246,7 +246,7 @@ class TestRepeats:
         assert [("source_down", 0), ("source_down", 0)] == events(log())
 
     def test_the_log_ends_with_how_things_are(self, log: Log, watch: Watch) -> None:
-        """A source that flaps within a minute is at the end told to be what it is."""
+        """The log must end with the newest state of a source that flaps."""
         logger = structlog.get_logger("exporter.poll")
 
         for _ in range(5):
@@ -274,7 +274,7 @@ class TestRepeats:
         assert [("one", 0), ("one", 1), ("two", 0)] == events(log())
 
     def test_nothing_is_lost_at_the_end(self, log: Log) -> None:
-        """A process that stops within the minute tells what it has held back."""
+        """Held back events must be logged at the end."""
         logger = structlog.get_logger("exporter")
 
         logger.info("one")
@@ -285,7 +285,7 @@ class TestRepeats:
         assert [("one", 0), ("one", 1)] == events(log())
 
     def test_a_reload_forgets_nothing(self, watch: Watch) -> None:
-        """Logging is set up anew then, and a storm of reloads repeats, too."""
+        """A reload must not reset the repetitions."""
         stream = io.StringIO()
 
         for _ in range(3):
@@ -311,7 +311,7 @@ class TestRepeats:
         assert 4 == len(log())
 
     def test_what_is_measured_makes_no_other_fact(self, log: Log) -> None:
-        """The same event with another number is a repetition, of which the last is told."""
+        """Events that differ in measured values only must count as repetitions."""
         logger = structlog.get_logger("exporter")
 
         for count in range(3):
@@ -321,7 +321,7 @@ class TestRepeats:
         assert [(0, None), (2, 2)] == [(each["count"], each.get("repeated")) for each in log()]
 
     def test_a_flood_of_distinct_facts_is_bounded(self, log: Log, watch: Watch) -> None:
-        """Ten thousand agents that go down at once are told by some and by their number."""
+        """Of a flood of distinct events, some must be logged, and the number of the others."""
         logger = structlog.get_logger("exporter.poll")
 
         for number in range(10_000):
@@ -337,7 +337,7 @@ class TestRepeats:
         assert [("9999", 10_000 - MAX_FACTS - 1)] == [(each["id"], each["others"]) for each in last]
 
     def test_memory_is_bounded_and_nothing_lost(self, log: Log) -> None:
-        """With too many facts the oldest are told before their minute is over."""
+        """The number of remembered events must be bounded, and none be lost."""
         for number in range(MAX_REMEMBERED + 1):
             for _ in range(2):
                 structlog.get_logger("exporter").info("down", source=str(number))
@@ -348,7 +348,7 @@ class TestRepeats:
         assert MAX_REMEMBERED + 2 == len(told)
 
     def test_records_of_libraries_are_told_once(self, log: Log, watch: Watch) -> None:
-        """Their numbers are of sockets and tasks; one traceback of a kind is enough."""
+        """Records of a library that differ in numbers only must be logged once."""
         logger = logging.getLogger("asyncio")
 
         error = OSError(24, "Too many open files")
@@ -367,7 +367,7 @@ class TestRepeats:
         assert "exception" not in last
 
     def test_another_exception_is_another_fact(self, log: Log) -> None:
-        """A crash for another reason is told, of a library or of ours."""
+        """Another exception must be logged as another event."""
         for error in (ValueError("1"), KeyError("1"), ValueError("2")):
             structlog.get_logger("exporter").error("render_crashed", exc_info=error)
             logging.getLogger("uvicorn.error").error("Exception in app", exc_info=error)

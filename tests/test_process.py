@@ -79,7 +79,7 @@ def test_the_limit_of_descriptors_is_raised(restored_limit: int) -> None:
 
 
 def test_open_files_are_not_free(restored_limit: int) -> None:
-    """What is open already leaves so much less for clients."""
+    """The number of free descriptors must not include open files."""
     soft = restored_limit // 2
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, restored_limit))
     before = process.free_descriptors()
@@ -118,14 +118,14 @@ def test_a_process_is_known_until_it_has_ended() -> None:
     ["", "x", "boot pid:[1] 1 1", "a b c d", "a b -1 d", "{0} {1} x {3}", "other {1} {2} 1"],
 )
 def test_of_another_machine_nothing_is_known(known: str) -> None:
-    """What cannot be told apart from a running process has not ended."""
+    """A process must not count as ended unless it can be identified on this machine."""
     own = process.identity().split()
 
     assert not process.has_ended(known.format(*own))
 
 
 def test_a_process_that_is_hidden_has_not_ended(tmp_path: Path) -> None:
-    """Where `/proc` hides other users' processes, a living leader must not pass for a dead one."""
+    """When `/proc` hides other users' processes, a running process must not count as ended."""
     known = process.identity()
     boot, space, number, _ = known.split()
     (tmp_path / "sys/kernel/random").mkdir(parents=True)
@@ -146,13 +146,13 @@ def test_a_process_that_is_hidden_has_not_ended(tmp_path: Path) -> None:
 
 
 def test_a_number_that_was_given_again_is_another_process() -> None:
-    """The start time tells two processes with one number apart."""
+    """A process with another start time must count as another process."""
     boot, space, number, start = process.identity().split()
 
     assert process.has_ended(f"{boot} {space} {number} {int(start) - 1}")
 
 
 def test_without_a_proc_nobody_has_ended(tmp_path: Path) -> None:
-    """A system that does not tell of its processes has none that are known to have ended."""
+    """Without `/proc`, no process may count as ended."""
     assert "" == process.identity(proc=tmp_path)
     assert not process.has_ended(process.identity(), proc=tmp_path)

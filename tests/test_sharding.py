@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
 
 
-#: What each share tells of itself: the own metrics, and how its tasks are.
+#: Families that each shard exposes about itself: own metrics, and the state of its tasks.
 _OF_THE_SHARE = (
     "loadfleet_exporter_",
     "loadfleet_source_task_up{",
@@ -33,13 +33,13 @@ _OF_THE_SHARE = (
 class TestOwns:
     @given(st.lists(st.text(), min_size=1, max_size=3), st.integers(1, 50))
     def test_a_key_has_exactly_one_owner(self, key: list[str], total: int) -> None:
-        """What nobody owns is not watched, what two own pages twice."""
+        """Exactly one shard must own a key: no owner means no polls, two mean double pages."""
         owners = [Shard(index=index, total=total).owns(*key) for index in range(total)]
 
         assert 1 == owners.count(True)
 
     def test_shares_are_about_equal(self) -> None:
-        """The point of sharing is that nobody has all the work."""
+        """Shards must get about equal numbers of targets."""
         shares = Counter(
             next(i for i in range(4) if Shard(index=i, total=4).owns("prod", "agents", str(key)))
             for key in range(4000)
@@ -64,11 +64,11 @@ class TestOwns:
 
 class TestOf:
     def test_one_share_is_all(self) -> None:
-        """Nobody has to know of sharding who does not need it."""
+        """One shard must be the whole, whatever the host is called."""
         assert Shard() == Shard.of(None, 1, host="anything")
 
     def test_the_ordinal_of_a_stateful_set_is_found(self) -> None:
-        """In Kubernetes only the number of replicas has to be told."""
+        """The ordinal of a StatefulSet's pod must be the shard's index."""
         assert Shard(index=2, total=4) == Shard.of(None, 4, host="loadfleet-2.loadfleet.svc")
 
     def test_what_is_given_goes_over_the_name(self) -> None:
@@ -120,7 +120,7 @@ async def targets(settings: Settings, shard: Shard) -> Counter[str]:
 
 
 async def healths(settings: Settings, shard: Shard) -> list[str]:
-    """Return the sources of whose health a share tells, with what it tells."""
+    """Return the sources whose health a shard exposes, with the health."""
     engine = Engine(shard=shard)
     await engine.connect(settings)
     await engine.poll_once()
@@ -152,7 +152,7 @@ class TestShares:
         assert all(parts)
 
     async def test_their_numbers_of_targets_add_up(self, simulation: Simulation) -> None:
-        """Each share counts its own targets, so that their sum is the fleet's."""
+        """The shards' numbers of targets must add up to the fleet's."""
         settings = from_data(simulation.configuration())
 
         whole = await targets(settings, Shard())

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Play:
-    """Fails as often as it is told to."""
+    """A play that fails a given number of times."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures
@@ -35,7 +35,7 @@ async def test_a_play_that_is_repeated_is_noted(tmp_path: Path) -> None:
 
 
 async def test_a_failure_that_no_stall_explains_is_not_repeated(tmp_path: Path) -> None:
-    """What fails while the loop went on is a failure."""
+    """A failure must not be repeated if the event loop never stood still."""
     play, notes = Play(failures=1), list[str]()
 
     with pytest.raises(ValueError, match="play-0"):

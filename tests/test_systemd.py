@@ -37,7 +37,7 @@ class Manager:
 
     @property
     def told(self) -> list[str]:
-        """Everything it was told so far."""
+        """The messages received so far."""
         while True:
             try:
                 self._told.append(self._socket.recv(4096).decode())
@@ -79,7 +79,7 @@ def test_an_abstract_socket_is_reached() -> None:
 
 
 def test_without_a_manager_it_is_silent() -> None:
-    """Started from a terminal there is nobody to tell, and that is no failure."""
+    """Without a service manager, notifications must be no failure."""
     Notifier.of({}).ready()
 
 
@@ -112,7 +112,7 @@ class TestFollow:
     async def test_a_stuck_daemon_starves_the_watchdog(
         self, notifier: Notifier, manager: Manager
     ) -> None:
-        """What is not healthy must be restarted by the manager."""
+        """A daemon that is not healthy must stop notifying the watchdog, which then restarts it."""
         clock = FakeClock()
         task = asyncio.create_task(
             notifier.follow(asyncio.Event(), healthy=lambda: False, clock=clock.clock)
@@ -208,7 +208,7 @@ async def test_no_socket_is_a_start_error(told: dict[str, str]) -> None:
 
 
 def test_sockets_of_other_kinds_are_start_errors() -> None:
-    """A unit with a datagram, a Unix or an accepted socket is told what it needs."""
+    """A socket that is no listening TCP socket must be an error at the start."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as local,

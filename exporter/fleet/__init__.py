@@ -1,5 +1,5 @@
-"""The fleet as it is known: what was read of it, without a vendor's or a metric's name.
+"""The model of the fleet, free of vendors' and metrics' names.
 
-Kinds of targets, readings, the store of snapshots, and what is derived from snapshots alone:
-changes and the newest readings. How readings are got, exposed or shown belongs to other packages.
+It has the kinds of targets, readings, the store of snapshots, and data derived from snapshots:
+changes and the newest readings. Polling, exposition and pages belong to other packages.
 """

@@ -1,7 +1,7 @@
-"""Changes of targets between two snapshots of a task: the lines people want to find in the log.
+"""Changes of targets between two snapshots of a task, for the log.
 
-A target that stays down is not a change, so it is logged once and not at every poll;
-since when it is down is told by its reading.
+A target that stays down is not a change, so it is logged once and not at every poll. Its reading
+has the time since when it is down.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
 
-# Looked up once: an attribute of an enumeration's class costs a tenth of a target's comparison.
+# Looked up once, because an attribute of an enumeration takes a tenth of a target's comparison.
 _AGENT, _CLUSTER, _MEMBER = Kind.AGENT, Kind.CLUSTER, Kind.MEMBER
 
 R = TypeVar("R", bound=Reading)
@@ -37,12 +37,14 @@ What = Literal["down", "up", "outdated", "gone", "inactive", "active"]
 
 
 class TargetChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One target that is not what it was.
+    """A change of one target.
 
     Attributes:
-        what: What it is now; `gone` is no longer in the inventory.
-        kind: `agent`, `controller`, `cluster`, `member`, `recorder`.
-        reason: Why it is down.
+        what: The new state; `gone` means no longer in the inventory.
+        kind: The kind of target.
+        target_id: The target's id.
+        target: The target's name.
+        reason: The reason why the target is down.
     """
 
     what: What
@@ -53,13 +55,13 @@ class TargetChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Since(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The newest `up` that is known of a target, and since when it is that, epoch."""
+    """The newest known `up` of a target, and the Unix time since when it has this value."""
 
     up: bool
     timestamp_seconds: float
 
 
-#: By kind and id. What is known of a target stays while its state is not known.
+#: By kind and id. An entry stays while the target's state is unknown.
 SinceByTarget = Mapping[tuple[Kind, str], Since]
 
 
@@ -74,12 +76,12 @@ class _Condition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 async def changes(
     before: Iterable[Reading], after: Iterable[Reading]
 ) -> AsyncIterator[TargetChange]:
-    """Compare two snapshots of the same task, in turns with everybody else.
+    """Yield the changes between two snapshots of the same task, pausing for other tasks.
 
-    What is seen for the first time and is well makes no change, so that a start is quiet.
+    A new target that is well is not a change, so that a start logs little.
     """
     olds = _conditions(before)
-    # As long as both list the same targets in the same order, no table of them is needed.
+    # A table is built only where the two snapshots list different targets or in another order.
     others: dict[tuple[Kind, str], _Condition] | None = None
     async for key, new in in_turns(_conditions(after)):
         known = None
@@ -99,7 +101,7 @@ async def changes(
                 reason=new.reason if what == "down" else "",
             )
     others = dict(await collected(olds)) if others is None else others
-    # What a vendor lists twice is not gone while it is there once.
+    # A target that the vendor listed twice is not gone while it is listed once.
     there = {key async for key, _ in in_turns(_conditions(after))} if others else set()
     for (kind, target_id), lost in others.items():
         if (kind, target_id) in there:
@@ -108,14 +110,14 @@ async def changes(
 
 
 def dated(reading: R, known: SinceByTarget, found: dict[tuple[Kind, str], Since]) -> R:
-    """Return a reading that says since when its target is up or down, if either is known of it.
+    """Return a reading with the time since when its target is up or down, if known.
 
-    It is the moment at which the exporter first read so: at the latest since then.
+    That is the time when the exporter first read this state, so the latest possible one.
 
     Args:
-        reading: As the source gave it.
-        known: From the polls before.
-        found: What is known after this reading is added to it.
+        reading: The reading of the source.
+        known: The times after the poll before.
+        found: Receives the time of this target.
     """
     match reading:
         case Target(state=state):

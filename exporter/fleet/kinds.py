@@ -1,6 +1,6 @@
-"""The kinds of targets: what each is called, which reading is about it, and which task lists it.
+"""The kinds of targets: the name, reading and task of each kind.
 
-This is the only list of them. Whoever needs to know what an agent is asks here.
+This is the only list of kinds in the exporter.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 @unique
 class Kind(StrEnum):
-    """A kind of target, in the order in which they are shown.
+    """A kind of target; the order of the kinds is the order in which pages show them.
 
     Attributes:
-        reading: The type of what is known of one.
-        id_field, name_field: The fields of the reading that hold a target's id and its name.
-        id_of, name_of: Return the contents of these fields.
-        task: The task that lists them.
-        component: The vendor's name for what runs on them, where it has an oldest accepted version.
+        reading: The type of its readings.
+        id_field, name_field: The fields of a reading with the target's id and its name.
+        id_of, name_of: Return these fields of a reading.
+        task: The task that lists the targets.
+        component: The vendor's name for the software on the targets, if the vendor states an oldest
+            accepted version of it.
     """
 
     reading: type[r.Reading | r.Member]
@@ -37,7 +38,7 @@ class Kind(StrEnum):
     name_of: Callable[[Any], str]
 
     def __new__(cls, word: str, *columns: Any) -> Self:
-        """Make a row of the table; the kind's value is its word."""
+        """Create a kind from its value and the columns of its row below."""
         kind = str.__new__(cls, word)
         kind._value_ = word
         kind.reading, kind.id_field, kind.name_field, kind.task, kind.component = columns
@@ -62,10 +63,10 @@ class Kind(StrEnum):
     MEMBER = "member", r.Member, "member_id", "agent", "clusters", ""
 
 
-#: Kinds with rows of their own and a history. A run comes and goes; a member is part of a cluster.
+#: Kinds that pages list and that have a history: without runs, which end, and members of clusters.
 LISTED: tuple[Kind, ...] = tuple(kind for kind in Kind if kind not in {Kind.RUN, Kind.MEMBER})
 
-#: Kinds of which a source can explain a single target.
+#: Kinds for which a source can explain a single target.
 EXPLAINED: tuple[Kind, ...] = (*LISTED, Kind.RUN)
 
 #: The kind of target a reading is about, by the reading's type.
@@ -75,11 +76,11 @@ BY_READING: dict[type[Any], Kind] = {kind.reading: kind for kind in Kind}
 def by_task(kinds: Collection[str], tasks: Iterable[str]) -> dict[str, tuple[Kind, ...]]:
     """Return the listed kinds of a source by the task that lists them.
 
-    Suites that have no task of their own are known by their runs.
+    If a source has no task for suites, its task for runs lists them.
 
     Args:
-        kinds: The kinds that the source has.
-        tasks: All of its tasks.
+        kinds: The kinds of the source.
+        tasks: The tasks of the source.
     """
     found: dict[str, tuple[Kind, ...]] = dict.fromkeys(tasks, ())
     for kind in LISTED:
@@ -91,6 +92,6 @@ def by_task(kinds: Collection[str], tasks: Iterable[str]) -> dict[str, tuple[Kin
 
 
 def target_of(reading: r.Reading) -> tuple[Kind, str] | None:
-    """Return kind and id of the target a reading is about, `None` if it is about none."""
+    """Return kind and id of a reading's target, `None` if the reading has no target."""
     kind = BY_READING.get(type(reading))
     return None if kind is None else (kind, kind.id_of(reading))

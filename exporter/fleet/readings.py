@@ -1,10 +1,10 @@
-"""Readings: what polls learn, as typed values without a vendor's or a metric's name.
+"""Readings: the results of polls as typed values, free of vendors' and metrics' names.
 
-Quantities are in base units. `None` (or an empty string in a describing field) means that the
-vendor did not say; it never becomes a sample. `math.inf` means unlimited.
+Quantities are in base units, timestamps in Unix seconds. `None` (or an empty string in a field of
+text) means that the vendor gave no value; it never becomes a sample. `math.inf` means unlimited.
 
-They are not garbage-collected: frozen and made from the inside out they cannot form cycles, and
-a collection that goes through tens of thousands of them would hold the event loop.
+Readings are exempt from garbage collection: they are immutable and cannot form reference cycles,
+and a collection of tens of thousands of readings would block the event loop.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The base of everything a snapshot holds."""
 
     def fresh(self, *, not_before: float) -> Self:
-        """Return the reading without what was learnt before a point of the monotonic clock.
+        """Return the reading without a state read before a time of the monotonic clock.
 
-        A snapshot carries the state of a target over from an earlier poll where a call about it
-        failed without saying anything of the target; so such a state expires on its own.
+        When a call fails without saying anything about its target, a snapshot carries the target's
+        state over from an earlier poll. Such a state expires by itself.
         """
         oldest = self.oldest()
         return self if oldest is None or oldest >= not_before else self._forgetting()
 
     def oldest(self) -> float | None:
-        """Return when, on the monotonic clock, that was learnt which `fresh` can forget.
+        """Return when the state was read that `fresh` can remove, on the monotonic clock.
 
-        `None` means that there is nothing to forget.
+        `None` means that there is no such state.
         """
         return None
 
@@ -43,17 +43,17 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The state of a target as it was read once.
+    """The state of a target.
 
     Attributes:
-        read_at: When the call that read it ended.
-        up: Whether the target was reached; `None` where the vendor leaves that unknown.
-        reason: Why it was not; only with `up=False`.
-        outdated: Whether it is older than the vendor or the configuration demands.
+        read_at: When the call that read the state ended.
+        up: Whether the target was reached; `None` if the vendor does not say.
+        reason: The reason why it was not reached; only with `up=False`.
+        outdated: Whether its version is older than the vendor or the configuration demands.
         clock_delta_seconds: The target's clock minus the reference clock, signed.
         ping_duration_seconds: How long the vendor's call to the target took.
-        start_timestamp_seconds: When the target's software started, epoch.
-        memory_limit_bytes: The most memory its runtime may take.
+        start_timestamp_seconds: When the target's software started.
+        memory_limit_bytes: The memory limit of the target's runtime.
     """
 
     read_at: Moment
@@ -75,11 +75,11 @@ class AgentState(State, frozen=True, kw_only=True):
     """The state of an agent.
 
     Attributes:
-        users_limit: Most virtual users of one job.
-        job_duration_limit_seconds: Longest job.
-        busy: Whether it executes something now.
-        heartbeat_timestamp_seconds: When the vendor last heard of it, epoch.
-        disk_free_bytes: The smallest free space of its host's disks.
+        users_limit: The most virtual users of one job.
+        job_duration_limit_seconds: The longest duration of one job.
+        busy: Whether the agent executes a job or run now.
+        heartbeat_timestamp_seconds: When the agent last contacted the vendor.
+        disk_free_bytes: The smallest free space of the host's disks.
     """
 
     users_limit: float | None = None
@@ -101,10 +101,11 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state of a cluster, read through its controller.
 
     Attributes:
-        up: Whether the controller could be asked for the cluster's members; `None` where the
-            vendor leaves that unknown.
-        reason: Why it could not; only with `up=False`.
-        outdated: Whether its controller is older than the vendor demands, as its ping says.
+        read_at: When the call that read the state ended.
+        up: Whether the controller returned the cluster's members; `None` if the vendor does not
+            say.
+        reason: The reason why it did not; only with `up=False`.
+        outdated: Whether the controller's version is older than the vendor demands, by its ping.
     """
 
     read_at: Moment
@@ -133,12 +134,12 @@ class Target(Reading, frozen=True, kw_only=True):
     """A machine of the fleet.
 
     Attributes:
-        host, port, location: Where it is; empty where the vendor has none.
-        protected: Whether it demands a token.
-        last_up_timestamp_seconds: When it was last seen up, epoch.
-        changed_timestamp_seconds: Since when, at the latest, `up` is what it is now, epoch; `None`
-            while that is unknown. Not a source sets it but the poller, see `changes`.
-        state: The newest one read; `None` where there was none or it is too old.
+        host, port, location: The address and place of the machine; empty if the vendor has none.
+        protected: Whether the machine requires a token.
+        last_up_timestamp_seconds: When the vendor last saw the machine up.
+        changed_timestamp_seconds: The latest possible time since when `up` has its value; `None`
+            while unknown. Set by the poller and not by a source, see `changes.py`.
+        state: The newest state; `None` if none was read or it has expired.
     """
 
     host: str = ""
@@ -150,7 +151,7 @@ class Target(Reading, frozen=True, kw_only=True):
     state: State | None = None
 
     def oldest(self) -> float | None:
-        """Return when its state was read."""
+        """Return when the state was read, on the monotonic clock."""
         return None if self.state is None else self.state.read_at.monotonic
 
     def _forgetting(self) -> Self:
@@ -158,13 +159,13 @@ class Target(Reading, frozen=True, kw_only=True):
 
 
 class Agent(Target, frozen=True, kw_only=True):
-    """A measuring agent (RL), private-location agent (BM) or execution agent (EP).
+    """A measuring agent (Real Load), private-location agent (BlazeMeter) or agent (Eggplant).
 
     Attributes:
-        managed: `vendor` for an agent that the vendor starts and ends by itself; it is judged,
-            but its end is no fault.
-        usual_ping_seconds: How long the vendor's calls to it usually take. Not a source sets it but
-            the poller, see `usual`.
+        managed: `vendor` for an agent that the vendor starts and stops by itself; such an agent may
+            be reported as down, but its disappearance is not a fault.
+        usual_ping_seconds: How long the vendor's calls to the agent usually take. Set by the poller
+            and not by a source, see `usual.py`.
     """
 
     agent_id: str
@@ -193,8 +194,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An agent as a member of a cluster.
 
     Attributes:
-        active: Whether the agent is in use at the vendor; one that is not is not judged.
-        changed_timestamp_seconds: As a target has it.
+        active: Whether the agent is in use at the vendor; an inactive agent is not judged.
+        changed_timestamp_seconds: As in `Target`.
     """
 
     member_id: str
@@ -210,7 +211,7 @@ class Cluster(Reading, frozen=True, kw_only=True):
     """A cluster of agents behind a controller (`host:port`).
 
     Attributes:
-        changed_timestamp_seconds: As a target has it.
+        changed_timestamp_seconds: As in `Target`.
     """
 
     cluster_id: str
@@ -222,7 +223,7 @@ class Cluster(Reading, frozen=True, kw_only=True):
     state: ClusterState | None = None
 
     def oldest(self) -> float | None:
-        """Return when its state, and with it that of its members, was read."""
+        """Return when the state of the cluster and its members was read, on the monotonic clock."""
         return None if self.state is None else self.state.read_at.monotonic
 
     def _forgetting(self) -> Self:
@@ -236,15 +237,16 @@ class Cluster(Reading, frozen=True, kw_only=True):
 
 
 class Location(Reading, frozen=True, kw_only=True):
-    """A private location (BM): a group of agents that runs are started on.
+    """A private location (BlazeMeter): a group of agents on which runs are started.
 
     Attributes:
-        active: Whether runs can be started on it at all.
-        agents: How many agents belong to it.
-        agents_up: How many of them are up; `None` where it is not active, or nothing is known of
-            any of them.
-        slots: Engines that can run at once on each agent.
-        threads_per_engine: Virtual users of one engine; without it no test can start.
+        read_at: When the agents were counted.
+        active: Whether runs can be started on the location.
+        agents: The number of agents in the location.
+        agents_up: The number of agents that are up; `None` if the location is inactive, or the
+            state of all agents is unknown.
+        slots: The number of engines that each agent can run at once.
+        threads_per_engine: The number of virtual users of one engine; without it, no test starts.
     """
 
     location_id: str
@@ -257,7 +259,7 @@ class Location(Reading, frozen=True, kw_only=True):
     threads_per_engine: float | None = None
 
     def oldest(self) -> float | None:
-        """Return when its agents were counted."""
+        """Return when the agents were counted, on the monotonic clock."""
         return None if self.agents_up is None else self.read_at.monotonic
 
     def _forgetting(self) -> Self:
@@ -267,8 +269,8 @@ class Location(Reading, frozen=True, kw_only=True):
 class Outcome(StrEnum):
     """The outcome of a finished run; a run in flight has none.
 
-    `INCOMPLETE`: not everything was executed, and nothing failed. `ABORTED`: a person stopped it.
-    `NO_VERDICT`: the run ended, and nothing says whether it was good.
+    `INCOMPLETE`: nothing failed, but not everything was executed. `ABORTED`: a person stopped it.
+    `NO_VERDICT`: the run ended, and the vendor does not say whether it passed.
     """
 
     PASSED = "passed"
@@ -281,17 +283,17 @@ class Outcome(StrEnum):
 
     @property
     def passed(self) -> bool | None:
-        """Return the verdict; `None` for a run that is neither good nor bad."""
+        """The verdict; `None` for a run that neither passed nor failed."""
         if self in (Outcome.ABORTED, Outcome.NO_VERDICT):
             return None
         return self is Outcome.PASSED
 
 
 class SuiteJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One job of a finished run; the vendor gives no verdict on it.
+    """One job of a finished run; the vendor has no verdict on a job.
 
     Attributes:
-        samples: Counts by result (`passed`, `failed`).
+        samples: The number of samples by result (`passed`, `failed`).
     """
 
     testjob_id: str
@@ -304,14 +306,15 @@ class SuiteRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One run of a suite.
 
     Attributes:
-        outcome: What it was; `None` while it is in flight.
-        jobs, sessions, samples: Counts by result (`passed`, `failed`, `not_executed`).
-        session_mean_seconds: Mean duration of a passed session.
-        state_code: The vendor's number for the state, as it is.
-        testjobs, log_events: Its jobs, and the entries of its log by level in lower case; empty
-            where they were not read.
+        outcome: The outcome; `None` while the run is in flight.
+        jobs, sessions, samples: Numbers by result (`passed`, `failed`, `not_executed`).
+        session_mean_seconds: The mean duration of a passed session.
+        state_code: The vendor's number for the state.
+        testjobs: The jobs of the run; empty if they were not read.
+        log_events: The number of entries in the run's log, by level in lower case; empty if the log
+            was not read.
         response_seconds: Response times by percentile (`90`, `95`, `99`).
-        boot_seconds: How long its engines took to boot.
+        boot_seconds: How long the engines took to boot.
     """
 
     run_id: str
@@ -335,12 +338,12 @@ class SuiteRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def passed(self) -> bool | None:
-        """Return the verdict; `None` without one."""
+        """The verdict; `None` without a verdict."""
         return None if self.outcome is None else self.outcome.passed
 
     @property
     def error_ratio(self) -> float | None:
-        """Return the share of its samples that failed; of its sessions where it has no samples."""
+        """The share of failed samples, or of failed sessions if the run has no samples."""
         for counts in (self.samples, self.sessions):
             passed, failed = counts.get("passed"), counts.get("failed")
             if passed is not None and failed is not None and passed + failed > 0:
@@ -349,13 +352,13 @@ class SuiteRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Usual(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The baseline of a suite: medians over its newest passed runs but the one compared with it.
+    """The baseline of a suite: medians over its newest passed runs, except for the compared run.
 
     Attributes:
-        runs: How many runs it rests on.
-        duration_seconds: How long they took.
-        error_ratio: The share of their samples, or sessions, that failed.
-        boot_seconds: How long their engines took to boot.
+        runs: The number of runs in the medians.
+        duration_seconds: The median duration.
+        error_ratio: The median share of failed samples or sessions.
+        boot_seconds: The median time that the engines took to boot.
     """
 
     runs: int
@@ -365,18 +368,19 @@ class Usual(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Suite(Reading, frozen=True, kw_only=True):
-    """A test execution suite (RL) or a test (BM).
+    """A test execution suite (Real Load) or a test (BlazeMeter).
 
     Attributes:
-        agent_id, cluster_id: Where it runs by default, as far as the vendor tells; at most one.
-        runs: How many runs the vendor keeps.
+        agent_id, cluster_id: The agent or cluster on which the suite runs by default, if the vendor
+            names it; at most one of the two is set.
+        runs: The number of runs that the vendor keeps.
         last_run: The newest finished run by start time.
-        last_run_passed: The verdict of the newest finished run that has one, which may be an
-            earlier run than `last_run`; `None` while no run has one.
+        last_run_passed: The verdict of the newest finished run that has a verdict, which may be
+            older than `last_run`; `None` while no run has a verdict.
         current_run: The run in flight.
-        history: Finished runs, newest first, for the pages; no samples.
-        usual: What its runs usually are like, if enough of them are known. Not a source sets it but
-            the poller, see `usual`.
+        history: Finished runs, newest first, for the pages; they become no samples.
+        usual: The baseline of the runs, if enough runs are known. Set by the poller and not by a
+            source, see `usual.py`.
     """
 
     suite_id: str
@@ -394,8 +398,8 @@ class Suite(Reading, frozen=True, kw_only=True):
     usual: Usual | None = None
 
 
-#: The phases of a run, in their order; a run is in exactly one of them. A run that is said to be
-#: running, but without an engine that runs it, is stuck.
+#: The phases of a run, in their order; a run is in exactly one of them. A run is stuck if the
+#: vendor reports it as running, but none of its engines runs.
 PHASES = (
     "pending",
     "booting",
@@ -410,20 +414,20 @@ PHASES = (
 
 
 class Run(Reading, frozen=True, kw_only=True):
-    """A run in flight, or one that ended a short while ago: a master (BM) or an execution (EP).
+    """A run in flight or recently ended: a master (BlazeMeter) or an execution (Eggplant).
 
     Attributes:
         phase: One of `PHASES`.
-        outcome: What it was; `None` while it is in flight.
-        delayed_start: Whether it waits for somebody to start it.
-        internal_error: Whether its newest log line tells of an error of the vendor's engine.
-        engines, engines_planned: Engines that are there, and how many there are to be.
-        engines_ratio: Share of the engines, 0 to 1, by the vendor's group.
+        outcome: The outcome; `None` while the run is in flight.
+        delayed_start: Whether the run waits for a person to start it.
+        internal_error: Whether the newest log line reports an error of the vendor's engine.
+        engines, engines_planned: The number of existing engines, and of planned engines.
+        engines_ratio: The share of the engines, 0 to 1, by the vendor's group.
         phase_durations: Seconds by phase, known after the end.
-        events: Events by level in lower case, known after the end.
-        exit_code: The worst of the engines'.
-        engine_errors: Whether, as far as is known after the end, the run lost an engine or one
-            ended in an error, whatever its verdict.
+        events: The number of events by level in lower case, known after the end.
+        exit_code: The worst exit code of the engines.
+        engine_errors: Whether the run lost an engine, or an engine ended with an error, whatever
+            the run's verdict; known after the end.
     """
 
     run_id: str
@@ -449,12 +453,17 @@ class Run(Reading, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool | None:
-        """Return the verdict; `None` until known, and for a run without one."""
+        """The verdict; `None` while the run is in flight, and for a run without a verdict."""
         return None if self.outcome is None else self.outcome.passed
 
 
 class AgentJobs(Reading, frozen=True, kw_only=True):
-    """The jobs an agent keeps, counted by `JOB_STATES`; `counts` is `None` when it did not say."""
+    """The number of jobs on an agent by `JOB_STATES`.
+
+    Attributes:
+        read_at: When the jobs were counted.
+        counts: Numbers by state; `None` if the agent did not answer.
+    """
 
     agent_id: str
     agent: str
@@ -462,14 +471,14 @@ class AgentJobs(Reading, frozen=True, kw_only=True):
     counts: Mapping[str, float] | None = None
 
     def oldest(self) -> float | None:
-        """Return when they were counted."""
+        """Return when the jobs were counted, on the monotonic clock."""
         return None if self.counts is None else self.read_at.monotonic
 
     def _forgetting(self) -> Self:
         return msgspec.structs.replace(self, counts=None)
 
 
-#: The states a job can be counted under; what a vendor adds to them falls into the last.
+#: The states of jobs; a state that the vendor adds counts as `other`.
 JOB_STATES = (
     "defined",
     "submitted",
@@ -488,7 +497,7 @@ class Account(Reading, frozen=True, kw_only=True):
 
 
 class MinVersion(Reading, frozen=True, kw_only=True):
-    """The oldest version the vendor accepts of a component."""
+    """The oldest version of a component that the vendor accepts."""
 
     component: str
     version: str
@@ -503,7 +512,7 @@ class Template(Reading, frozen=True, kw_only=True):
 
 
 class Certificate(Reading, frozen=True, kw_only=True):
-    """A client certificate that recorders present; the key is never kept."""
+    """A client certificate that recorders present; without its key."""
 
     certificate_id: str
     certificate: str
@@ -513,10 +522,11 @@ class Certificate(Reading, frozen=True, kw_only=True):
 
 
 class SourceHealth(Reading, frozen=True, kw_only=True):
-    """The health of a source itself; present from the start and never stale.
+    """The health of a source; present from the start, and it never expires.
 
     Attributes:
         up: Whether the newest poll of at least one task brought readings.
+        auth_failed: Whether calls are blocked because the vendor refused the credentials.
     """
 
     up: bool = False
@@ -524,14 +534,13 @@ class SourceHealth(Reading, frozen=True, kw_only=True):
 
 
 class TaskHealth(Reading, frozen=True, kw_only=True):
-    """The health of one task of a source, from the end of its first poll; never stale.
+    """The health of one task of a source, from the end of its first poll; it never expires.
 
     Attributes:
-        up: Whether its newest poll brought readings: its list was read in all its parts and is not
-            doubted, and at least one of the targets that were to be asked could be.
-        targets: How many targets of a kind the newest list that was read has, after include and
-            exclude.
-        reason: Why its newest poll brought none.
+        up: Whether the newest poll brought readings: its list was complete and is not doubted, and
+            at least one of the polled targets could be polled.
+        targets: The number of targets of each kind in the newest list, after include and exclude.
+        reason: The reason why the newest poll brought no readings.
     """
 
     task: str

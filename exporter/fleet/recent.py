@@ -1,8 +1,8 @@
-"""The newest readings of each target, and its newest failures kept apart.
+"""The newest readings of each target, and separately its newest failures.
 
-Good readings come every minute and would push a failure out within the hour, which is when
-somebody asks for it; so failures have a ring of their own. Everything is bounded: a target takes
-about a kilobyte, and one that left the inventory takes nothing.
+Failures have their own ring buffer, because good readings, one a minute, would displace them within
+an hour. Memory is bounded: about a kilobyte per target, and nothing for a target that has left the
+inventory.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot, SnapshotChange, Store, TaskKey
 
 
-#: So many readings are kept of each target: an hour of them at the default interval.
+#: How many readings of each target are kept: an hour of them at the default interval.
 KEPT_READINGS = 60
 
-#: So many failures are kept beside them.
+#: How many failures of each target are kept, besides the readings.
 KEPT_FAILURES = 10
 
 _KINDS = {kind.reading: kind for kind in LISTED}
 
-# Time stamp, duration (not a number: unknown), outcome and reason by their positions.
+# Timestamp, duration (NaN if unknown), index of the outcome, index of the reason.
 _PACKED = Struct("<dfBB")
 _OUTCOMES = (None, False, True)
 _REASONS: tuple[Reason | None, ...] = (None, *Reason)
@@ -53,11 +53,12 @@ class Entry(NamedTuple):
     """One reading of a target.
 
     Attributes:
-        timestamp_seconds: When it was read, epoch.
-        duration_seconds: How long the vendor's call to the target took, to a ten-millionth.
-        up: The outcome; a suite is up when it can run, a cluster when it can be used and all its
-            members are up, a location when one of its agents is.
-        reason: The reason why it was not up.
+        timestamp_seconds: When the reading was made, in Unix seconds.
+        duration_seconds: How long the vendor's call to the target took, with a relative precision
+            of 1e-7.
+        up: The outcome. A suite is up if it can run, a cluster if it can be used and all its
+            members are up, a location if one of its agents is up.
+        reason: The reason why the target was not up.
     """
 
     timestamp_seconds: float
@@ -67,7 +68,7 @@ class Entry(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """The outcome of a reading, as an `Entry` has it, with the moment at which it was read."""
+    """The outcome of a reading as in `Entry`, with the moment of the reading."""
 
     at: Moment
     up: bool | None
@@ -76,7 +77,7 @@ class Judged(NamedTuple):
 
 
 class _Ring:
-    """Packed entries; the newest replaces the oldest."""
+    """A ring buffer of packed entries; a new entry replaces the oldest."""
 
     __slots__ = ("_data", "_next", "_size")
 
@@ -104,7 +105,7 @@ class _Ring:
 
 
 class Dated:
-    """Tells new readings of a target from those that were carried over to a newer snapshot."""
+    """Detection of new readings of a target, as opposed to those carried over from a snapshot."""
 
     __slots__ = ("_seen", "_stamped")
 
@@ -112,9 +113,9 @@ class Dated:
         self._seen = self._stamped = -math.inf
 
     def is_new(self, at: Moment) -> bool:
-        """Return whether a reading is none of those before, of which it is the newest from now on.
+        """Return whether a reading is new, and remember its time.
 
-        To a standby the moment of a reading is told anew each time, a little later or earlier.
+        On a standby the monotonic time of one reading varies a little between snapshots.
         """
         if at.monotonic <= self._seen or at.unix == self._stamped:
             return False
@@ -133,11 +134,11 @@ class Record(Dated):
         self._failures: _Ring | None = None
 
     def readings(self) -> Iterator[Entry]:
-        """Iterate over the kept readings, newest first."""
+        """Return an iterator over the kept readings, newest first."""
         return self._readings.newest_first()
 
     def failures(self) -> Iterator[Entry]:
-        """Iterate over the kept failures, newest first; they reach further back."""
+        """Return an iterator over the kept failures, newest first."""
         return iter(()) if self._failures is None else self._failures.newest_first()
 
     def add(
@@ -148,7 +149,7 @@ class Record(Dated):
         reason: Reason | None = None,
         duration_seconds: float | None = None,
     ) -> None:
-        """Add a reading, unless it is one that was only carried over to a newer snapshot."""
+        """Add a reading, unless it was only carried over to a new snapshot."""
         if not self.is_new(at):
             return
         seconds = math.nan if duration_seconds is None else duration_seconds
@@ -160,19 +161,19 @@ class Record(Dated):
             self._failures.append(packed)
 
 
-#: A target without readings; never added to.
+#: The record of targets without readings; it stays empty.
 NOTHING = Record()
 
 
 class Recent:
-    """The records of all targets that are in the newest snapshots."""
+    """The records of all targets in the newest snapshots."""
 
     def __init__(self) -> None:
         self._records: dict[TaskKey, dict[tuple[str, str], Record]] = {}
         self._due: dict[TaskKey, Snapshot] = {}
 
     def follow(self, store: Store) -> None:
-        """Subscribe to the store and take each new snapshot."""
+        """Subscribe to the store and queue each new snapshot."""
 
         def note(change: SnapshotChange) -> None:
             snapshot = store.get(*change.key)
@@ -189,7 +190,7 @@ class Recent:
         self._due[snapshot.key] = snapshot
 
     async def catch_up(self) -> None:
-        """Add what is queued, in turns; targets that left the inventory are forgotten."""
+        """Add the queued snapshots, pausing for other tasks, and drop targets that are gone."""
         while self._due:
             key, snapshot = next(iter(self._due.items()))
             known = self._records.get(key, {})
@@ -202,13 +203,13 @@ class Recent:
                         records[target] = record = known.get(target) or Record()
                         _add(record, reading, snapshot.taken)
                 await asyncio.sleep(0)
-            if key in self._due:  # else it was removed meanwhile
+            if key in self._due:  # not removed in the meantime
                 self._records[key] = records
-            if self._due.get(key) is snapshot:  # else a newer one came meanwhile
+            if self._due.get(key) is snapshot:  # not replaced in the meantime
                 del self._due[key]
 
     def of(self, provider: str, source: str, kind: str, target_id: str) -> Record:
-        """Return the record of a target, an empty one if it has none."""
+        """Return the record of a target, an empty record for an unknown target."""
         for key, records in self._records.items():
             if key[0] == provider and key[1] == source:
                 record = records.get((kind, target_id))
@@ -221,8 +222,8 @@ def judged(reading: Reading, taken: Moment) -> Judged | None:
     """Return the outcome of a reading, `None` if it has none.
 
     Args:
-        reading: About a target of a listed kind.
-        taken: When its snapshot was.
+        reading: The reading of a target of a listed kind.
+        taken: When the reading's snapshot was taken.
     """
     match reading:
         case Agent(state=state) | Controller(state=state) | Recorder(state=state) if (

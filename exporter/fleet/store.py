@@ -1,7 +1,6 @@
-"""The store: one whole snapshot per source and task, none older than its limit.
+"""The store: the newest snapshot of each source and task, until it expires.
 
-Everything that shows something (the exposition, the pages, the alerts) reads from here, and
-nothing that shows something ever calls a vendor.
+The exposition, the pages and the alerts read from the store, and never call a vendor themselves.
 """
 
 from __future__ import annotations
@@ -21,15 +20,14 @@ TaskKey = tuple[str, str, str]
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything one poll of a task learnt.
+    """The readings of one poll of a task.
 
     Attributes:
         taken: When the poll ended.
-        stale_after: Seconds after which it is no longer true; infinite where it never ages.
+        stale_after: Seconds after which the snapshot expires; infinite if it never expires.
         labels: Static labels that the configuration adds to the source's series.
-        memory: What the source wants to find again after a restart or a reload; only it can read
-            it.
-        restored: Whether it was read before a restart and no poll has come since.
+        memory: The source's own data for after a restart or a reload, in the source's format.
+        restored: Whether the snapshot is from before a restart, with no poll since.
     """
 
     provider: str
@@ -44,21 +42,21 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> TaskKey:
-        """Return the task it is of; the newest snapshot of a task replaces the one before."""
+        """Provider, source and task; a new snapshot replaces an older one with the same key."""
         return (self.provider, self.source, self.task)
 
     def oldest(self) -> float:
-        """Return when, on the monotonic clock, the oldest state that it carries was read."""
+        """Return when the oldest state in the snapshot was read, on the monotonic clock."""
         carried = (reading.oldest() for reading in self.readings)
         oldest = min((at for at in carried if at is not None), default=math.inf)
         return min(self.taken.monotonic, oldest)
 
     def deadline(self) -> float:
-        """Compute the monotonic time at which it, or a state it carries over, gets too old."""
+        """Return when the snapshot, or a state in it, expires next, on the monotonic clock."""
         return self.oldest() + self.stale_after
 
     def aged(self, now: float) -> Snapshot | None:
-        """Return what is still true of it at a point of the monotonic clock."""
+        """Return the snapshot without states expired at `now`; `None` if all of it has expired."""
         not_before = now - self.stale_after
         if self.taken.monotonic < not_before:
             return None
@@ -70,7 +68,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 @unique
 class Cause(StrEnum):
-    """The reason why a snapshot is no longer what it was."""
+    """The cause of a change of the store."""
 
     PUT = "put"
     EXPIRED = "expired"
@@ -78,7 +76,7 @@ class Cause(StrEnum):
 
 
 class SnapshotChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot that came, went or aged."""
+    """A snapshot that was put, expired (also in part) or was removed."""
 
     key: TaskKey
     cause: Cause
@@ -95,7 +93,7 @@ class Store:
         self._subscribers: list[Callable[[SnapshotChange], None]] = []
 
     def subscribe(self, callback: Callable[[SnapshotChange], None]) -> None:
-        """Have every change reported, after it was made."""
+        """Call a function after each change."""
         self._subscribers.append(callback)
 
     def get(self, provider: str, source: str, task: str) -> Snapshot | None:
@@ -107,35 +105,35 @@ class Store:
         return tuple(self._snapshots[key] for key in sorted(self._snapshots))
 
     def of_source(self, provider: str, source: str) -> tuple[Snapshot, ...]:
-        """Return the snapshots of one source, in no order that means anything."""
+        """Return the snapshots of one source, in any order."""
         return tuple(
             snapshot for key, snapshot in self._snapshots.items() if key[:2] == (provider, source)
         )
 
     def put(self, snapshot: Snapshot) -> None:
-        """Replace what was known of a task."""
+        """Store a snapshot in place of its task's older one."""
         self._set(snapshot.key, snapshot)
         self._report(snapshot.key, Cause.PUT)
 
     def remove(self, provider: str, source: str, task: str) -> None:
-        """Drop what was known of a task that is no longer polled."""
+        """Drop the snapshot of a task that is no longer polled."""
         key = (provider, source, task)
         if key in self._snapshots:
             self._set(key, None)
             self._report(key, Cause.REMOVED)
 
     def remove_source(self, provider: str, source: str) -> None:
-        """Drop everything of a source that is no longer configured."""
+        """Drop all snapshots of a source that is no longer configured."""
         for snapshot in self.of_source(provider, source):
             self.remove(*snapshot.key)
 
     def expire(self) -> tuple[SnapshotChange, ...]:
-        """Drop what is too old: whole snapshots, and states carried over inside of others.
+        """Drop expired snapshots, and expired states carried over in other snapshots.
 
-        It costs one comparison while nothing is due, so that every scrape can ask for it.
+        This takes one comparison while nothing has expired, so every scrape calls it.
 
         Returns:
-            What was dropped, as it was reported to the subscribers.
+            The changes, as reported to the subscribers.
         """
         now = self._clock.monotonic()
         if now <= self._next_deadline:

@@ -1,7 +1,7 @@
-"""Usual values of the targets of a source, with which its readings are compared.
+"""The usual values of a source's targets, for comparison with the newest readings.
 
-It comes from a history, and goes into the readings themselves. So all who are given readings have
-it: the metrics, the alerts, the pages, a standby, and the process after a restart.
+The usual values come from the history and are added to the readings. So everything that gets
+readings has them: metrics, alerts, pages, a standby, and the process after a restart.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Usuals(msgspec.Struct, frozen=True, kw_only=True):
     """The usual values of a source's targets.
 
     Attributes:
-        suites: Of suites, by id.
-        pings: Of agents, by id: how long the vendor's calls to them take, in seconds.
+        suites: The baselines of suites, by id.
+        pings: How long the vendor's calls to agents usually take, in seconds, by agent id.
     """
 
     suites: Mapping[str, Usual] = {}
@@ -34,7 +34,7 @@ class Usuals(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, readings: Iterable[Reading]) -> Usuals:
-        """Return what readings tell, in the place of a history that has not been read yet."""
+        """Return the usual values in earlier readings, until the history has been read."""
         suites, pings = {}, {}
         for reading in readings:
             match reading:
@@ -45,11 +45,11 @@ class Usuals(msgspec.Struct, frozen=True, kw_only=True):
         return cls(suites=suites, pings=pings)
 
     def added_to(self, reading: R) -> R:
-        """Return a reading that says what is usual of its target, or that nothing is."""
+        """Return a reading with the usual values of its target, or without if they are unknown."""
         match reading:
-            case Suite(suite_id=suite_id, usual=told):
+            case Suite(suite_id=suite_id, usual=earlier):
                 usual = self.suites.get(suite_id)
-                if usual != told:
+                if usual != earlier:
                     return msgspec.structs.replace(reading, usual=usual)
             case Agent(agent_id=agent_id, usual_ping_seconds=before):
                 seconds = self.pings.get(agent_id)

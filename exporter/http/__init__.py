@@ -1,8 +1,8 @@
-"""Every call to a vendor, and the only import of httpx.
+"""The HTTP client for all calls to vendors, the only package that imports httpx.
 
-What becomes of a call that brings no complete reply. "Repeated" holds for calls that only read
-and within the total time-out; once the head of a reply has arrived, nothing is sent again, since
-the reply may have been a refusal of the credentials.
+The table shows the outcome of a call without a complete reply. Only calls that only read are
+repeated, and only within the total time-out. After the head of a reply has arrived, a call is not
+repeated, because the reply may have been a refusal of the credentials.
 
 ===========================================  =========  ========
 Failure                                      Reason     Repeated
@@ -11,13 +11,13 @@ name not found                               `dns`      yes
 connection refused, unreachable, proxy fails `connect`  yes
 certificate or handshake                     `tls`      no
 no connection within the connect time-out    `timeout`  yes
-no reply, or no more of it, in time          `timeout`  no
+no reply, or no complete one, in time        `timeout`  no
 connection dropped before the reply's head   `connect`  yes
 body cut off                                 `connect`  no
 no HTTP, broken chunks                       `decode`   no
 body too large, compression broken           `decode`   no
 status 502, 503, 504                         (a reply)  yes
-status 429                                   (a reply)  if the pause fits
+status 429                                   (a reply)  if time is left
 ===========================================  =========  ========
 
 An error's `sent` says whether the vendor may have seen the call.

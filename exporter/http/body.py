@@ -1,4 +1,4 @@
-"""Reads replies that may be endless, or small and compressed from something endless."""
+"""Reading of a reply's body within a size limit, also against endless bodies and zip bombs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable
 
 
-#: What `Accept-Encoding` offers.
+#: The value of the header `Accept-Encoding`.
 ENCODINGS = "gzip, deflate"
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -22,14 +22,23 @@ _RAW_DEFLATE = -zlib.MAX_WBITS
 async def read_body(
     chunks: AsyncIterable[bytes], *, encoding: str, max_bytes: int, operation: str
 ) -> bytes:
-    """Read and decompress a body, counting both sides of the decompression while reading.
+    """Read and decompress a body; the size limit holds for the compressed body, too.
+
+    Args:
+        chunks: The body as received.
+        encoding: The value of the header `Content-Encoding`.
+        max_bytes: The size limit.
+        operation: The name of the call in messages.
+
+    Returns:
+        The decompressed body.
 
     Raises:
-        CallError: It is too large, cannot be decompressed or has an encoding not asked for.
+        CallError: The body is too large, cannot be decompressed or has an unrequested encoding.
     """
     encoding = encoding.strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-        raise CallError(Reason.DECODE, f"{operation}: the reply has an encoding not asked for")
+        raise CallError(Reason.DECODE, f"{operation}: the reply has an unrequested encoding")
     inflater = None if encoding in ("", "identity") else _Inflater(encoding)
     received = expanded = 0
     parts = []
@@ -38,12 +47,12 @@ async def read_body(
         try:
             part = inflater.feed(chunk, max_bytes - expanded + 1) if inflater else chunk
         except zlib.error:
-            broken = True  # raised below, or it would be raised from the library's error
+            broken = True  # raised below, so that the library's error is not its context
             break
         parts.append(part)
         received += len(chunk)
         expanded += len(part)
-        # Empty gzip members expand to nothing, so the compressed side has to be counted too.
+        # Also the received bytes, because an endless row of empty gzip members expands to nothing.
         if max(received, expanded) > max_bytes:
             text = f"{operation}: the reply is larger than {max_bytes} bytes"
             raise CallError(Reason.DECODE, text)
@@ -53,7 +62,7 @@ async def read_body(
 
 
 class _Inflater:
-    """Decompresses up to a limit and not a byte further."""
+    """A decompressor that stops at a limit."""
 
     def __init__(self, encoding: str) -> None:
         self._gzip = encoding != "deflate"
@@ -65,7 +74,7 @@ class _Inflater:
         """Decompress up to a limit; beyond it, the rest of the data is lost.
 
         Raises:
-            zlib.error: It cannot be decompressed.
+            zlib.error: The data cannot be decompressed.
         """
         if not self._begun:
             data = self._begin(data)
@@ -81,8 +90,8 @@ class _Inflater:
         return expanded
 
     def _begin(self, data: bytes) -> bytes:
-        # "deflate" should come in a zlib wrapper, but some servers leave it out (RFC 9110,
-        # 8.4.1.2). The wrapper's two bytes are a multiple of 31 and name the method 8.
+        # "deflate" should have a zlib header, but some servers omit it (RFC 9110, 8.4.1.2). The two
+        # bytes of the header are a multiple of 31, and contain the method 8.
         self._start += data
         if len(self._start) < 2:
             return b""

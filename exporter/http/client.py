@@ -1,7 +1,7 @@
 """The client: tries, pauses and time-outs of one source's calls.
 
-Of httpx, requests, responses and transports are used, not its client: that keeps cookies, follows
-redirects if told so and logs each URL with its query; none of it is wanted here.
+It uses httpx' requests, responses and transports, but not httpx' client, which keeps cookies, can
+follow redirects and logs each URL with its query.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _REPEATED_STATUS = frozenset({502, 503, 504})
 _BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 5.0
 
-#: Part of a call's time that a further try has to have: with less it would hardly be answered.
+#: The share of the total time-out that must be left for a further try, so that it can succeed.
 _ENOUGH = 1 / 2
 
-#: Part of a try's time that a connection may take.
+#: The share of a try's time that the connection may take.
 _CONNECT_PART = 0.9
 
 _CLOSE_SECONDS = 2.0
@@ -50,12 +50,15 @@ _FORBIDDEN = frozenset("\r\n\0")
 
 
 class HttpClient:
-    """Sends one source's calls within its limits.
+    """The client of one source, which keeps to the source's limits.
 
     Args:
-        transport: Used instead of the network.
-        certificate_ends: Told when the certificate of the server ends, epoch seconds.
-        account: Whose calls they are, if others call as it.
+        options: The limits and TLS files.
+        clock: The source of time.
+        random: The source of the pauses' jitter.
+        transport: Replaces the network.
+        certificate_ends: Called with the expiry of the server's certificate, in Unix seconds.
+        account: The account of the calls, if other processes call with it, too.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
@@ -73,39 +76,43 @@ class HttpClient:
         self._random = random
         self._transport = transport or NetworkTransport(options, certificate_ends=certificate_ends)
         self._pace = Pace(options.requests_per_minute, clock=clock, account=account)
-        # Most calls of a source differ in their content only, and headers cost as much as the
-        # sending.
+        # Cached because building headers takes as long as sending a call, and most calls of a
+        # source have the same ones.
         self._headers = functools.lru_cache(maxsize=16)(_headers)
         self._under_way: set[asyncio.Timeout] = set()
         self._closed = False
 
     async def send(self, call: Call) -> Reply:
-        """Send a call and return the complete answer, whatever its status.
+        """Send a call.
 
-        Waiting for the budget or for the end of a pause does not count against the time-out.
+        Time spent waiting for the budget or for the end of a pause does not count against the
+        time-out.
 
-        What was sent and lost on the way is not sent again here, since it may have been refused:
-        that is for those to do who count refusals.
+        If the connection is lost after the call was sent, the call is not repeated here: the vendor
+        may have refused it, and only the lock-out guard counts refusals.
+
+        Returns:
+            The complete reply, with any status.
 
         Raises:
-            CallError: There is no complete answer: `dns`, `connect`, `tls`, `timeout`, `decode`.
+            CallError: There is no complete reply: `dns`, `connect`, `tls`, `timeout`, `decode`.
             BlockedError: The vendor asked for a pause that is longer than the call's time-out.
         """
         self._check_open(call, sent=False)
-        # From a wait that aclose() has ended.
+        # A TimeoutError comes from a wait that `aclose` has ended.
         with suppress(TimeoutError):
             return await self._send(call)
         raise _closed(call, sent=True)
 
     async def aclose(self) -> None:
-        """Close all connections; calls under way end at once."""
+        """Close all connections, and end calls under way at once."""
         self._closed = True
         now = asyncio.get_running_loop().time()
         while self._under_way:
             handle = self._under_way.pop()
             if not handle.expired():
                 handle.reschedule(now)
-        # A peer that does not answer must not hold us; the connections go with the process.
+        # Do not wait long for a peer that does not answer: the process' end closes its connections.
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._transport.aclose()
@@ -140,7 +147,7 @@ class HttpClient:
                     try:
                         raise outcome
                     finally:
-                        # Else the error and this frame, which is in its traceback, hold each other.
+                        # Break the reference cycle between the error and this frame.
                         del outcome
                 return outcome
             await self._while_open(self._clock.sleep(delay))
@@ -154,10 +161,10 @@ class HttpClient:
         return await self._while_open(self._pace.take(patience_seconds=patience_seconds))
 
     async def _while_open(self, wait: Awaitable[T]) -> T:
-        """Wait for something, but no longer than until the client is closed.
+        """Wait for something, or until the client is closed.
 
         Raises:
-            TimeoutError: It was closed.
+            TimeoutError: The client was closed.
         """
         async with asyncio.timeout(0.0 if self._closed else None) as handle:
             self._under_way.add(handle)
@@ -167,7 +174,7 @@ class HttpClient:
                 self._under_way.discard(handle)
 
     async def _delay(self, outcome: Reply | CallError, number: int, sent: float) -> float | None:
-        """Return the seconds to the next try, or `None` when there is to be none."""
+        """Return the seconds until the next try, `None` if the call must not be repeated."""
         if isinstance(outcome, CallError):
             return self._jitter(number) if repeatable(outcome) else None
         asked = retry_after(outcome.headers.get("retry-after"), clock=self._clock)
@@ -180,19 +187,19 @@ class HttpClient:
 
     def _jitter(self, number: int) -> float:
         limit = min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0**number)
-        # Full jitter: clients that failed together shall not come back together.
+        # Full jitter, so that clients that failed at the same time retry at different times.
         return self._random.uniform(0.0, limit)
 
     async def _try(
         self, call: Call, request: httpx.Request, seconds: float, waited: float
     ) -> Reply | CallError:
         response: httpx.Response | None = None
-        # Below the total, or that would fire first and a failed connection be reported as a
-        # missing reply.
+        # Keep the connect limit below the total. Else the total ends first, and a failed connection
+        # is reported as a missing reply.
         request.extensions["timeout"]["connect"] = min(
             self._options.connect_timeout, seconds * _CONNECT_PART
         )
-        # aiohttp is told of no total, and rounds the limit of a read up.
+        # aiohttp gets no total time-out, and it rounds the read time-out up.
         handle = asyncio.timeout(seconds)
         try:
             async with handle:
@@ -210,8 +217,9 @@ class HttpClient:
                     await response.aclose()
         except CallError as error:
             return error
-        except Exception as error:  # noqa: BLE001 - the edge: all foreign errors end here
-            # Returned, so that it is not raised from the foreign error, whose text holds the URL.
+        except Exception as error:  # noqa: BLE001 - all foreign errors are translated here
+            # Returned and raised by the caller: raised here, it would have the foreign error, whose
+            # text holds the URL, as its context.
             return call_error(call, error, request=request, head=response is not None)
         finally:
             self._under_way.discard(handle)
@@ -225,8 +233,8 @@ class HttpClient:
             request = httpx.Request(
                 call.method,
                 url,
-                # Made of a stream, a request gets no headers of its own accord: httpx's search
-                # for those already there takes a fifth of a call's time.
+                # Given a stream, httpx adds no headers of its own. Its search for existing headers
+                # takes a fifth of a call's time.
                 headers=headers,
                 stream=httpx.ByteStream(call.content),
                 extensions={"timeout": {"read": read_timeout, "write": None, "pool": None}},
@@ -245,15 +253,15 @@ class HttpClient:
 
 @functools.lru_cache(maxsize=256)
 def _url(text: str) -> httpx.URL:
-    # Most calls of a source go to the same few; taking one apart costs as much as the sending.
+    # Cached because parsing a URL takes as long as sending a call, and a source has few URLs.
     return httpx.URL(text)
 
 
 def _headers(host: bytes, own: tuple[tuple[str, str], ...]) -> httpx.Headers:
-    """Return the headers of a call with its own ones.
+    """Return all headers of a call, including its `own` ones.
 
     Raises:
-        ValueError: One would end a header and begin another, which httpx lets pass.
+        ValueError: A value has a line break, which would start another header; httpx allows it.
     """
     headers = {
         "host": host.decode(),

@@ -1,6 +1,6 @@
-"""Calls to a vendor and its replies, apart from the way they travel.
+"""Calls to a vendor and their replies, as plain data.
 
-Nothing in here shows a header or a body when it is printed: both can carry secrets.
+Their `repr` shows no headers and no body, because both can contain secrets.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from exporter.config.secret import Secret
 from exporter.errors import CallError, Reason
 
 
-#: The statuses that have a reason of their own.
+#: The statuses that have their own reason.
 _REASONS = {401: Reason.AUTH, 403: Reason.ACCESS_DENIED, 429: Reason.RATE_LIMITED}
 
 
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits and TLS material of one source's calls.
+    """Limits, TLS files and proxy of one source's calls.
 
     Attributes:
-        connect_timeout: Seconds for the name, the connection and the TLS handshake.
-        read_timeout: Seconds between two pieces of a reply.
+        connect_timeout: Seconds for name resolution, connection and TLS handshake.
+        read_timeout: Seconds between two parts of a reply.
         total_timeout: Seconds for a call with all its tries.
-        max_reply_bytes: Limit of a reply's body, compressed or not.
-        retries: Tries after the first, each of them with half of the total at least.
+        max_reply_bytes: Size limit of a reply's body, compressed and decompressed.
+        retries: Number of tries after the first; each needs at least half of the total time-out.
         requests_per_minute: Limit of tries in any 60 seconds.
         connections: Limit of open connections.
         ca_file: Certificates to trust instead of the system's.
-        proxy_url: Proxy for all calls; without it the usual environment variables count.
+        proxy_url: Proxy for all calls; without it, the environment variables such as `HTTPS_PROXY`
+            apply.
     """
 
     connect_timeout: float = 5.0
@@ -54,8 +55,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request.
 
     Attributes:
-        operation: What it is called in metrics and messages.
-        repeatable: Whether it may be sent again: it only reads.
+        operation: The call's name in metrics and messages.
+        repeatable: Whether the call may be repeated, because it only reads.
         secret_url: Whether messages must not name the host and the port.
     """
 
@@ -76,11 +77,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete answer, whatever its status.
+    """A complete reply, with any status.
 
     Attributes:
-        headers: By lower-case names.
-        body: Decompressed.
+        headers: The headers by their lower-case names.
+        body: The decompressed body.
         waited_seconds: How long the call waited for the budget and in pauses before it was sent.
     """
 
@@ -91,9 +92,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def date_seconds(self) -> float | None:
-        """Return when it was made by the vendor's clock, epoch seconds, with a resolution of 1 s.
+        """The reply's time by the vendor's clock, in Unix seconds with a resolution of 1 s.
 
-        `None` if it does not say, or in a way that cannot be read.
+        `None` if the header `Date` is missing or invalid.
         """
         date = http_date(self.headers.get("date", ""))
         return date if date is not None and date > 0 else None
@@ -107,13 +108,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status_error(operation: str, reply: Reply) -> CallError | None:
-    """Return what a reply's status means, `None` if it is 2xx."""
+    """Return the error that a reply's status means, `None` if the status is 2xx."""
     status = reply.status
     if 200 <= status < 300:
         return None
     text = f"{operation}: the vendor answered with status {status}"
     if 300 <= status < 400:
-        # The location stays out: it can carry a token.
+        # Without the location, which can contain a token.
         text = f"{operation}: the vendor answered with a redirect ({status}); check the url"
     elif status == 404:
         text += "; check the url"
@@ -121,21 +122,21 @@ def status_error(operation: str, reply: Reply) -> CallError | None:
 
 
 def http_date(value: str) -> float | None:
-    """Read a date in a header (RFC 9110, 5.6.7).
+    """Return the time of a date in a header (RFC 9110, 5.6.7).
 
     Returns:
-        Epoch seconds, `None` if it is no date.
+        Unix seconds, `None` if the date is invalid.
     """
     try:
         date = email.utils.parsedate_to_datetime(value)
-        # A date "-0000" comes without a zone, and is UTC all the same.
+        # A date with the zone "-0000" is parsed without a zone, but is in UTC.
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
 
 
 def reason_of(status: int) -> Reason:
-    """Return why a call failed that was answered with a status other than 2xx.
+    """Return the reason of a call's failure by its status, which is not 2xx.
 
     Returns:
         401 `auth`, 403 `access_denied`, 429 `rate_limited`, other 3xx and 4xx `http_4xx`, 5xx and

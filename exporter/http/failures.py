@@ -1,6 +1,7 @@
-"""The translation of foreign errors, done once and in our own words.
+"""The translation of the libraries' errors into a `CallError` with a reason and a message.
 
-A library's own text is never shown: aiohttp's name URLs with their queries, others quote headers.
+A library's own text is never shown: aiohttp's texts contain URLs with their queries, and others
+quote headers.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
     from exporter.http.exchange import Call
 
 
-#: OpenSSL's verification results that people can do something about (`man verify`).
+#: Explanations of OpenSSL's verification codes that a user can act on (`man openssl-verify`).
 _CERTIFICATE_FAULTS = {
     9: "it is not yet valid",
     10: "it has expired",
-    18: "it is signed by itself; ca_file can name it",
-    19: "its chain ends in an unknown root; ca_file names additional ones",
-    20: "its issuer is unknown; ca_file names additional ones",
-    21: "its issuer is unknown; ca_file names additional ones",
+    18: "it is self-signed; name it in ca_file to trust it",
+    19: "the root of its chain is unknown; name the root's certificate in ca_file",
+    20: "its issuer is unknown; name the issuer's certificate in ca_file",
+    21: "its issuer is unknown; name the issuer's certificate in ca_file",
     23: "it is revoked",
     62: "it is for another host name",
     64: "it is for another address",
@@ -37,8 +38,8 @@ _PLAIN = "the port may speak plain HTTP"
 _VERSION = "there is no TLS version in common"
 _CLIENT_CERTIFICATE = "the server does not accept the client certificate"
 
-#: OpenSSL's reasons that are hard to understand. TLS has no reply to what is no TLS, so that its
-#: records are said to have a wrong version or length.
+#: Explanations of OpenSSL's reasons. OpenSSL reports a wrong version or length when the other side
+#: does not speak TLS.
 _TLS_FAULTS = {
     "WRONG_VERSION_NUMBER": _PLAIN,
     "HTTP_REQUEST": _PLAIN,
@@ -47,28 +48,28 @@ _TLS_FAULTS = {
     "UNSUPPORTED_PROTOCOL": _VERSION,
     "TLSV1_ALERT_PROTOCOL_VERSION": _VERSION,
     "SSLV3_ALERT_HANDSHAKE_FAILURE": (
-        "the server takes nothing that is offered, or wants a client certificate"
+        "the server accepts none of the offered algorithms, or requires a client certificate"
     ),
     "TLSV1_UNRECOGNIZED_NAME": "the server does not know the host name",
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server wants a client certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server requires a client certificate",
     "TLSV1_ALERT_UNKNOWN_CA": _CLIENT_CERTIFICATE,
     "SSLV3_ALERT_BAD_CERTIFICATE": _CLIENT_CERTIFICATE,
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": _CLIENT_CERTIFICATE,
     "SSLV3_ALERT_CERTIFICATE_REVOKED": _CLIENT_CERTIFICATE,
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _CLIENT_CERTIFICATE,
-    "UNEXPECTED_EOF_WHILE_READING": "the server hung up",
+    "UNEXPECTED_EOF_WHILE_READING": "the server closed the connection",
 }
 
 
 def call_error(
     call: Call, error: BaseException, *, request: httpx.Request, head: bool
 ) -> CallError:
-    """Translate a foreign error.
+    """Return the translation of a library's error.
 
     Args:
-        call: The one that failed; its operation is named in the message.
+        call: The failed call; the message contains its operation.
         error: Any error of httpx, aiohttp, httpcore, ssl or asyncio.
-        request: Names the host and the port; the transport noted the `proxy`, if there is one.
+        request: The request, with host and port; the transport has added the `proxy`, if any.
         head: Whether the head of a reply had arrived.
     """
     chain = _chain(error)
@@ -83,7 +84,7 @@ def call_error(
         or _connection(chain, peer, head=head)
     )
     if _has(chain, socket.gaierror, aiohttp.ClientConnectorDNSError):
-        # A proxy finds the host by itself, so the name is that of the proxy.
+        # A proxy resolves the host name, so with a proxy the unknown name is the proxy's.
         name = "" if call.secret_url and proxy is None else f": {(proxy or request.url).host}"
         reason, text, sent = Reason.DNS, f"the host name was not found{name}", False
     dropped = sent and not head and reason is Reason.CONNECT
@@ -92,9 +93,9 @@ def call_error(
 
 
 def repeatable(error: CallError) -> bool:
-    """Return whether a call that only reads was not sent and may be now.
+    """Return whether a call that only reads was not sent, so that the client may repeat it.
 
-    What was sent may have been refused, so whoever counts refusals has to know of each time.
+    A call that was sent may have been refused, so only the lock-out guard may repeat it.
     """
     return not error.sent and error.reason in (Reason.DNS, Reason.CONNECT, Reason.TIMEOUT)
 
@@ -104,13 +105,13 @@ _Finding = tuple[Reason, str, bool]
 
 
 def _place(url: httpx.URL) -> str:
-    """Return host and port, without what else can be in a URL: users, passwords, keys."""
+    """Return host and port, without the user, password or query that a URL can contain."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     return f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}"
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """List an error and what led to it: httpx hides the cause under errors of its own."""
+    """Return an error and all its causes, because httpx wraps the causes in its own errors."""
     chain: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -118,11 +119,12 @@ def _chain(error: BaseException) -> list[BaseException]:
         if found is None or found in chain:
             continue
         chain.append(found)
-        # Not the context: it may be what the caller was handling when it called.
+        # Without `__context__`, which may be an unrelated error that the caller was handling.
         waiting.append(found.__cause__)
         if isinstance(found, BaseExceptionGroup):
             waiting += found.exceptions
-        # aiohttp's errors hold the system's, and so do httpcore's, whose pool cuts off the cause.
+        # aiohttp's and httpcore's errors have the system's error among their arguments; httpcore's
+        # pool removes the cause.
         waiting += (part for part in found.args if isinstance(part, BaseException))
     return chain
 
@@ -134,14 +136,14 @@ def _has(chain: list[BaseException], *types: type[BaseException]) -> bool:
 def _tls(chain: list[BaseException], peer: str) -> _Finding | None:
     for found in chain:
         if isinstance(found, ssl.SSLCertVerificationError):
-            # aiohttp's subclass of it has not run its constructor and knows no code.
+            # aiohttp's subclass does not run the constructor, so it has no code.
             code = getattr(found, "verify_code", None)
             if code is not None:
                 fault = _CERTIFICATE_FAULTS.get(code, f"OpenSSL's verification code is {code}")
                 return Reason.TLS, f"the certificate of {peer} was not accepted: {fault}", False
     if not _has(chain, ssl.SSLError):
         return None
-    # OpenSSL's own names, such as WRONG_VERSION_NUMBER; aiohttp's subclass knows none.
+    # OpenSSL's names, such as WRONG_VERSION_NUMBER; aiohttp's subclass has none.
     names = (getattr(found, "reason", None) for found in chain if isinstance(found, ssl.SSLError))
     name: str = next(filter(None, names), "")
     shown = f": {name}" if name.isascii() and name.replace("_", "").isalnum() else ""
@@ -163,15 +165,15 @@ def _timeout(chain: list[BaseException], peer: str) -> _Finding | None:
 def _not_http(chain: list[BaseException]) -> _Finding | None:
     invalid = _has(chain, aiohttp.ClientResponseError)
     for found in chain:
-        # h11 has one class for broken HTTP and for a connection that ended too soon.
+        # h11 has the same class for broken HTTP and for a connection that ended too soon.
         if isinstance(found, httpx.RemoteProtocolError):
             text = str(found)
             invalid = not text.startswith(("Server disconnected", "peer closed connection"))
     if invalid:
-        # Both libraries quote the line; it would begin with an alert of TLS.
+        # Both libraries quote the first line. A TLS server's reply starts with a TLS alert.
         alert = any(r"b'\x15\x03" in str(found) for found in chain)
-        told = " (the port may speak TLS)" if alert else ""
-        return Reason.DECODE, f"the reply is not valid HTTP{told}", True
+        hint = " (the port may speak TLS)" if alert else ""
+        return Reason.DECODE, f"the reply is not valid HTTP{hint}", True
     return None
 
 
@@ -180,10 +182,10 @@ def _connection(chain: list[BaseException], peer: str, *, head: bool) -> _Findin
         return Reason.CONNECT, "the reply was cut off", True
     for found in chain:
         if isinstance(found, httpx.ProxyError):
-            # httpcore's text begins with the proxy's status. Who is refused there may be locked
-            # out there, so such a call counts as one that was sent.
+            # httpcore's text begins with the proxy's status. A proxy may lock the exporter out
+            # after refusals, too, so a call that the proxy refused counts as sent.
             refused = str(found).startswith("407")
-            text = "the proxy wants other credentials" if refused else "the proxy did not connect"
+            text = "the proxy refused the credentials" if refused else "the proxy did not connect"
             return Reason.CONNECT, text, refused
     codes = (found.errno or 0 for found in chain if isinstance(found, OSError))
     name = next((errno.errorcode[code] for code in codes if code in errno.errorcode), "")
@@ -196,6 +198,6 @@ def _connection(chain: list[BaseException], peer: str, *, head: bool) -> _Findin
     if unsent:
         return Reason.CONNECT, f"no connection to {peer}{shown}", False
     if not _has(chain, OSError, httpx.HTTPError, aiohttp.ClientError):
-        # The name of the class is all that can be shown of what should not happen.
+        # An unexpected error: show only its class, because its text may contain a secret.
         return Reason.CONNECT, f"failed unexpectedly ({type(chain[0]).__name__})", True
     return Reason.CONNECT, f"the connection was dropped by {peer}{shown}", True

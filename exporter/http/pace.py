@@ -1,10 +1,9 @@
-"""The pace of calls: the budget of the configuration and the pauses a vendor asks for.
+"""The pace of calls: the configured budget of calls, and the pauses that a vendor asks for.
 
-A vendor counts the calls of an account, so both hold in sum over all processes that share the
-state, and over restarts: there is one record for each origin of an API and credentials. It is
-found by the credentials as they are at the moment, so that two accounts never share one. When they
-change, what was known of the old record goes over into the new one, since the account may be the
-same.
+A vendor counts the calls of an account. So all processes that share the state keep to one budget
+and one pause per account, also over restarts: the state has one record for each API's origin and
+credentials. When the credentials change, the tokens of the old record are copied into the new one,
+because the account may still be the same.
 """
 
 from __future__ import annotations
@@ -32,25 +31,24 @@ if TYPE_CHECKING:
     from exporter.http.tokens import Answer
 
 
-#: The first pause after a 429 without `Retry-After`; each further one in a row is twice as long …
+#: The first pause after a 429 without `Retry-After`; each further pause in a row is twice as long.
 FIRST_PAUSE_SECONDS = 5.0
 
-#: … up to this.
+#: The longest pause after a 429 without `Retry-After`.
 MAX_UNASKED_PAUSE_SECONDS = 300.0
 
-#: Without a budget, a process that calls looks this often whether others were asked for a pause.
+#: How often a process without a budget checks whether the vendor asked another one for a pause.
 LOOK_SECONDS = 1.0
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """The account that the vendor counts, and the state in which all who call as it share its pace.
+    """An account of a vendor, whose pace all processes share through the state.
 
     Attributes:
-        state: Where the record is kept.
-        url: Of the API; its origin counts.
-        fingerprint: Returns a hash of the credentials as they are now, empty while they cannot be
-            read.
-        members: Returns how many processes call, as far as was seen last.
+        state: Holds the record of the pace.
+        url: The URL of the API, of which only the origin counts.
+        fingerprint: Returns a hash of the current credentials, empty while they cannot be read.
+        members: Returns the last seen number of processes that call.
     """
 
     state: State
@@ -60,11 +58,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pace:
-    """Lets one call after the other go, in the order of their coming.
+    """The pace of one client: calls start one after the other, in the order of their arrival.
 
-    A token of the budget comes back 60 seconds after it was taken, so that no 60 seconds see more
-    calls than the budget. While the state cannot tell what others took, and for a minute after,
-    each member takes its part of the budget.
+    Each call takes a token of the budget, which comes back 60 seconds later. So no 60 seconds have
+    more calls than the budget. While the tokens of other processes are unknown, and for a minute
+    after, each process takes an equal part of the budget.
 
     Attributes:
         until: The end of the pause, on the monotonic clock.
@@ -76,9 +74,9 @@ class Pace:
         """Prepare the pace.
 
         Args:
-            requests_per_minute: The budget; without one only pauses hold calls back.
-            clock: Where time comes from.
-            account: Whose pace it is; without it, that of this object alone.
+            requests_per_minute: The budget; without a budget only pauses delay calls.
+            clock: The source of time.
+            account: The account that shares the pace; without it, the pace is not shared.
         """
         self._wish = (
             None
@@ -90,9 +88,9 @@ class Pace:
         )
         self._clock = clock
         self._account = account
-        # Wakes who waits in the order of their coming.
+        # Wakes the waiting calls in the order of their arrival.
         self._queue = asyncio.Lock()
-        #: The state's clock minus ours.
+        #: The state's clock minus the monotonic clock.
         self._offset = clock.time() - clock.monotonic()
         self._divided_until = self._looked = self._salted = float("-inf")
         self._salt = b""
@@ -103,21 +101,21 @@ class Pace:
 
     @property
     def left(self) -> float:
-        """Seconds that the pause still lasts."""
+        """The rest of the pause, in seconds."""
         return max(0.0, self.until - self._clock.monotonic())
 
     async def take(self, *, patience_seconds: float) -> bool:
-        """Wait for the end of the pause and for a token, and take it.
+        """Wait for the end of the pause and for a token, and take the token.
 
         Returns:
-            Whether the call may be sent; not if the pause lasts longer than the patience.
+            Whether the call may be sent; false if the pause lasts longer than `patience_seconds`.
         """
         if self.left > patience_seconds:
             return False
         async with self._queue:
             while True:
                 wait = self.left or await self._ask()
-                # A reply may have begun a pause meanwhile; its call's token stays taken.
+                # A reply to another call may have started a pause; this call's token stays taken.
                 wait = max(wait, self.left)
                 if self.left > patience_seconds:
                     return False
@@ -127,9 +125,9 @@ class Pace:
 
     @property
     def is_open(self) -> bool:
-        """True if a call may go at once: no budget, no pause, no other call before it.
+        """True if a call may start without `take`: no budget, no pause, and no queued call.
 
-        Not either when it is time to look whether others were asked for a pause.
+        False when it is time to check whether the vendor asked another process for a pause.
         """
         if self._wish is not None or self._queue.locked():
             return False
@@ -137,12 +135,12 @@ class Pace:
         return now >= self.until and not self._is_time_to_look(now)
 
     async def pause(self, asked_seconds: float | None, *, sent: float) -> None:
-        """Begin or prolong the pause.
+        """Start or prolong the pause.
 
         Args:
-            asked_seconds: What the vendor asked for, if it did.
-            sent: When the call was sent. Several calls can be under way and be answered alike;
-                only those sent after the pause began make the next one longer.
+            asked_seconds: The pause that the vendor asked for, if it named one.
+            sent: When the call was sent, by the monotonic clock. Several calls under way can get
+                the same answer; only a call sent after the pause began makes the next pause longer.
         """
         if asked_seconds is None:
             if self._unasked == 0 or sent >= self._begun:
@@ -158,12 +156,12 @@ class Pace:
                 await self._account.state.update(await self._key(self._account), change)
 
     def relent(self, *, sent: float) -> None:
-        """Take note of a good answer to a call sent then."""
+        """Reset the length of pauses after a good reply to a call sent at `sent`."""
         if sent >= self._begun:
             self._unasked = 0
 
     async def _ask(self) -> float:
-        """Return after how long to ask again; 0: the call may be sent, and its token is taken."""
+        """Return the seconds until the next try; 0 if a token was taken and the call may start."""
         if self._wish is None:
             await self._look()
             return self.left
@@ -192,7 +190,7 @@ class Pace:
         return msgspec.structs.replace(wish, members=members)
 
     async def _look(self) -> None:
-        """See whether others were asked for a pause, if it is time to."""
+        """Read whether the vendor asked another process for a pause, if `LOOK_SECONDS` passed."""
         now = self._clock.monotonic()
         if self._account is None or not self._is_time_to_look(now):
             return
@@ -209,7 +207,7 @@ class Pace:
 
     async def _key(self, account: Account) -> str:
         now = self._clock.monotonic()
-        # A store that was lost or out of reach may have another salt by now.
+        # A store that lost its data or was unreachable may have another salt now.
         if not account.state.whole or now - self._salted >= MINUTE_SECONDS:
             self._salt = await salt(account.state)
             self._salted = now
@@ -227,16 +225,16 @@ class Pace:
 
 
 def retry_after(value: str | None, *, clock: Clock) -> float | None:
-    """Read a `Retry-After` header, which holds seconds or a date (RFC 9110, 10.2.3).
+    """Return the pause of a `Retry-After` header, which is seconds or a date (RFC 9110, 10.2.3).
 
     Returns:
-        Seconds from now, between 0 and `MAX_PAUSE_SECONDS`, or `None` when there is none.
+        Seconds from now, between 0 and `MAX_PAUSE_SECONDS`; `None` without a valid header.
     """
     text = (value or "").strip()
     if not text:
         return None
     if text.isascii() and text.isdigit():
-        # Ten digits are far above the limit and far below what int() refuses.
+        # Ten digits are far more than the limit, and far fewer than int() rejects.
         return min(float(f"0{text.lstrip('0')[:10]}"), MAX_PAUSE_SECONDS)
     date = http_date(text)
     if date is None:

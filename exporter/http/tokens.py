@@ -1,7 +1,8 @@
-"""The record of an account's pace: tokens taken, who waits for one, the pause the vendor wants.
+"""The record of an account's pace: taken tokens, waiting participants, and the vendor's pause.
 
-All who call with the account change one record, each time as one step, by the clock of the state.
-Whatever stands in it counts for a limited time, so that a damaged one holds nobody up for longer.
+All processes that call with the account change one record of the state, atomically and by the
+state's clock. Every entry counts for a limited time, so that a damaged record delays calls only for
+that time.
 """
 
 from __future__ import annotations
@@ -14,26 +15,26 @@ import msgspec
 import structlog
 
 
-#: A vendor that asks for a longer pause is not taken at its word.
+#: The longest pause; if the vendor asks for a longer one, the exporter waits for this long.
 MAX_PAUSE_SECONDS = 3600.0
 
-#: A token comes back so long after it was taken.
+#: A token comes back this long after it was taken.
 MINUTE_SECONDS = 60.0
 
-#: Who is not back so long after a token may have come for it has lost its place.
+#: A participant that does not take its token for this long loses its place in the queue.
 GRACE_SECONDS = 1.0
 
-#: When to ask again if the tokens there are belong to others.
+#: Seconds until the next try if the free tokens belong to participants that have waited longer.
 ASK_AGAIN_SECONDS = 0.1
 
-#: Tokens are counted by the quarter of a second, rounded up, so that the largest budget makes no
-#: large record.
+#: Tokens are counted per quarter of a second, rounded up, so that a large budget needs no large
+#: record.
 _SLOTS = 4
 
-#: Nobody keeps a place for longer.
+#: The longest time that a place in the queue is kept.
 _LONGEST_PLACE_SECONDS = MINUTE_SECONDS + GRACE_SECONDS + 1 / _SLOTS
 
-#: A budget as large as this is none.
+#: The largest budget; in practice it means no limit.
 LARGEST_BUDGET = 10**9
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_BUDGET)]
@@ -43,10 +44,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """The pace of an account; times are seconds of the state's clock.
 
     Attributes:
-        taken: The tokens of the last minute, by quarters of a second.
-        budgets: When each budget was used last; the smallest of the last minute holds in sum.
-        waiting: By participant, since when it waits for a token and when it has lost its place.
-        pause_until: Until when the vendor wants no calls.
+        taken: The number of tokens taken in the last minute, by quarters of a second.
+        budgets: When each budget was last used; the smallest of the last minute applies to all.
+        waiting: For each waiting participant, since when it waits and when it loses its place.
+        pause_until: The end of the pause that the vendor asked for.
     """
 
     version: Literal[1] = 1
@@ -56,22 +57,22 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     pause_until: float = 0.0
 
     def pause_seconds(self, now: float) -> float:
-        """Return how long the pause still lasts; a longer one than there can be is none."""
+        """Return the rest of the pause in seconds; 0 for a damaged record with a longer one."""
         left = self.pause_until - now
         return left if 0.0 < left <= MAX_PAUSE_SECONDS else 0.0
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """A participant that wants a token.
+    """A participant's request for a token.
 
     Attributes:
         budget: The most tokens within a minute.
-        members: With how many the budget is divided, since nobody knows what the others take; 0
-            while the record tells.
-        since: When it asked first, `None` if it does now.
-        known: The tokens that it has seen in the record. They are added where the record lacks
-            them: it was lost, or is a new one after a change of the credentials.
-        own: The tokens that it took itself.
+        members: The number of processes that divide the budget while they do not share the record;
+            0 while they share it.
+        since: When the participant first asked; `None` if it asks for the first time now.
+        known: The tokens that the participant has seen in the record. They are added if the record
+            lacks them, because it was lost or is new after a change of the credentials.
+        own: The tokens that the participant itself has taken.
     """
 
     participant: str
@@ -86,9 +87,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a participant.
 
     Attributes:
-        wait_seconds: After how long to ask again; 0: a token was taken.
-        pause_seconds: How long the pause still lasts.
-        wish: What to ask with the next time.
+        wait_seconds: Seconds until the next try; 0 if a token was taken.
+        pause_seconds: The rest of the pause.
+        wish: The participant's next request.
     """
 
     now: float
@@ -98,7 +99,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decoded(content: bytes | None) -> Record | None:
-    """Return a record, an empty one if there is none, `None` if it cannot be read."""
+    """Return the record in a document: empty without a document, `None` if it is damaged."""
     try:
         return Record() if content is None else msgspec.msgpack.decode(content, type=Record)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -106,7 +107,16 @@ def decoded(content: bytes | None) -> Record | None:
 
 
 def take(content: bytes | None, now: float, *, wish: Wish) -> tuple[bytes, Answer]:
-    """Take a token if there is one that nobody else waits for longer: a change of the record."""
+    """Take a token, if one is free and no participant has waited longer for it.
+
+    Args:
+        content: The record.
+        now: The state's clock.
+        wish: The participant's request.
+
+    Returns:
+        The changed record, and the answer.
+    """
     record = _readable(content)
     me, pause = wish.participant, record.pause_seconds(now)
     taken = _counting(record.taken, now)
@@ -123,7 +133,7 @@ def take(content: bytes | None, now: float, *, wish: Wish) -> tuple[bytes, Answe
         for name, place in record.waiting.items()
         if name != me and now < place[1] <= now + _LONGEST_PLACE_SECONDS
     }
-    # With more members than tokens, a token comes back later instead.
+    # With more members than tokens, each member has one token, which comes back later.
     part = max(1, wish.budget // max(1, wish.members))
     back = MINUTE_SECONDS * max(1.0, wish.members / wish.budget)
     own = _counting(wish.own, now, back)
@@ -135,7 +145,7 @@ def take(content: bytes | None, now: float, *, wish: Wish) -> tuple[bytes, Answe
         wait = ASK_AGAIN_SECONDS
     divided = _full_seconds(own, part, now, back) if wish.members else 0.0
     if pause or divided:
-        # No place is kept for who could not take a token now.
+        # A participant that may not take a token now gets no place in the queue.
         wait = max(pause, divided)
     elif wait:
         waiting[me] = since, now + wait + GRACE_SECONDS
@@ -155,7 +165,7 @@ def take(content: bytes | None, now: float, *, wish: Wish) -> tuple[bytes, Answe
 
 
 def pause(content: bytes | None, now: float, *, seconds: float) -> tuple[bytes, None]:
-    """Begin or prolong the pause: a change of the record."""
+    """Return the record with a pause of at least some seconds from now."""
     record = _readable(content)
     until = now + max(seconds, record.pause_seconds(now))
     return msgspec.msgpack.encode(msgspec.structs.replace(record, pause_until=until)), None
@@ -173,7 +183,7 @@ def _readable(content: bytes | None) -> Record:
 def _counting(
     taken: Mapping[int, int], now: float, back_seconds: float = MINUTE_SECONDS
 ) -> dict[int, int]:
-    """Return the tokens that are not back yet; those of the future count as taken now."""
+    """Return the tokens that have not come back; tokens with a future time count as taken now."""
     oldest, newest = (now - back_seconds) * _SLOTS, math.ceil(now * _SLOTS)
     counting = {slot: count for slot, count in taken.items() if oldest < slot <= newest}
     if len(counting) < len(taken) and (ahead := [taken[slot] for slot in taken if slot > newest]):
@@ -184,7 +194,7 @@ def _counting(
 def _full_seconds(
     taken: Mapping[int, int], limit: int, now: float, back_seconds: float = MINUTE_SECONDS
 ) -> float:
-    """Return after how long fewer tokens than the limit are taken."""
+    """Return the seconds until fewer tokens than the limit are taken."""
     out, wait = sum(taken.values()), 0.0
     for slot in sorted(taken):
         if out < limit:

@@ -1,7 +1,7 @@
 """The network under the client: TLS, connections, proxies.
 
-Under httpx's requests and responses is an aiohttp session. Where a proxy applies it is httpx's own
-transport, since aiohttp's TLS through TLS depends on the event loop.
+An aiohttp session sends httpx' requests. If a proxy applies, httpx' own transport sends them,
+because aiohttp supports TLS within TLS only with some event loops.
 """
 
 from __future__ import annotations
@@ -32,18 +32,21 @@ if TYPE_CHECKING:
     from exporter.http.exchange import HttpOptions
 
 
-#: Vendors' servers drop idle connections after 20 seconds and more; we have to be first.
+#: Idle connections are closed after this time, before a vendor's server closes them, which takes 20
+#: seconds or more.
 KEEP_ALIVE_SECONDS = 15.0
 
 
 class NetworkTransport(httpx.AsyncBaseTransport):
-    """The network, by way of a proxy where one applies.
+    """The network, through a proxy if one applies.
 
     Args:
-        certificate_ends: Told when the certificate of the server ends, epoch seconds, at first and
-            when that changes; of several servers the earliest.
-        environment: What `getproxies_environment` returns: proxies by scheme, exceptions as `no`.
-        resolver: Finds addresses instead of the system.
+        options: The limits, TLS files and proxy.
+        certificate_ends: Called with the expiry of the server's certificate, in Unix seconds, at
+            first and after each change. With several servers, the earliest expiry counts.
+        environment: The proxies by scheme, as `getproxies_environment` returns them, with the
+            exceptions as `no`.
+        resolver: Resolves host names instead of the system.
     """
 
     def __init__(
@@ -56,26 +59,30 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._options = options
         variables = dict(getproxies_environment() if environment is None else environment)
-        # The exceptions are many patterns sometimes, and the hosts few. A method in here would make
-        # a cycle: what is closed would keep its certificates until the garbage collector comes.
+        # Cached because there can be many exceptions, but few hosts. A cached method would create a
+        # reference cycle, which keeps a closed transport until the next garbage collection.
         self._environment_proxy = functools.lru_cache(maxsize=64)(
             functools.partial(_environment_proxy, variables)
         )
         if options.ca_file is not None or options.client_cert_file is not None:
-            _ = self._context  # what is wrong with a file is told before anything is sent
+            _ = self._context  # raises now if a file is wrong, before a call is sent
         self._certificates = _Certificates(certificate_ends or (lambda _: None))
         self._resolver = resolver
-        # Made at the first call, since it needs a running loop.
+        # Created at the first call, because it needs a running event loop.
         self._session: aiohttp.ClientSession | None = None
         self._proxied: dict[str, httpx.AsyncHTTPTransport] = {}
 
     @functools.cached_property
     def _context(self) -> ssl.SSLContext:
-        # Not made where there is no TLS: to read the system's authorities takes 25 ms.
+        # Created only for TLS, because reading the system's authorities takes 25 ms.
         return ssl_context(self._options)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request the way it has to go."""
+        """Send a request, directly or through a proxy.
+
+        Returns:
+            The response, with its body as a stream.
+        """
         proxy = self._proxy(request.url.scheme, request.url.host, request.url.port)
         if not proxy:
             return await self._direct(request)
@@ -91,7 +98,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             )
         response = await self._proxied[proxy].handle_async_request(request)
         stream = response.extensions.get("network_stream")
-        # The TLS of a call over plain HTTP is that of the proxy.
+        # With a plain HTTP request, the TLS object would belong to the proxy's connection.
         if stream is not None and request.url.scheme == "https":
             self._certificates.look(request.url.host, stream.get_extra_info("ssl_object"))
         return response
@@ -120,7 +127,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             allow_redirects=False,
             ssl=self._context if request.url.scheme == "https" else True,
             timeout=_timeout(limits["connect"], limits["read"]),
-            # aiohttp never repeats a POST.
+            # aiohttp does not repeat a POST by itself.
             middlewares=() if request.method == "POST" else (_no_hidden_retry,),
         )
         return httpx.Response(
@@ -136,9 +143,9 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         )
         return aiohttp.ClientSession(
             connector=connector,
-            # aiohttp would keep vendors' cookies and send them back.
+            # Do not keep cookies.
             cookie_jar=aiohttp.DummyCookieJar(),
-            # aiohttp would decompress more than `max_reply_bytes`.
+            # aiohttp's decompression has no limit such as `max_reply_bytes`.
             auto_decompress=False,
         )
 
@@ -147,18 +154,18 @@ def _environment_proxy(variables: Mapping[str, str], scheme: str, host: str) -> 
     if proxy_bypass(host, variables):
         return ""
     proxy = variables.get(scheme) or variables.get("all") or ""
-    # The variables may leave the scheme out.
+    # The scheme is optional in the variables.
     return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
 
 @functools.lru_cache(maxsize=64)
 def _timeout(connect: float, read: float) -> aiohttp.ClientTimeout:
-    # `connect` has the search for the address in it, and is not to be rounded up.
+    # `connect` includes name resolution. Without `ceil_threshold`, aiohttp rounds it up.
     return aiohttp.ClientTimeout(connect=connect, sock_read=read, ceil_threshold=math.inf)
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of a reply, as it comes."""
+    """The body of a reply, as a stream."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -172,25 +179,25 @@ class _Body(httpx.AsyncByteStream):
 
 
 class _Certificates:
-    """When the certificates end that servers present.
+    """The servers' certificates, of which the earliest expiry is reported.
 
-    They are looked at on the connections of the calls, so that none is made for it.
+    They are read from the connections of calls, so that they need no extra connection.
     """
 
     def __init__(self, ends: Callable[[float], object]) -> None:
         self._ends = ends
-        #: By host, the newest certificate with its end.
+        #: The newest certificate and its expiry, by host.
         self._seen: dict[str, tuple[bytes, float]] = {}
 
     def look(self, host: str, tls: ssl.SSLObject | None) -> None:
-        """Note the certificate of a connection; one that is known costs only a comparison."""
-        # Without verification OpenSSL gives the bytes and does not take them apart.
+        """Note the certificate of a connection, if it is new."""
+        # The binary form, because without verification OpenSSL does not parse the certificate.
         presented = tls.getpeercert(binary_form=True) if tls is not None else None
         if presented is None or presented == self._seen.get(host, (b"", 0.0))[0]:
             return
         try:
             end = x509.load_der_x509_certificate(presented).not_valid_after_utc.timestamp()
-        except Exception:  # noqa: BLE001 - what cannot be decoded must not fail the call
+        except Exception:  # noqa: BLE001 - a certificate that cannot be parsed fails no call
             end = math.inf
         self._seen[host] = presented, end
         first = min(end for _, end in self._seen.values())
@@ -199,7 +206,7 @@ class _Certificates:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Looks at the servers' certificates."""
+    """A connector that notes the servers' certificates."""
 
     def __init__(self, *, certificates: _Certificates, **options: Any) -> None:
         super().__init__(**options)
@@ -219,14 +226,14 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _DroppedError(aiohttp.ClientConnectionError):
-    """The connection ended before there was a reply."""
+    """The connection ended before the reply."""
 
 
 async def _no_hidden_retry(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    # aiohttp sends a GET again by itself when a kept connection was dropped. That try would miss
-    # in the budget, so it gets an error that it does not know.
+    # When the server has dropped a kept connection, aiohttp repeats a GET by itself. The budget
+    # would not count that repetition, so aiohttp gets an error for which it does not repeat.
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -236,7 +243,7 @@ async def _no_hidden_retry(
 
 
 def ssl_context(options: HttpOptions) -> ssl.SSLContext:
-    """Make the TLS settings of a source.
+    """Return the TLS context of a source.
 
     Raises:
         ConfigurationError: A file cannot be used.

@@ -1,1 +1,1 @@
-"""Keep the vendor from blocking our address: guard, queue of calls, ledger of refusals."""
+"""Protection against a block by the vendor: lock-out guard, queue of calls, ledger of refusals."""

@@ -1,19 +1,20 @@
 """The lock-out guard of a source: it sends no call that could get the address blocked.
 
-Real Load blocks an address after 5 invalid tokens within 60 seconds, and does not document what a
-refusal looks like. So a reply that may be one is a *suspect*, and the guard, through which all
-calls of a source go, finds out by the cheapest call, the proof. What it knows and how many calls it
-may have under way stand in the ledger, which it shares with every process that polls the same
-origin; see there for the rules.
+Real Load blocks an address after 5 invalid tokens within 60 seconds, and does not document how it
+answers a call with an invalid token. So a reply that may be a refusal is a *suspect*. All calls of
+a source go through the guard, which checks a suspect by a *proof*, the vendor's cheapest call: if
+the vendor accepts the proof, the credentials are good. The ledger holds the state of the
+credentials and the number of calls that may be under way. Every process that polls the same origin
+shares that ledger; `ledger.py` has the rules.
 
-The guard has a keeper, a task that lives while there is something to do: it reports to the ledger
-what came of the calls, gets slots for them, renews these, and sends the proofs.
+The guard has a keeper, a task that lives while calls are queued or under way. The keeper reports
+the outcomes of calls to the ledger, gets and renews the slots, and sends the proofs.
 
-* A call that was lost on the way is sent once more, if there is a slot for it.
-* A cancelled call is not called back, since it can't be: its outcome is waited for in the
-  background, and its slot stays taken.
-* When a proof has cleared a suspect of a kind that is new, the same target is asked once more: the
-  same error again is no refusal, and from then on no target's error of that kind is a suspect.
+* The guard sends a call a second time if its connection was lost and the queue grants a slot again.
+* A cancelled call that is on the wire runs to its end in the background and keeps its slot.
+* When a proof has cleared a suspect with an unknown error, the guard polls the same target again.
+  If the same error comes back, it is not a refusal, and no target's error of that kind is a suspect
+  from then on.
 """
 
 from __future__ import annotations
@@ -37,12 +38,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: While calls are held back, another participant may prove that the credentials are good again.
+#: Age of the ledger's answer after which a blocked guard asks again: another participant may have
+#: proven in the meantime that the credentials are good.
 REFRESH_SECONDS = 5.0
 
 
 class _Outcome(Generic[T]):
-    """The end of an attempt, as a value, so that nobody has to fetch it after a cancellation."""
+    """The end of an attempt.
+
+    An error is a value here, because asyncio would log an exception that no caller retrieves after
+    a cancellation.
+    """
 
     def __init__(
         self,
@@ -52,7 +58,7 @@ class _Outcome(Generic[T]):
     ) -> None:
         self.result = result
         self.error = error
-        #: `None` in it says that the credentials are accepted.
+        #: Resolves with `None` if the credentials are accepted.
         self.verdict = verdict
 
     def get(self) -> T:
@@ -62,15 +68,15 @@ class _Outcome(Generic[T]):
         try:
             raise error
         finally:
-            # Else the error and this frame, which is in its traceback, hold each other.
+            # Break the reference cycle between the error and this frame in its traceback.
             del self, error
 
 
 class Guard:
-    """Lets calls out, or not."""
+    """The gate of a source's calls: sends a call, or fails it unsent while calls are blocked."""
 
     def __init__(self, participant: Participant) -> None:
-        """Prepare a guard that has its share of the ledger; nothing is sent yet."""
+        """Prepare a guard; it sends nothing before the first call."""
         self._queue = CallQueue(participant.concurrency)
         self._fingerprint = participant.fingerprint
         self._policy = participant.ledger.policy
@@ -81,18 +87,18 @@ class Guard:
 
     @property
     def open(self) -> bool:
-        """True while calls are held back until the credentials are proven anew."""
+        """True while calls are blocked until a proof of the credentials is accepted."""
         return self._keeper.is_open
 
     @property
     def auth_failed(self) -> bool:
-        """True while it is open because the newest proof was refused."""
+        """True while the guard is open because the vendor refused the newest proof."""
         answer = self._keeper.answer
         return self.open and answer is not None and answer.refused
 
     @property
     def refusals(self) -> int:
-        """Possibly refused calls of the last minute, in sum over all who share the ledger."""
+        """Possibly refused calls of the last minute, summed over all processes of the ledger."""
         answer = self._keeper.answer
         return 0 if answer is None else sum(map(len, self._counted(answer)))
 
@@ -131,26 +137,30 @@ class Guard:
         target: str = "",
         priority: Priority = Priority.NORMAL,
     ) -> T:
-        """Run an attempt when there is a slot for it and return what it returns.
+        """Run an attempt as soon as a slot is free.
 
         Args:
-            attempt: Sends the call; run once more if it was lost, or to confirm that its error is
-                no refusal.
-            target: Tells the calls apart that may fail each for a reason of its own.
-            priority: Where to queue.
+            attempt: Sends the call. The guard runs it a second time if the connection was lost, or
+                to confirm that its error is not a refusal.
+            target: The target that the call is about. The guard judges each target's errors
+                separately.
+            priority: The priority in the queue.
+
+        Returns:
+            The attempt's result.
 
         Raises:
-            BlockedError: It was not run: the guard is open, the proof before it failed (the
-                reason is the proof's then), or too many calls may have been refused. Or it was
-                run and looks refused, but the proof that should tell got no answer.
-            CallError: `auth`: it was run and refused.
-            PollError: What the attempt raised; of a suspect that was none, its own error.
+            BlockedError: The call was not sent: the guard is open, the proof before the call failed
+                (the error then has the proof's reason), or too many calls may have been refused.
+                Or the call was sent and looks refused, but the proof got no answer.
+            CallError: With the reason `auth`: the call was sent and refused.
+            PollError: The attempt's own error, also for a suspect that was not a refusal.
         """
-        outcome = await self._placed(attempt, target, priority)
+        outcome = await self._queued(attempt, target, priority)
         if is_lost(outcome.error):
-            # Without a slot for it, the first outcome stands.
+            # If the guard grants no slot for the second attempt, the first outcome stands.
             with suppress(BlockedError):
-                outcome = await self._placed(attempt, target, priority)
+                outcome = await self._queued(attempt, target, priority)
         if outcome.verdict is not None and isinstance(outcome.error, SuspectError):
             refusal = await outcome.verdict
             if refusal is not None:
@@ -165,34 +175,34 @@ class Guard:
     def refused(self) -> None:
         """Count a call that was refused for a token that the credentials can renew.
 
-        It was made within an attempt that goes on with a new token. So it accuses nobody, but the
-        vendor may count it.
+        The attempt goes on with a new token, so the credentials are no suspects. But the vendor may
+        count the refusal.
         """
         self._keeper.refused()
 
     async def aclose(self) -> None:
-        """Give the slots back when the calls under way have ended; no call comes afterwards."""
+        """Refuse further calls, wait for those under way, and give the slots back."""
         self._closed = True
         self._queue.refuse(messages.closed)
         await self._keeper.aclose()
 
-    async def _placed(
+    async def _queued(
         self, attempt: Callable[[], Awaitable[T]], target: str, priority: Priority
     ) -> _Outcome[T]:
         if self._closed:
             raise messages.closed()
-        place = self._queue.join(priority)
+        slot = self._queue.join(priority)
         self._keeper.pump()
         try:
-            await place
+            await slot
         except asyncio.CancelledError:
-            if not place.cancelled() and place.exception() is None:
+            if not slot.cancelled() and slot.exception() is None:
                 self._queue.leave(priority)
                 self._keeper.pump()
             raise
         finally:
-            del place  # as in `_Outcome.get`
-        # A task of its own: what is on the wire cannot be taken back by a cancellation.
+            del slot  # as in `_Outcome.get`
+        # A separate task, because a cancellation cannot take back a call that is on the wire.
         ended: asyncio.Future[_Outcome[T]] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._run(attempt, target, priority, ended))
         self._tasks.add(task)
@@ -216,16 +226,16 @@ class Guard:
             ended.cancel()
             raise
         resolve(ended, outcome)
-        # Since Python 3.13 the frames of an error's traceback hold this one, too.
+        # Since Python 3.13 the frames of an error's traceback also refer to this frame.
         del ended, outcome
 
     async def _attempted(self, attempt: Callable[[], Awaitable[T]], target: str) -> _Outcome[T]:
-        """Run an attempt and note for the ledger what its end says of the credentials."""
+        """Run an attempt and note whether its end says that the credentials are accepted."""
         sent, secret = self._clock.monotonic(), self._fingerprint()
         try:
             result = await attempt()
         except SuspectError as error:
-            # With another secret by now, the error proves nothing for that one.
+            # If the secret has changed since, the error says nothing about the new secret.
             kind = error.kind if self._fingerprint() == secret else ""
             return _Outcome(error=error, verdict=self._keeper.suspect(kind, target))
         except Exception as error:  # noqa: BLE001 - handed to the caller

@@ -1,7 +1,7 @@
 """The keeper of a guard: reports to the ledger, gets slots, sends the proofs.
 
-It is a task that lives while there is something to do. It reports to the ledger what came of the
-calls, renews the slots for them or gives these back, and does what the ledger's answer allows.
+The keeper is a task that lives while calls are queued or under way. It reports the outcomes of
+calls to the ledger, renews slots or gives them back, and does what the ledger's answer allows.
 """
 
 from __future__ import annotations
@@ -29,26 +29,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Slots are renewed after this part of their time.
+#: Slots are renewed after 30 % of their lease.
 RENEWAL_SECONDS = LEASE_SECONDS * 0.3
 
-#: While another participant has the slots or proves, the ledger is asked again after this long.
+#: Pause before the keeper asks the ledger again while another participant holds the slots or sends
+#: the proof.
 ASK_AGAIN_SECONDS = 0.1
 
-#: Turns of the loop for which slots are kept when no call is left: the next one often follows.
+#: Turns of the event loop for which the keeper holds its slots after the last call: the next call
+#: often follows at once.
 _LINGER_TURNS = 5
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True):
-    """A guard, as far as its keeper needs to know it.
+    """The part of a guard that its keeper needs.
 
     Attributes:
         concurrency: Calls under way at once, all priorities together.
-        retry_seconds: How long nothing is sent after a refusal; at least a minute.
-        proof: Sends the cheapest call; raises `SuspectError` when it looks refused.
-        fingerprint: Returns a hash of the secret as it is now, empty while it cannot be read.
-        turn: Returns what to heed while the ledger is not shared with all who call.
-        may_call: Returns whether a slot may be used now.
+        retry_seconds: Pause after a refused proof, at least a minute.
+        proof: Sends the cheapest call; raises `SuspectError` when the reply looks like a refusal.
+        fingerprint: Returns a hash of the current secret, empty while it cannot be read.
+        turn: Returns this participant's turn while it does not see the calls of all others, else
+            `None`.
+        may_call: Returns whether this process may call now.
     """
 
     concurrency: int
@@ -62,10 +65,10 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Keeper:
-    """Sees to the calls of one queue.
+    """The link between one queue of calls and the ledger.
 
     Attributes:
-        answer: The ledger's newest one.
+        answer: The ledger's newest answer.
     """
 
     def __init__(self, participant: Participant, queue: CallQueue) -> None:
@@ -76,79 +79,93 @@ class Keeper:
         self._fingerprint = participant.fingerprint
         self._log = structlog.get_logger("exporter.lockout")
         self._name = uuid.uuid4().hex
-        # News for the ledger.
+        # Not reported to the ledger yet.
         self._suspicions = Suspicions()
         self._passed: list[Suspect] = []
         self._doubts = 0
         self._refusals = 0
         self._accepted: float | None = None
         self._proved: Proved | None = None
-        # Its newest answer, the secret it is about, and until when its slots are ours.
+        # The ledger's newest answer, the secret it is about, and when its slots expire.
         self.answer: Answer | None = None
         self._asked = ""
         self._slots_until = 0.0
-        #: Whether a call waited when it was asked for: else it holds no slots beyond those in use.
+        #: True if a call was queued at the newest report. Else the answer has no free slots.
         self._asked_for_more = False
-        #: The state's clock minus ours, or a little less.
+        #: The state's clock minus the monotonic clock, or a little less.
         self._offset = 0.0
-        # What is going on.
         self._proof_call: asyncio.Task[None] | None = None
         self._proof_sent = 0.0
         self._proof_secret = ""
         self._proof_lost = False
-        #: Of the newest proof, until those who waited for it were told.
+        #: The newest proof's error, until the calls that waited for the proof have failed.
         self._failure: Exception | None = None
         self._trusted = ""
         self._task: asyncio.Task[None] | None = None
         self._asking = False
         self._news = asyncio.Event()
         self._closed = False
-        #: Whether the newest step failed; said once.
+        #: True if the newest step failed: a row of failures is logged once.
         self._crashed = False
 
     @property
     def now(self) -> float:
-        """Read the state's clock, as far as it is known."""
+        """The time by the state's clock, estimated from the newest answer."""
         return self._clock.monotonic() + self._offset
 
     @property
     def is_stale(self) -> bool:
-        """True if the answer is about another secret than the one that is sent now."""
+        """True if the secret has changed since the newest answer."""
         return self._fingerprint() not in ("", self._asked)
 
     @property
     def is_open(self) -> bool:
-        """True while calls are held back until the credentials are proven anew."""
+        """True while calls are blocked until a proof of the credentials is accepted."""
         return self.answer is not None and self.answer.phase is Phase.OPEN
 
     @property
     def answer_age_seconds(self) -> float:
-        """The age of the newest answer."""
+        """Seconds since the newest answer was asked for."""
         return self._clock.monotonic() + LEASE_SECONDS - self._slots_until
 
     def suspect(self, kind: str, target: str) -> asyncio.Future[Exception | None]:
-        """Note a reply that looks like a refusal, and return its verdict when there is one."""
+        """Note a reply that looks like a refusal.
+
+        Returns:
+            A future that resolves with the refusal, or with `None` if the credentials are accepted.
+        """
         return self._suspicions.add(kind, target)
 
     def doubt(self, error: Exception | None, secret: str) -> None:
-        """Note how a call ended; `None`: nobody knows. It may have been refused all the same."""
+        """Count a failed call if the vendor may have refused it.
+
+        Args:
+            error: The call's error; `None` if its outcome is unknown.
+            secret: The fingerprint that the call was sent with.
+        """
         if error is not None and not in_doubt(error):
             return
         if secret == self._asked:
             self._doubts += 1
         else:
-            # That another secret is accepted says nothing of this call.
+            # An accepted call with another secret does not clear this call, so it is no doubt.
             self.suspect("", "")
 
     def refused(self) -> None:
-        """Note a refused call that says nothing of the credentials.
+        """Count a refused call that says nothing about the credentials.
 
-        It is no news to wake up for: the slot that it was made in is to be renewed or given back.
+        The keeper reports the refusal with the next renewal or return of its slot.
         """
         self._refusals += 1
 
     def accepted(self, sent: float, secret: str, target: str) -> None:
-        """Note that a call of a target that was sent then, with that secret, was accepted."""
+        """Note an accepted call.
+
+        Args:
+            sent: When the call was sent, by the monotonic clock.
+            secret: The fingerprint that the call was sent with.
+            target: The target that the call was about.
+        """
         at = sent + self._offset
         if self._accepted is not None and secret == self._trusted:
             at = max(self._accepted, at)
@@ -160,10 +177,10 @@ class Keeper:
     async def confirm(
         self, kind: str, target: str, attempt: Callable[[], Awaitable[T]]
     ) -> T | None:
-        """Run an attempt in the proof's slot, if an error is of a kind that is new.
+        """Run an attempt in the proof's slot, if the ledger does not know the error's kind yet.
 
         Returns:
-            What the attempt returned; `None` if it was not run.
+            The attempt's result; `None` if the attempt was not run.
         """
         if self._closed:
             return None
@@ -177,19 +194,19 @@ class Keeper:
         while self._task is not None:
             self._news.set()
             await asyncio.wait([self._task])
-        # It is its client's, which this closes a cycle with: the client, with all that its source
-        # knew, would stay until the garbage collector comes.
+        # Break the reference cycle through the client, whose method the proof is. Else the client
+        # and the data of its source stay until the next garbage collection.
         self._participant = msgspec.structs.replace(self._participant, proof=_closed)
 
     def pump(self) -> None:
-        """Let calls out as far as the slots reach, and have the keeper see to the rest."""
+        """Start queued calls while slots are free, and wake the keeper when it has work."""
         self._admit()
         if self._is_due:
             self.wake()
 
     def _admit(self) -> None:
         answer = self.answer
-        # First what costs nothing: most often no call waits.
+        # The cheapest checks first: most often no call is queued.
         if answer is None or self._asking or not self._queue.is_awaited:
             return
         if self._suspicions.news or self.is_stale:
@@ -200,8 +217,8 @@ class Keeper:
             return
         admitted = self._queue.under_way + self._doubts < answer.slots and self._queue.admit()
         if admitted and self._queue.is_awaited:
-            # One in each turn of the loop: when hundreds begin in the same turn, the measured
-            # latency of each contains the set-up of all others.
+            # Start one call in each turn of the event loop: if hundreds start in the same turn, the
+            # measured latency of each contains the set-up of all others.
             asyncio.get_running_loop().call_soon(self._admit)
 
     @property
@@ -221,7 +238,7 @@ class Keeper:
 
     @property
     def _is_due(self) -> bool:
-        """True if the ledger has to be asked now, before the slots are renewed."""
+        """True if the keeper has to report now instead of at the next renewal."""
         answer = self.answer
         return (
             answer is None
@@ -234,14 +251,14 @@ class Keeper:
         )
 
     def _is_short(self, answer: Answer) -> bool:
-        """Return whether a call waits for a slot that the ledger was not asked for yet."""
+        """Return whether a call waits for a slot that the keeper has not asked for yet."""
         taken = self._queue.under_way + self._doubts
         if self._asked_for_more or taken < answer.slots:
             return False
         return answer.slots < self._participant.concurrency and self._queue.is_awaited
 
     def wake(self) -> None:
-        """Have the ledger asked now."""
+        """Start the keeper, or let it report at once if it sleeps."""
         self._news.set()
         if self._task is None and not self._closed:
             self._task = asyncio.create_task(self._keep(), name="lock-out guard")
@@ -253,7 +270,7 @@ class Keeper:
                 await self._ask()
                 self._act()
                 if self._closed:
-                    # A verdict may take as long as another's proof.
+                    # Do not wait for verdicts: another participant's proof may take long.
                     self._suspicions.abandon(messages.closed)
                 for _ in range(_LINGER_TURNS):
                     await asyncio.sleep(0)
@@ -261,7 +278,7 @@ class Keeper:
                     await self._pause()
                 elif self.answer is None or not self.answer.slots:
                     return
-        except Exception:  # noqa: BLE001 - nobody may wait for a keeper that has gone
+        except Exception:  # noqa: BLE001 - callers must not wait for a keeper that has ended
             if not self._crashed:
                 self._log.exception("guard_crashed")
             self._crashed, self._failure = True, None
@@ -272,7 +289,7 @@ class Keeper:
             self._task = None
 
     async def _pause(self) -> None:
-        """Wait for news, for the time to renew the slots, or to ask again for some."""
+        """Wait for news, or until slots are to be renewed or asked for again."""
         if self._has_news or self.is_stale:
             return
         busy = self._queue.under_way or self._proof_call is not None
@@ -289,10 +306,10 @@ class Keeper:
 
     async def _ask(self) -> None:
         """Report to the ledger and take its answer."""
-        # What has happened belongs to the secret that the slots were given for.
+        # Unreported outcomes belong to the secret that the slots were granted for.
         secret = self._asked if self._has_news else self._fingerprint() or self._asked
         if self._proved is not None and self._proof_secret != self._asked:
-            # It says nothing to those who wait for the new secret's.
+            # A proof with the old secret decides nothing for calls that wait with the new one.
             await self._step(self._report(self._proof_secret, proof=self._proved))
             self._proved = self._failure = None
         if secret != self._asked:
@@ -308,14 +325,14 @@ class Keeper:
         self._asked_for_more = report.waiting
         self._slots_until = asked + LEASE_SECONDS
         self._offset = answer.now - self._clock.monotonic()
-        # Not before: what the ledger did not get has to reach it yet.
+        # Only after the step: if it fails, the next report has to contain all of this again.
         self._suspicions.reported(len(suspects), answer)
         self._doubts -= doubts
         self._refusals -= refusals
         if proof is not None:
             self._proved = None
         if report.turn is None and self._participant.turn() is not None:
-            # The store went in this step, so what it allows holds for a shared ledger only.
+            # The store failed during this step, whose answer holds only for a shared ledger.
             await self._ask()
 
     def _report(
@@ -335,7 +352,7 @@ class Keeper:
             participant=self._name,
             credentials=secret,
             concurrency=self._participant.concurrency if turn is None else 1,
-            # Those who waited for a proof that failed do not wait for another one.
+            # Calls that waited for a failed proof fail with it: they wait for no other proof.
             waiting=may_call
             and self._failure is None
             and (self._queue.is_awaited or self._suspicions.waits),
@@ -407,7 +424,7 @@ class Keeper:
         finally:
             self._proof_call = None
             resolve(confirmation.done, outcome)
-            # Since Python 3.13 the frames of an error's traceback hold this one, too.
+            # Since Python 3.13 the frames of an error's traceback also refer to this frame.
             del confirmation, outcome
             self.wake()
 
@@ -418,9 +435,9 @@ class Keeper:
         try:
             await self._participant.proof()
         except asyncio.CancelledError:
-            # The end of the program; swallowed, since nothing comes after it but the decision.
-            failure = CallError(Reason.CONNECT, "it was cancelled")
-        except Exception as error:  # noqa: BLE001 - handed to those who wait
+            # The program ends. Not re-raised, because the proof still has to be reported.
+            failure = CallError(Reason.CONNECT, "the proof was cancelled")
+        except Exception as error:  # noqa: BLE001 - handed to the waiting callers
             failure = error
         self._proof_call = None
         lost_before, self._proof_lost = self._proof_lost, False
@@ -430,10 +447,10 @@ class Keeper:
             self._proved, self._failure = Proved.REFUSED, failure
         else:
             self._proved = Proved.IN_DOUBT if in_doubt(failure) else Proved.UNASKED
-            # One that was lost is sent once more, if the ledger has room for it.
+            # A lost proof is sent again once, if the ledger has room for it.
             self._proof_lost = is_lost(failure) and not lost_before
             self._failure = None if self._proof_lost else failure
-        # Else the error and this frame, which is in its traceback, hold each other.
+        # Break the reference cycle between the error and this frame in its traceback.
         del failure
         self.wake()
 
@@ -442,7 +459,7 @@ class Keeper:
         verdict: Callable[[], Exception],
         unsent: Callable[[], Exception] | None = None,
     ) -> None:
-        """Fail the suspects and the calls that wait, each with an error of its own."""
+        """Fail the suspects and the queued calls, each with a new error."""
         self._suspicions.abandon(verdict)
         self._suspicions.drop_confirmations()
         self._queue.refuse(unsent or verdict)

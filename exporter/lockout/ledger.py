@@ -1,39 +1,43 @@
-"""The ledger: what the vendor may have refused, which credentials are good, and who may call now.
+"""The ledger: possibly refused calls, the state of each credentials, and the slots for calls.
 
-One record per origin of an API, kept in the state, so that it holds in sum over all processes that
-share the state: daemons, shards, `status`, `explain`, restarts. Every change of it is one call of
-`step`: a participant (a guard of a process) reports what came of its calls, and is told how many it
-may have under way.
+The ledger is one record per origin of an API. It is kept in the state and counts the calls of all
+processes that share the state: daemons, shards, `status`, `explain`, also after restarts. Every
+change of the ledger is one call of `step`: a participant (the guard of a process) reports the
+outcomes of its calls, and the answer says how many calls it may have under way.
 
-`Phase` says what is known of some credentials:
+`Phase` is the state of some credentials:
 
-unproven   Nothing: one proof, the cheapest call, is sent; all other calls wait.
-proven     Calls go out, as many at once as there are slots.
-suspect    A reply looked like a refusal: nothing more goes out. When the calls under way with these
-           credentials are home, one proof is sent. Accepted: the reply was an error of the call's
-           own. Refused: open. No answer: unproven.
-open       Nothing is sent until a time; then as unproven.
+unproven   Not known whether the vendor accepts them: one participant sends one proof, the cheapest
+           call; all other calls wait.
+proven     Calls are sent, as many at once as there are slots.
+suspect    A reply looked like a refusal: no more calls are sent. When the calls under way with
+           these credentials have ended, one proof is sent. If it is accepted, the reply was an
+           error of that one call. If it is refused, the phase becomes open; without an answer,
+           unproven.
+open       Nothing is sent until the time `until`; then as unproven.
 
-The invariant: with the limit of 5 refusals a minute and a concurrency of up to 3 there are never 5
-refused calls in any minute. It holds because whatever could be refused has room for it: the
-suspects and the doubts of the last minute and the slots of all participants are 3 at most, and the
-proof's slot, which one participant has at a time for a proof or a confirmation, is the fourth.
+The invariant: with a limit of 5 refusals a minute and a concurrency of up to 3, there are never 5
+refused calls in any minute. It holds because every call that could be refused is counted before it
+is sent: the suspects and doubts of the last minute and the slots of all participants are 3 at most.
+The fourth is the proof's slot, which one participant at a time has for a proof or a confirmation.
 
-* A suspect counts for its minute, even if a proof was accepted afterwards: the token may have been
+* A suspect counts for a minute, even if a proof was accepted afterwards: the token may have been
   invalid for a moment, or for one of several servers.
-* So does a call whose token was refused and renewed, within one attempt; it makes no suspect.
-* A doubt counts until a call that was sent later with the same credentials is accepted: a call
-  without a readable answer, a slot of a participant that died, a harmless error.
-* An error is harmless, from any target, once the same target gave it again after an accepted proof.
-  If a later call to that target is accepted, the token may have been invalid for a moment, and
-  nothing is known of the error. Harmless errors are doubts, which fill the room, so that three
-  of them in a row without an accepted call lead to a proof. The invariant does not cover a token
-  that is invalid, valid and invalid again within a minute if its refusals pass for harmless.
-* A participant has slots for a second. It gives them back or renews them; else they become doubts.
+* A call whose token was refused and renewed within one attempt counts for a minute, too, but is not
+  a suspect.
+* A doubt is a call without a readable answer, a slot of a participant that died, or a harmless
+  error. It counts until a call sent later with the same credentials is accepted.
+* An error becomes harmless, from any target, when the same target returns it again after an
+  accepted proof. If a call to that target is accepted first, the token may have been invalid for a
+  moment, and the error stays unknown. Harmless errors count as doubts, so three of them in a row
+  without an accepted call lead to a proof. The invariant does not cover a token that is invalid,
+  valid and invalid again within a minute if its refusals look like harmless errors.
+* A participant has its slots for a second and gives them back or renews them; else they become
+  doubts.
 
 A participant that does not see the calls of all others reports with a `Turn`. It has one call under
-way, the proof included, and none for a minute after a suspect, whatever its credentials: so in any
-minute one call of its is refused at most.
+way at a time, the proof included, and sends nothing for a minute after a suspect of any
+credentials. So at most one of its calls is refused in any minute.
 """
 
 from __future__ import annotations
@@ -67,10 +71,10 @@ if TYPE_CHECKING:
     from exporter.state.base import State
 
 
-#: A participant has its slots for so long, and lets others have theirs after it.
+#: How long a participant has its slots. If others wait, it then makes room for them.
 LEASE_SECONDS = 1.0
 
-#: So many credentials, harmless kinds and cleared errors are remembered of an origin, each for a
+#: How many credentials, harmless kinds and cleared errors the record of an origin keeps, each for a
 #: day after its last use.
 REMEMBERED = 256
 REMEMBERED_SECONDS = 86_400.0
@@ -80,7 +84,7 @@ class Ledger:
     """The ledger of one origin.
 
     Attributes:
-        policy: How the vendor locks callers out.
+        policy: The vendor's lock-out rules.
     """
 
     def __init__(self, state: State, url: str, policy: Policy) -> None:
@@ -93,11 +97,14 @@ class Ledger:
         self.policy = policy
 
     async def step(self, report: Report, *, retry_seconds: float) -> Answer:
-        """Take a report in and answer it, as one step.
+        """Record a report and answer it, in one transaction.
 
         Args:
-            report: What the participant says.
-            retry_seconds: How long nothing is sent with credentials that were refused.
+            report: The participant's report.
+            retry_seconds: Pause after a refused proof, for its credentials.
+
+        Returns:
+            The slots and the phase, in seconds of the state's clock.
 
         Raises:
             StateError: The state cannot be used.
@@ -139,11 +146,11 @@ class _Step:
         self._now = now
         self._verdict = record.verdicts.setdefault(report.credentials, Verdict())
         self._verdict.used = now
-        # The participant vouches for its own slots, so they do not expire in its own report.
+        # The report itself says how many slots are in use, so the reporter's lease cannot expire.
         self._lease = record.leases.pop(report.participant, None)
 
     def answer(self, retry_seconds: float) -> Answer:
-        """Take the report in, decide, and return what the participant may do."""
+        """Record the report and return the participant's slots and phase."""
         record, report, verdict = self._record, self._report, self._verdict
         self._forget()
         self._note(retry_seconds)
@@ -162,7 +169,7 @@ class _Step:
             if report.waiting and self._is_filled and not self._others():
                 full = True
                 if self._can_clear:
-                    # Only a proof can, since no call has room.
+                    # No call has room, so only a proof can clear the doubts.
                     verdict.phase = Phase.UNPROVEN
                     full = not self._seek_proof()
         self._keep_lease(slots)
@@ -188,7 +195,7 @@ class _Step:
         )
 
     def _forget(self) -> None:
-        """Drop what no longer counts; slots that were not renewed become doubts."""
+        """Drop expired entries, and turn expired slots into doubts."""
         record, now = self._record, self._now
         for participant, lease in tuple(record.leases.items()):
             if lease.expires <= now:
@@ -213,13 +220,13 @@ class _Step:
             del record.verdicts[name]
 
     def _note(self, retry_seconds: float) -> None:
-        """Take in what came of the participant's calls: the transitions between the phases."""
+        """Record the outcomes of the participant's calls and make the transitions of its phase."""
         report = self._report
         if report.accepted is not None:
             self._accepted(report.accepted)
         for _ in range(report.doubts):
             self._doubt()
-        # Not the credentials', which no proof needs to clear of them.
+        # Without credentials: a renewed token's refusal needs no proof of the credentials.
         self._record.suspects += [Refusal(at=self._now, credentials="")] * report.refusals
         for passed in report.passed:
             self._record.cleared.pop(self._key(passed), None)
@@ -270,7 +277,7 @@ class _Step:
                 if proof is Proved.IN_DOUBT:
                     self._doubt()
                 if verdict.phase is not Phase.OPEN:
-                    # An open phase stands until a proof says otherwise.
+                    # Only an accepted proof ends an open phase.
                     verdict.phase = Phase.UNPROVEN
 
     def _accepted(self, sent: float) -> None:
@@ -282,7 +289,7 @@ class _Step:
         ]
 
     def _clear(self, sent: float) -> None:
-        """Let the calls go on after an accepted proof; what came home meanwhile is not cleared."""
+        """Continue after an accepted proof, which clears no suspect newer than itself."""
         record, verdict = self._record, self._verdict
         for key in self._own(record.unclear):
             if record.unclear[key] <= sent:
@@ -313,18 +320,18 @@ class _Step:
     def _retry_at(self, seconds: float) -> float:
         turn = self._report.turn
         if turn is not None:
-            # The others' refusals must be a minute old before the first of them proves again.
+            # The other participants' refusals must be a minute old before one of them proves again.
             seconds = max(seconds, self._policy.window_seconds) + turn.seconds
         return self._now + seconds
 
-    # What follows decides on slots and proofs.
+    # Decisions on slots and proofs.
 
     def _quiet_until(self) -> float:
-        """Return until when a participant that does not see the others' calls sends nothing."""
+        """Return until when a participant that does not see all calls of others sends nothing."""
         turn = self._report.turn
         if turn is None:
             return 0.0
-        # One that was renewed is not the credentials', as above.
+        # Without the refusals of renewed tokens, which have no credentials.
         newest = max((each.at for each in self._record.suspects if each.credentials), default=-inf)
         return max(self._now + turn.quiet_seconds, newest + self._policy.window_seconds)
 
@@ -341,30 +348,30 @@ class _Step:
 
     @property
     def _is_filled(self) -> bool:
-        """True if no call has room, and none is under way whose end could make some."""
+        """True if there is no room, and no call is under way that could clear doubts."""
         idle = not self._report.under_way and self._record.proof_slot is None
         return idle and self._counted >= self._room
 
     @property
     def _can_clear(self) -> bool:
-        """True if there would be room if these credentials were accepted."""
+        """True if an accepted proof of these credentials would make room for a call."""
         record, own = self._record, self._report.credentials
         foreign = sum(each.credentials != own for each in record.doubts)
         return len(record.suspects) + foreign < self._room
 
     @property
     def _concurrency(self) -> int:
-        """The smallest of all participants' holds in sum."""
+        """The smallest concurrency of all participants, which limits the sum of their slots."""
         leases = self._record.leases.values()
         return min(self._report.concurrency, *(lease.concurrency for lease in leases), 10**6)
 
     @property
     def _room(self) -> int:
-        """The most possibly refused calls and slots that there may be, the proof's left out."""
+        """The limit of suspects, doubts and slots together, without the proof's slot."""
         return max(self._policy.most - 1, self._concurrency)
 
     def _others(self, credentials: str | None = None) -> int:
-        """Count the slots of the others, of all or of those with the same credentials."""
+        """Count the slots of other participants, of all or of those with some credentials."""
         leases = self._record.leases.values()
         return sum(c.slots for c in leases if credentials in (None, c.credentials))
 
@@ -372,14 +379,14 @@ class _Step:
         verdict, now = self._verdict, self._now
         old = now - verdict.accepted > self._policy.window_seconds
         if verdict.phase is Phase.PROVEN and old and not self._report.trusts:
-            # A process that comes after a while asks for itself.
+            # Over a minute after the last accepted call, a new process sends its own proof.
             verdict.phase = Phase.UNPROVEN
         if verdict.phase is Phase.OPEN:
             return now >= verdict.until
         return verdict.phase is not Phase.PROVEN
 
     def _seek_proof(self) -> bool:
-        """Let the participant prove, if it may; return whether to wait makes sense."""
+        """Grant the proof's slot if possible; return whether waiting for it makes sense."""
         record, report, verdict = self._record, self._report, self._verdict
         if not report.waiting or record.proof_slot is not None:
             return True
@@ -413,9 +420,9 @@ class _Step:
             self._record.proof_slot = None
 
     def _slots(self) -> int:
-        """Return how many slots the participant gets: a fair share, in turns where there are few.
+        """Return the participant's fair share of the slots; few slots go from one to the next.
 
-        With fewer than it has calls under way it begins none until enough of these are home.
+        A participant with fewer slots than calls under way starts none until enough have ended.
         """
         report, now = self._report, self._now
         others = [c for c in self._record.leases.values() if c.waiting or c.slots]
@@ -437,7 +444,7 @@ class _Step:
     def _keep_lease(self, slots: int) -> None:
         report, before, now = self._report, self._lease, self._now
         slots = max(slots, report.under_way)
-        # Whoever waits for a proof does not wait for a slot.
+        # A participant that waits for a proof does not wait for a slot.
         waiting = report.waiting and self._verdict.phase is Phase.PROVEN
         if not slots and not waiting:
             return
@@ -452,13 +459,13 @@ class _Step:
         )
 
     def _room_again(self) -> float:
-        """Return when the oldest call that may have been refused no longer counts."""
+        """Return when the oldest suspect or doubt expires."""
         times = [each.at for each in (*self._record.suspects, *self._record.doubts)]
         return min(times, default=self._now) + self._policy.window_seconds
 
 
 def _prune(known: dict[str, float], now: float) -> dict[str, float]:
-    """Keep the entries used lately, and of these the newest."""
+    """Delete all but the newest entries, and those not used within a day; return the rest."""
     kept = sorted(known, key=known.__getitem__)[-REMEMBERED:]
     for name in known.keys() - {each for each in kept if now - known[each] < REMEMBERED_SECONDS}:
         del known[name]

@@ -1,20 +1,22 @@
-"""The members of a ledger: the processes that call, and what each does while it sees no others.
+"""The members of a ledger: the processes that call, and their turns while they share no ledger.
 
-Each member leaves a heartbeat in the state. While the state is whole, the ledger holds in sum.
-While it is not, a member has to reckon with the calls of the others without seeing them, and goes
-by the heartbeats it saw last. `ledger.py` has what it may send then, its `Turn` how long it waits.
+Each member writes a heartbeat to the state. While all members reach the store, the ledger counts
+the calls of all. Otherwise a member does not see the others' calls, and allows for them by the
+heartbeats that it saw last. `ledger.py` says what the member may send then; its `Turn` says how
+long it waits.
 
-The times are chosen so that at most four calls are refused in any minute, in sum over up to three
-members that call, whenever the store goes, comes back or loses its data:
+The times are chosen so that at most four calls are refused in any minute, summed over up to three
+calling members, whenever the store fails, comes back or loses its data:
 
-* What was refused before the store went is unknown to a member that had no part in it, so the
-  members send nothing for `QUIET_SECONDS`: then it is over a minute old. A store that was away
-  for a moment is used again by then. If no other member has called, nothing is unknown.
-* From then on each member causes one possibly refused call in 61 seconds at most.
-* A member that comes back finds the ledger without what was refused in the memory of others, and
-  its own refusals are dropped if another wrote its record first. So nobody trusts the ledger until
-  the last has come back and its refusals are old: `SETTLING_SECONDS`. Until then the members in the
-  store cause one possibly refused call in 61 seconds in sum.
+* When the store fails, a member does not know the other members' last refusals. So all members send
+  nothing for `QUIET_SECONDS`, until those refusals are over a minute old. After a short outage the
+  store is back before that. If no other member has called, there is no such pause.
+* From then on each member causes at most one possibly refused call in 61 seconds.
+* When the store is back, the ledger in it lacks the refusals that other members kept in memory. A
+  member's own refusals are dropped, too, if another member wrote its record first. So the members
+  do not rely on the ledger for `SETTLING_SECONDS`, until the last member is back and its refusals
+  are old. Until then the members in the store together cause one possibly refused call in 61
+  seconds.
 """
 
 from __future__ import annotations
@@ -36,28 +38,32 @@ if TYPE_CHECKING:
     from exporter.state.base import Document, State
 
 
-#: Between two heartbeats.
+#: Interval between two heartbeats.
 BEAT_SECONDS = 5.0
 
-#: An older heartbeat is that of a member that is gone, and is deleted after a while.
+#: A member whose heartbeat is older is gone.
 ALIVE_SECONDS = 30.0
+
+#: A heartbeat that is older is deleted.
 FORGOTTEN_SECONDS = 600.0
 
-#: A member that has not called for so long is a standby.
+#: A member that has not called for this long is a standby.
 ACTIVE_SECONDS = 300.0
 
-#: Shards without a store for several hosts prove one after the other within so long.
+#: Shards without a store for several hosts take turns to send a proof; all turns take this long.
 ROUND_SECONDS = 60.0
 
-#: How long a member's turn is while the store is away: the ledger's window.
+#: A member's turn while the store is unreachable: the minute in which the vendor counts refusals,
+#: and a second more.
 TURN_SECONDS = 61.0
 
-#: A call that is under way when the store goes may be judged so much later.
+#: A call that is under way when the store fails may be refused up to this much later.
 LATE_SECONDS = 10.0
 
 QUIET_SECONDS = TURN_SECONDS + LATE_SECONDS
 
-#: The others try the store again this late at most, and their refusals count for a turn.
+#: The other members use the store again after `RETRY_SECONDS` at most, and their refusals, which
+#: may be `LATE_SECONDS` late, count for a turn.
 SETTLING_SECONDS = RETRY_SECONDS + LATE_SECONDS + TURN_SECONDS
 
 _PREFIX = "member/"
@@ -68,7 +74,7 @@ class _Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     Attributes:
         namespace: Digest of the installation's name.
-        calls: Whether it has called lately, as one who shares the ledger.
+        calls: Whether the member has called within `ACTIVE_SECONDS` while it shared the ledger.
     """
 
     namespace: str
@@ -78,7 +84,7 @@ class _Heartbeat(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Members:
-    """The processes that use one ledger, as one of them sees them."""
+    """The processes that use one ledger, as one of these processes sees them."""
 
     def __init__(  # noqa: PLR0913 - all by keyword
         self,
@@ -90,15 +96,15 @@ class Members:
         only_looks: bool = False,
         shared: bool = False,
     ) -> None:
-        """Begin without having seen anybody.
+        """Create a view without any members yet.
 
         Args:
-            state: Where the ledger is.
+            state: The state that contains the ledger.
             namespace: The name of the installation.
-            shard: The one that looks.
-            clock: Where time comes from.
-            only_looks: It is no member, but a command that asks what they watch.
-            shared: Whether the store is one for several hosts.
+            shard: This process' shard.
+            clock: The source of time.
+            only_looks: Whether this process is a command, such as `status`, and not a member.
+            shared: Whether the store serves several hosts.
         """
         self._state = state
         self._namespace = digest(namespace)
@@ -107,24 +113,24 @@ class Members:
         self._only_looks = only_looks
         self._shared = shared
         self._key = f"{_PREFIX}{uuid.uuid4().hex}"
-        #: The members last seen, by their keys; `None`: the store was never reached.
+        #: The members last seen, by their keys; `None` until the store was reached once.
         self._seen: dict[str, _Heartbeat] | None = None
         #: The backend in which the heartbeats of all shards were found.
         self._shared_in = ""
         self._beaten = float("-inf")
         self._called = float("-inf")
-        #: Whether the state is whole; `None` until it was used.
+        #: The last seen `State.whole`; `None` until the state was used.
         self._whole: bool | None = None
         self._gone_at = self._back_at = float("-inf")
 
     def count(self) -> int:
-        """Return how many members were last seen, this one included; commands are none."""
+        """Return how many members were last seen, including this one, without commands."""
         if self._seen is None:
             return self._shard.total
         return max(1, len(self._ids()))
 
     async def beat(self) -> None:
-        """Leave a heartbeat and look for those of the others, if it is time to.
+        """Write this member's heartbeat and read the others', if `BEAT_SECONDS` have passed.
 
         Raises:
             StateError: The state cannot be used.
@@ -143,24 +149,24 @@ class Members:
                 total=self._shard.total,
                 calls=now - self._called <= ACTIVE_SECONDS,
             )
-            # In memory, while the state is: nobody is to see it in the store then.
+            # To wherever the state is: while that is memory, no member may see it in the store.
             await self._state.put(self._key, msgspec.msgpack.encode(heartbeat))
             self._follow()
         with suppress(StateError):
             await self._look()
 
     async def leave(self) -> None:
-        """Delete the heartbeat, for an orderly stop; never raises."""
-        # Without the store there is none, and to try it may take seconds.
+        """Delete the heartbeat before the process ends; never raises."""
+        # While the state is in memory there is nothing to delete, and trying may take seconds.
         if self._beaten > float("-inf") and not self._only_looks and not self._in_memory:
             with suppress(StateError):
                 await self._state.shared.delete(self._key)
 
     def turn_seconds(self) -> float | None:
-        """Return how long after a minute this member's turn to prove comes.
+        """Return how long after a minute's pause this member's turn to send a proof comes.
 
         Returns:
-            Seconds; `None` while the ledger holds in sum.
+            Seconds; `None` while the ledger counts the calls of all members.
         """
         if not self._shared:
             if self._shard.total == 1 or self._shared_in == self._state.backend:
@@ -171,11 +177,11 @@ class Members:
         return None if self._is_settled else self._until_turn()
 
     def turn(self) -> Turn | None:
-        """Return what a participant that reports has to heed; `None` while the ledger is shared."""
+        """Return this member's turn for a report; `None` while the ledger is shared."""
         seconds, now = self.turn_seconds(), self._clock.monotonic()
         if seconds is None:
             if now - self._called > ACTIVE_SECONDS:
-                # Others have to reckon with it from now on.
+                # The next heartbeat is due at once: it tells the others that this member calls.
                 self._beaten = float("-inf")
             self._called = now
             return None
@@ -186,7 +192,7 @@ class Members:
 
     @property
     def _is_settled(self) -> bool:
-        """True if the ledger is shared, and all refusals that it may lack are old."""
+        """True if the ledger is shared, and all refusals that it may lack are over a minute old."""
         if self._whole is False:
             return False
         age_seconds = self._clock.monotonic() - self._back_at
@@ -200,7 +206,7 @@ class Members:
         return [each for key, each in (self._seen or {}).items() if key != self._key]
 
     def _follow(self) -> None:
-        """Note when the store goes and comes back."""
+        """Note when the store fails and when it comes back."""
         whole = self._state.whole
         if self._state.now() is None or whole is self._whole:
             return
@@ -212,22 +218,22 @@ class Members:
         self._whole = whole
 
     def _ids(self) -> list[str]:
-        """Return the keys of the members last seen, this one's among them, in their order."""
+        """Return the sorted keys of the members last seen, including this one."""
         own = () if self._only_looks else (self._key,)
         return sorted({*(self._seen or ()), *own})
 
     def _until_turn(self) -> float:
         if self._seen is None:
-            place, number = self._shard.index, self._shard.total
+            index, number = self._shard.index, self._shard.total
             if self._only_looks:
-                place, number = number, number + 1
+                index, number = number, number + 1
         else:
             ids = self._ids()
             number = len(ids) + self._only_looks
-            place = number - 1 if self._only_looks else ids.index(self._key)
+            index = number - 1 if self._only_looks else ids.index(self._key)
         now = self._state.now()
         minute_later = (self._clock.time() if now is None else now) + TURN_SECONDS
-        return (place * TURN_SECONDS - minute_later) % (number * TURN_SECONDS)
+        return (index * TURN_SECONDS - minute_later) % (number * TURN_SECONDS)
 
     async def _look(self) -> None:
         documents = await self._state.shared.documents(_PREFIX)
@@ -236,7 +242,7 @@ class Members:
             for key, each in documents.items()
             if each.age_seconds <= ALIVE_SECONDS and (heartbeat := _decoded(each)) is not None
         }
-        # Who is not back yet may be in memory.
+        # A member without a heartbeat may still keep its state in memory.
         self._seen = alive if self._is_settled else {**(self._seen or {}), **alive}
         shards = {
             each.index

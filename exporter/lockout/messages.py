@@ -1,4 +1,4 @@
-"""Errors for callers whose call was not let out; each caller gets an error of its own."""
+"""Errors for calls that were not sent or were refused; each caller gets a new error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def held_back(
     policy: Policy, *, refused: bool, retry_at: float, now: float, reason: Reason = Reason.BLOCKED
 ) -> BlockedError:
-    """Return that calls are held back since the credentials were, or may have been, refused."""
+    """Return the error that calls are blocked, because the credentials are or may be refused."""
     verb = "were" if refused else "may have been"
     seconds = max(0.0, retry_at - now)
     return BlockedError(
@@ -26,7 +26,7 @@ def held_back(
 
 
 def no_room(policy: Policy, *, retry_at: float, now: float) -> BlockedError:
-    """Return that no more calls may be refused for now."""
+    """Return the error that too many calls of the last minute may have been refused."""
     return BlockedError(
         "too many replies of the last minute may have been refusals; nothing is sent for"
         f" {max(0.0, retry_at - now):.0f} s, {policy.explanation}",
@@ -35,16 +35,16 @@ def no_room(policy: Policy, *, retry_at: float, now: float) -> BlockedError:
 
 
 def unseen(policy: Policy, *, retry_at: float, now: float) -> BlockedError:
-    """Return that others may have been refused, which a store that is away does not tell."""
+    """Return the error that refusals of other exporters are unknown without the store."""
     return BlockedError(
-        "the store of the state is away or has lost its data, and with it what was refused to other"
-        f" exporters; nothing is sent for {max(0.0, retry_at - now):.0f} s, {policy.explanation}",
+        "the store of the state is unreachable or has lost its data, so refusals of other exporters"
+        f" are unknown; nothing is sent for {max(0.0, retry_at - now):.0f} s, {policy.explanation}",
         retry_at=retry_at,
     )
 
 
 def unanswered(failure: Exception, *, now: float) -> Exception:
-    """Return that a proof got no answer; what is a bug of ours is told as it is."""
+    """Return the error that a proof got no answer; an unexpected exception stays as it is."""
     if not isinstance(failure, PollError):
         return failure
     return BlockedError(
@@ -55,15 +55,15 @@ def unanswered(failure: Exception, *, now: float) -> Exception:
 
 
 def unclear() -> BlockedError:
-    """Return that nobody knows whether a call was refused."""
+    """Return the error that a proof decided nothing about a call."""
     return BlockedError("the credentials could not be checked", retry_at=0)
 
 
 def refused() -> CallError:
-    """Return that a call was sent and refused."""
+    """Return the error that a call was sent and refused."""
     return CallError(Reason.AUTH, "the credentials were refused")
 
 
 def closed() -> CallError:
-    """Return that the source is closed."""
+    """Return the error that the source is closed."""
     return CallError(Reason.CONNECT, "the source was closed", sent=False)

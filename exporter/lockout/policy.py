@@ -1,4 +1,4 @@
-"""The rules by which a vendor locks callers out: one policy per provider."""
+"""The lock-out rules of a vendor: one policy per provider."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import msgspec
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The lock-out of a vendor.
+    """The lock-out rule of a vendor.
 
     Attributes:
-        refusals: So many refused calls within `seconds` block the caller's address.
-        seconds: The time within which they are counted.
-        block: How long the block lasts, as people read it; empty where the vendor documents no
-            lock-out and the figures are a precaution.
+        refusals: Number of refused calls within `seconds` that block the caller's address.
+        seconds: The period in which the vendor counts refused calls.
+        block: How long the block lasts, as text; empty where the vendor documents no lock-out and
+            the numbers are a precaution.
     """
 
     refusals: int = 5
@@ -21,24 +21,24 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def most(self) -> int:
-        """Return how many calls may be refused within the window: the vendor's number less one."""
+        """The highest harmless number of refused calls: one less than the vendor's limit."""
         return self.refusals - 1
 
     @property
     def window_seconds(self) -> float:
-        """Return for how long a refusal counts: a second more than the vendor's, for its clock."""
+        """The time for which a refusal counts: a second more than the vendor's, for its clock."""
         return self.seconds + 1.0
 
     @property
     def explanation(self) -> str:
-        """Tell a newcomer why calls are held back."""
+        """The reason why calls are blocked, as the end of a sentence."""
         if not self.block:
             return "so that the vendor has no reason to lock the exporter out"
         return f"since {self.consequence}, for everybody behind it"
 
     @property
     def consequence(self) -> str:
-        """Tell what too many refused calls lead to."""
+        """The consequence of too many refused calls, as a clause."""
         return (
             f"{self.refusals} refused calls within {self.seconds:g} s block the address for"
             f" {self.block}"

@@ -25,14 +25,14 @@ class Priority(StrEnum):
 
 
 class CallQueue:
-    """Calls that wait for a slot, and the slots that are taken.
+    """Calls that wait for a slot, and the slots in use.
 
     Attributes:
         under_way: How many calls have a slot.
     """
 
     def __init__(self, slots: int) -> None:
-        """Begin with no calls.
+        """Create an empty queue.
 
         Args:
             slots: Calls under way at once, of all priorities together.
@@ -46,17 +46,25 @@ class CallQueue:
 
     @property
     def is_awaited(self) -> bool:
-        """Return whether a call is queued."""
+        """True while a call is queued."""
         return bool(self._head(Priority.NORMAL) or self._head(Priority.SLOW))
 
     def join(self, priority: Priority) -> asyncio.Future[None]:
-        """Queue a call; the future resolves with a granted slot and fails when it is refused."""
+        """Queue a call.
+
+        Returns:
+            A future that resolves when a slot is granted, and fails when the call is refused.
+        """
         slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues[priority].append((next(self._order), slot))
         return slot
 
     def admit(self) -> bool:
-        """Grant the call whose turn it is a slot; return whether there was one."""
+        """Grant a slot to the next call.
+
+        Returns:
+            Whether a call was queued and a slot was free.
+        """
         if self.under_way >= self._slots:
             return False
         normal, slow = self._head(Priority.NORMAL), self._head(Priority.SLOW)
@@ -77,7 +85,7 @@ class CallQueue:
         self._count(priority, -1)
 
     def refuse(self, error: Callable[[], Exception]) -> None:
-        """Fail all queued calls, each with an error of its own."""
+        """Fail all queued calls, each with a new error."""
         for queue in self._queues.values():
             while queue:
                 _, slot = queue.popleft()

@@ -1,4 +1,4 @@
-"""The ledger's records: its knowledge of an origin, reports of participants, answers to them."""
+"""The ledger's data: the record of an origin, the reports of participants, and the answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from exporter.clock import Stamp
 
 VERSION = 1
 
-#: No participant has as many slots; each would be counted by itself.
+#: More slots than any participant has. A damaged record with more is rejected, because expired
+#: slots become as many doubts in memory.
 _MOST_SLOTS = 10**6
 
 
@@ -29,24 +30,24 @@ class Phase(StrEnum):
 
 @unique
 class Proved(StrEnum):
-    """The end of a proof."""
+    """The outcome of a proof."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
 
-    #: There was no answer, and it may have been refused.
+    #: The proof got no answer and may have been refused.
     IN_DOUBT = "in doubt"
 
-    #: It cannot have been refused: it was not sent, or a gateway answered.
+    #: The proof cannot have been refused: it was not sent, or a gateway answered.
     UNASKED = "unasked"
 
 
 class Suspect(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A reply that looked like a refusal; the texts are digests.
+    """A reply that looked like a refusal.
 
     Attributes:
-        kind: The error: flags, and text without digits.
-        target: Whose call it was.
+        kind: Digest of the error: its flags, and its text without digits.
+        target: Digest of the target that the call was about.
     """
 
     kind: str
@@ -57,8 +58,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """The turn of a participant that does not see the calls of others.
 
     Attributes:
-        seconds: How long after a minute its turn to prove comes.
-        quiet_seconds: For how long from now it sends nothing.
+        seconds: How long after a minute's pause its turn to send a proof comes.
+        quiet_seconds: How long from now the participant sends nothing.
     """
 
     seconds: float
@@ -69,22 +70,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A participant's report on itself and on its calls since its last report.
 
     Attributes:
-        credentials: Digest of the secret as it is now; empty while it cannot be read.
-        concurrency: The most slots it may have.
-        waiting: Whether it has calls that wait for a slot, or suspects that wait for a verdict.
-        under_way: Its calls that have a slot.
-        trusts: Whether a call of its own was accepted with these credentials.
-        accepted: When the newest accepted call was sent, by the state's clock or earlier.
-        passed: Cleared errors that did not come again when their targets were asked.
-        doubts: Calls that ended without saying whether they were refused.
-        refusals: Calls that were refused, though not for these credentials: a token that they had
-            got was over.
-        proof: The end of the proof it was let to send.
-        proof_sent: When that was sent, by the state's clock or earlier.
-        has_proof_slot: Whether its call in the proof's slot is under way.
-        wants_proof_slot: Whether it would ask a target again, to confirm that its error is
+        credentials: Digest of the current secret; empty while it cannot be read.
+        concurrency: The participant's highest number of slots.
+        waiting: Whether calls wait for a slot, or suspects for a verdict.
+        under_way: Number of calls that have a slot.
+        trusts: Whether this participant has had a call accepted with these credentials.
+        accepted: When the newest accepted call was sent, by the state's clock or a little earlier.
+        suspects: Replies that looked like refusals.
+        passed: Cleared errors whose targets have answered without an error since.
+        doubts: Number of calls that ended without saying whether they were refused.
+        refusals: Number of calls that were refused because of an expired token, which the
+            credentials can renew.
+        proof: The outcome of a proof.
+        proof_sent: When the proof was sent, by the state's clock or a little earlier.
+        has_proof_slot: Whether a call in the proof's slot is under way.
+        wants_proof_slot: Whether a target is to be polled again, to confirm that its error is
             harmless.
-        turn: What it heeds while the ledger is not shared with all who call.
+        turn: The participant's turn while it does not see the calls of all others.
     """
 
     participant: str
@@ -109,20 +111,20 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a participant; times are seconds of the state's clock.
 
     Attributes:
-        slots: How many calls it may have under way for the next `LEASE_SECONDS`.
-        proof_slot: Whether the proof's slot is its own.
+        slots: How many calls the participant may have under way for the next `LEASE_SECONDS`.
+        proof_slot: Whether the participant has the proof's slot.
         until: When the next proof may be sent while the phase is open; when there will be room
-            while there is none.
+            while `full` is true.
         refused: Whether the phase is open because a proof was refused.
-        full: Whether waiting is in vain, since there is no room before `until`.
-        quiet: Whether that is because the ledger is not shared, so that nothing is sent.
+        full: Whether waiting is useless, because there is no room before `until`.
+        quiet: Whether there is no room because the ledger is not shared.
         proofs: How many proofs of these credentials have been decided.
-        room: How many suspects, doubts and slots there may be, the proof's slot left out.
-        suspects, doubts: When the possibly refused calls of the last minute came home, those of
-            all participants.
+        room: The limit of suspects, doubts and slots together, without the proof's slot.
+        suspects, doubts: When the possibly refused calls of the last minute ended, of all
+            participants.
         harmless: Kinds of errors that are no refusals.
-        cleared: Errors with these credentials that a proof has cleared, and that are harmless if
-            the same target gives them again.
+        cleared: Errors that a proof of these credentials has cleared. They become harmless if the
+            same target returns them again.
     """
 
     now: float
@@ -142,7 +144,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A call that may have been refused, and when it came home."""
+    """A call that may have been refused; `at` is when it ended."""
 
     at: Stamp
     credentials: str
@@ -151,7 +153,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """The slots of a participant; `since` is when it began to wait for them or got them."""
+    """The slots of a participant, `since` it got them or began to wait for them."""
 
     credentials: str
     concurrency: Annotated[int, msgspec.Meta(ge=0)]
@@ -162,7 +164,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class ProofSlot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """The slot for a proof or a confirmation, which one participant has at a time."""
+    """The slot for a proof or a confirmation; one participant has it at a time."""
 
     participant: str
     credentials: str
@@ -174,10 +176,10 @@ class Verdict(msgspec.Struct, kw_only=True, array_like=True):
 
     Attributes:
         until: When the next proof may be sent while the phase is open.
-        refused: Whether it is open because a proof was refused.
+        refused: Whether the phase is open because a proof was refused.
         proofs: How many proofs have been decided.
         accepted: When the newest accepted call was sent.
-        used: When a participant last reported with them.
+        used: When a participant last reported with these credentials.
     """
 
     phase: Phase = Phase.UNPROVEN
@@ -189,7 +191,7 @@ class Verdict(msgspec.Struct, kw_only=True, array_like=True):
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """Everything about one origin. No secret is in it: credentials, kinds, targets are digests."""
+    """The ledger of one origin, without secrets: credentials, kinds and targets are digests."""
 
     version: int = VERSION
     suspects: list[Refusal] = msgspec.field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Suspicions that the credentials are refused: calls whose ends allow that, and their verdicts."""
+"""The suspects of a guard: calls that may have been refused, and the verdicts on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Undecided(msgspec.Struct, kw_only=True):
     """A suspect that waits for a verdict.
 
     Attributes:
-        proofs: How many had been decided when the ledger learnt of the suspect.
+        proofs: Number of proofs decided when the ledger got the suspect.
     """
 
     suspect: Suspect
@@ -32,7 +32,7 @@ class _Undecided(msgspec.Struct, kw_only=True):
 
 
 class Confirmation(msgspec.Struct, kw_only=True):
-    """A target that is to be asked once more; `done` resolves with the outcome, if it was."""
+    """A second poll of a target; `done` resolves with its outcome, `None` if it was not run."""
 
     suspect: Suspect
     attempt: Callable[[], Awaitable[Any]]
@@ -40,11 +40,11 @@ class Confirmation(msgspec.Struct, kw_only=True):
 
 
 class Suspicions:
-    """The suspects of one guard: news for the ledger first, then undecided, then to be confirmed.
+    """The suspects of one guard: first news for the ledger, then undecided, then to be confirmed.
 
     Attributes:
-        news: Those that the ledger does not know of yet.
-        confirmations: Those that were cleared and are of a kind that is new.
+        news: Suspects that are not reported to the ledger yet.
+        confirmations: Cleared suspects whose kind of error the ledger does not know yet.
     """
 
     def __init__(self) -> None:
@@ -58,10 +58,10 @@ class Suspicions:
         return bool(self.news or self._undecided)
 
     def add(self, kind: str, target: str) -> asyncio.Future[Exception | None]:
-        """Take note of a reply that looks like a refusal.
+        """Note a reply that looks like a refusal.
 
         Returns:
-            The verdict, when there is one: `None` says that the credentials are accepted.
+            A future that resolves with the refusal, or with `None` if the credentials are accepted.
         """
         verdict: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         self.news.append(_Undecided(suspect=suspect_of(kind, target), verdict=verdict))
@@ -70,14 +70,18 @@ class Suspicions:
     def confirm(
         self, kind: str, target: str, attempt: Callable[[], Awaitable[T]]
     ) -> asyncio.Future[T | None]:
-        """Queue a target that is to be asked once more."""
+        """Queue a second poll of a target.
+
+        Returns:
+            A future that resolves with the attempt's result, or with `None` if it was not run.
+        """
         done: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
         suspect = suspect_of(kind, target)
         self.confirmations.append(Confirmation(suspect=suspect, attempt=attempt, done=done))
         return done
 
     def reported(self, count: int, answer: Answer) -> None:
-        """Take note that the ledger knows the first of the news, and of its answer to them."""
+        """Move the first `count` suspects from the news to the undecided: the ledger has them."""
         for each in self.news[:count]:
             each.proofs = answer.proofs
         self._undecided += [each for each in self.news[:count] if not each.verdict.done()]
@@ -86,7 +90,7 @@ class Suspicions:
     def settle(
         self, answer: Answer, verdict: Callable[[Answer], Exception | None], *, closed: bool
     ) -> None:
-        """Tell the suspects apart as far as the answer decides about them."""
+        """Resolve the suspects and drop the confirmations that the answer decides."""
         waiting, self._undecided = self._undecided, []
         for each in waiting:
             harmless = each.suspect.kind in answer.harmless
@@ -106,41 +110,41 @@ class Suspicions:
                 self.confirmations.append(confirmation)
 
     def abandon(self, verdict: Callable[[], Exception]) -> None:
-        """Fail all suspects; those that the ledger has not learnt of stay news for it."""
+        """Fail all suspects; suspects that are not reported to the ledger yet stay news for it."""
         for each in (*self._undecided, *self.news):
             resolve(each.verdict, verdict())
         self._undecided = []
 
     def drop_confirmations(self) -> None:
-        """Let the targets that were to be asked once more keep their own errors."""
+        """Cancel the queued second polls, so that their targets keep the first errors."""
         while self.confirmations:
             resolve(self.confirmations.popleft().done, None)
 
 
 def suspect_of(kind: str, target: str) -> Suspect:
-    """Return what the ledger may know of a suspect: digests, since texts are the vendor's."""
+    """Return a suspect for the ledger; digests, because the vendor's texts may be confidential."""
     return Suspect(kind=kind and digest(_DIGITS.sub("", kind)), target=digest(target))
 
 
 def in_doubt(error: Exception) -> bool:
-    """Return whether a call may have been refused although its end does not say so."""
-    # An error that is not ours is a bug, which may have hidden any answer.
+    """Return whether a call may have been refused although its error does not say so."""
+    # Any other class of error is a bug in the exporter, which may have hidden any answer.
     return not isinstance(error, PollError) or (isinstance(error, CallError) and error.unread)
 
 
 def is_refusal(failure: Exception | None) -> bool:
-    """Return whether the end of a proof says that the credentials were refused."""
+    """Return whether a proof's error says that the credentials were refused."""
     return isinstance(failure, SuspectError) or (
         isinstance(failure, CallError) and failure.status in (401, 403)
     )
 
 
 def is_lost(error: Exception | None) -> bool:
-    """Return whether a call was lost on the way and may be sent once more."""
+    """Return whether a call's connection was lost, so that the call may be sent again."""
     return isinstance(error, CallError) and error.lost
 
 
 def resolve(future: asyncio.Future[T], value: T) -> None:
-    """Give a future its value, unless it was cancelled or has one."""
+    """Set a future's result, unless the future is done or cancelled."""
     if not future.done():
         future.set_result(value)

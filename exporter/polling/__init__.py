@@ -1,5 +1,4 @@
-"""Polls: the engine that joins sources, store and exposition, one poll, and the schedule.
+"""Polls: the engine that joins sources, store and exposition; single polls; schedule; reload.
 
-What a poll asks of a vendor belongs to `sources`. Going over to a new configuration while polling
-goes on is here as well.
+The package `sources` has the calls to the vendors.
 """

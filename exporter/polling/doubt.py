@@ -1,4 +1,4 @@
-"""Inventories that are not believed yet: empty after a full one, or cut short."""
+"""Doubted inventories: suddenly empty, or shorter than the vendor's own total."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.sources.base import Poll
 
 
-#: An inventory is believed when it has been the same for so long.
+#: A doubted inventory is accepted after it has been the same for this long.
 DOUBTED_SECONDS = 3600.0
 
 
@@ -29,9 +29,9 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True):
     """The doubt about an inventory.
 
     Attributes:
-        since: When the inventory was first so.
-        digest: Of the ids of all targets in it.
-        over: Whether it has been the same for so long that it is believed.
+        since: When the inventory was first like this.
+        digest: Digest of the ids of all targets in the inventory.
+        over: Whether the inventory has been the same for `DOUBTED_SECONDS` and is accepted.
     """
 
     since: Moment
@@ -44,14 +44,13 @@ def doubted(
 ) -> tuple[tuple[Reading, ...], Doubt | None]:
     """Return all readings to show, and the doubt about the inventory if there is one.
 
-    While an inventory is not believed, the targets that it lacks are shown as they were known
-    before, until that is too old.
+    While an inventory is doubted, its missing targets keep their last readings until these expire.
 
     Args:
-        poll: What was read now.
-        known: The readings of before.
-        before: The doubt of before.
-        now: When it was read.
+        poll: The newest poll.
+        known: The readings of the poll before.
+        before: The doubt of the poll before.
+        now: The time of the newest poll.
     """
     there = _kinds(poll.readings) | {kind for kind, count in poll.elsewhere.items() if count}
     emptied = _kinds(known).intersection(poll.inventory) - there
@@ -72,14 +71,12 @@ def doubted(
 
 
 def failure_of(poll: Poll) -> Failure:
-    """Return the failure that a doubted inventory is."""
-    what = (
-        "there are none of a kind of targets any more (at the vendor, or after include and exclude)"
-    )
+    """Return the failure of a poll whose inventory is doubted."""
+    problem = "a kind of targets is suddenly empty (at the vendor, or after include and exclude)"
     if poll.incomplete:
-        what = "the vendor's list is shorter than its own total"
-    message = f"{what}; those that are missing stay until this has been so for"
-    message += f" {DOUBTED_SECONDS / 60:.0f} minutes"
+        problem = "the vendor's list is shorter than its own total"
+    minutes = f"{DOUBTED_SECONDS / 60:.0f} minutes"
+    message = f"{problem}; missing targets stay until the list has been the same for {minutes}"
     return Failure(reason=Reason.API_ERROR, message=message)
 
 

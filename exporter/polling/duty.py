@@ -1,4 +1,4 @@
-"""The duty to poll a source, which one of all processes with the same settings and state has."""
+"""The duty to poll a source: one of the processes with the same settings and state has it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     """The actions of the engine when the duty passes.
 
     Attributes:
-        poller: Returns the poller of the source, as it is now.
-        begin: Begins to poll, with a source that knows what was heard from the leader before.
-        end: Ends polling, calls under way included.
-        heard: Called when the poller shows what the leader has told.
+        poller: Returns the current poller of the source.
+        begin: Starts polling, with a source that knows the former leader's readings.
+        end: Stops polling and cancels the polls under way.
+        heard: Called when the poller shows new results of the leader.
     """
 
     poller: Callable[[], Poller]
@@ -41,8 +41,8 @@ class Duty:
 
     Attributes:
         polls: Whether this process polls the source.
-        is_behind: Whether the leader has told of polls that the source does not know.
-        leadership: The part in terms of the lease.
+        is_behind: Whether the source does not know the newest readings of the leader.
+        leadership: This process' part in the lease.
     """
 
     def __init__(  # noqa: PLR0913 - the last three by keyword
@@ -55,15 +55,15 @@ class Duty:
         clock: Clock,
         telemetry: SourceMetrics,
     ) -> None:
-        """Take no part yet.
+        """Prepare; this process takes no part in the lease before `begin`.
 
         Args:
-            settings: Of the source.
-            memory: Where what is known of its tasks is kept.
-            hooks: What is done when the duty passes.
-            state: Where the lease is; raises while the store cannot be used.
-            clock: Where time comes from.
-            telemetry: Shows who polls.
+            settings: The settings of the source.
+            memory: Holds the saved data of the source's tasks.
+            hooks: The actions when the duty passes.
+            state: Holds the lease; raises while the store cannot be used.
+            clock: The source of time.
+            telemetry: Shows whether this process polls.
         """
         self._hooks = hooks
         self._telemetry = telemetry
@@ -82,32 +82,32 @@ class Duty:
 
     @property
     def may_poll(self) -> bool:
-        """True if calls of polls may go out: not beside, and not after, another process's."""
+        """True while no other process may be polling, so that this process may send calls."""
         return not self.leadership.lapsed and self.leadership.role is not Role.STANDBY
 
     def begin(self) -> None:
-        """Begin to take part; this returns before it is decided who polls."""
+        """Compete for the lease; this returns before it is decided which process polls."""
         self._telemetry.leads.set(0)
         self.leadership.begin()
 
     async def keep(self, kept: Kept) -> None:
-        """Write what a poll has learnt, for standbys and for the next start."""
+        """Save the results of a poll, for standbys and for the next start."""
         fence = self.leadership.fence
-        # Whoever polls alone could overwrite what a leader has written; undecided is who takes no
-        # part in the lease at all.
+        # A process that polls alone, without a fence, could overwrite a leader's document. While
+        # the role is undecided, this process takes no part in the lease.
         if fence is not None or self.leadership.role is Role.UNDECIDED:
             await self._mirror.keep(self._hooks.poller(), kept, fence)
 
     async def hand_over(self) -> None:
-        """Leave the source to another process at once, if one waits for it."""
+        """Leave the source to another process at once, if a standby waits for it."""
         await self.leadership.rest()
         if self.polls and await self.leadership.has_standby():
             await self.leave()
 
     async def leave(self) -> None:
-        """Take no part any more; polls under way end."""
+        """Stop polling and give the lease up."""
         await self.leadership.rest()
-        # First: once the lease is free, another process polls and writes.
+        # Before the lease is free, because another process then polls and writes.
         await self._change(Role.STANDBY)
         await self.leadership.leave()
 

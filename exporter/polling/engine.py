@@ -1,6 +1,7 @@
-"""Everything between the settings and the bytes of `/metrics`: sources, pollers, store.
+"""The engine: everything between the settings and the bytes of `/metrics`.
 
-The daemon runs it on a schedule and serves it; `status` and `explain` run it once.
+The daemon polls with the engine on a schedule and serves its data; the commands `status` and
+`explain` poll with it once.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """The sources of one configuration and what they have said.
+    """The sources of one configuration, their pollers and their newest readings.
 
     Attributes:
-        pollers: By the names of their sources, in the order of the configuration.
+        pollers: The pollers by the names of their sources, in the order of the configuration.
     """
 
     def __init__(  # noqa: PLR0913 - all by keyword, with defaults
@@ -68,14 +69,14 @@ class Engine:
         """Prepare an engine without sources.
 
         Args:
-            clock: Where time comes from.
-            random: For the jitter of retries.
-            shard: The share of the targets that is polled; all of them if not given.
-            state: Where the state is kept, or the state itself; in memory if not given.
-            keeps: Whether to write down what the polls learn, and to show from the start what was
-                written down before. Without it that is only read, for the sources to go on from.
-            total_shards: Among how many shards it polls, if it is none of them itself.
-            usual: As a poller has it.
+            clock: The source of time.
+            random: The source of the retries' jitter.
+            shard: The share of the targets to poll; all targets if not given.
+            state: The settings of the state, or the state itself; in memory if not given.
+            keeps: Whether to save the results of polls in the state, and to show those of the last
+                run at the start. If false, the sources only read them.
+            total_shards: The number of shards, for an engine that is not a shard itself.
+            usual: Returns the usual figures of a source's targets, see `Poller`.
         """
         self.clock = clock
         self.telemetry = SelfMetrics(clock=clock)
@@ -113,44 +114,48 @@ class Engine:
         self._restored: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
         self._duties: dict[str, Duty] = {}
-        #: How many questions about targets each source is asked now.
+        #: How many calls of `explain` each source has under way.
         self._asked: Counter[Source] = Counter()
         self._log = structlog.get_logger("exporter.engine")
 
     @property
     def first_polls_done(self) -> bool:
-        """True once each scheduled task was polled, or left out for a reason."""
+        """True once each scheduled task was polled or skipped."""
         return self._begun and not self._first_polls
 
     @property
     def first_shown(self) -> bool:
-        """True if nobody has to wait for a first poll, since its readings were restored."""
+        """True once each scheduled task was polled, or its readings were restored."""
         return self._begun and self._first_polls <= self._restored
 
     async def connect(self, settings: Settings) -> None:
-        """Make all sources; sends nothing yet."""
+        """Create all sources; this sends nothing yet."""
         self._identities = identities(settings.sources)
-        # All at once: a store that does not answer is waited for once.
+        # All at once, so that a store that does not answer costs one time-out.
         kept = await asyncio.gather(*map(self._memory.recall, settings.sources))
         for source, each in zip(settings.sources, kept, strict=True):
             self.pollers[source.name] = self._recalled(source, each)
 
     def begin(self) -> None:
-        """Start polling on schedule what no other process polls."""
+        """Start polling on schedule the sources that no other process polls."""
         self.schedule.start()
         for name in self.pollers:
             self._begin(name)
         self._begun = True
 
     async def apply(self, settings: Settings) -> Difference:
-        """Go over to other settings while polling; sources that stay as they were go on.
+        """Replace the settings while polling; sources without changes go on undisturbed.
 
-        A source whose settings changed keeps its readings until its first poll replaces them,
-        so that its series have no gap; unless it is another account or portal by now.
+        A source whose settings changed keeps its readings until its first poll replaces them, so
+        that its series have no gap. If the provider or the URL changed, its readings are dropped.
+
+        Returns:
+            The sources that were added, changed, removed and kept.
 
         Raises:
-            ConfigurationError: A source cannot be made, as when a file of its has changed since it
-                was checked. It is not polled until the next call; all others are.
+            ConfigurationError: A source cannot be created, for example because one of its files has
+                changed since the check. That source is not polled until the next call; all others
+                are.
         """
         new = identities(settings.sources)
         found = difference(self._identities, new)
@@ -180,7 +185,7 @@ class Engine:
                 )
             except ConfigurationError as error:
                 problems += error.problems
-                # The next settings may have another lease.
+                # The next settings may need another lease.
                 self._duties.pop(name, None)
             else:
                 self._identities[name] = new[name]
@@ -205,7 +210,10 @@ class Engine:
         return None if poller is None else poller.source.settings
 
     async def explain(self, source: str, kind: str, target_id: str) -> Explanation:
-        """Ask the vendor about one target of the inventory.
+        """Poll one target of the inventory.
+
+        Returns:
+            The target's reading and the vendor's replies.
 
         Raises:
             LookupError: There is no such source, kind or target.
@@ -231,9 +239,9 @@ class Engine:
         return replace(explanation, reading=poller.dated(explanation.reading))
 
     async def end(self, *, grace_seconds: float) -> None:
-        """Stop polling, give what runs the grace, close all connections.
+        """Stop polling, give polls under way the grace period to end, and close all connections.
 
-        A source that another process waits for is handed over at once.
+        If a standby waits for a source, it gets the source at once.
         """
         duties = tuple(self._duties.values())
         await asyncio.gather(*(duty.hand_over() for duty in duties))
@@ -244,9 +252,9 @@ class Engine:
         await self.state.aclose()
 
     def _recalled(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Poller:
-        """Connect a source that goes on from before a restart, and show what is still true."""
+        """Connect a source with its data of before a restart, and show readings not yet expired."""
         if not self._keeps:
-            # Its polls were not ours.
+            # The outcomes are those of another process' polls.
             kept = {task: replace(each, status=TaskStatus()) for task, each in kept.items()}
             return self._connect(settings, kept)
         poller = self._connect(settings, kept)
@@ -282,7 +290,7 @@ class Engine:
         )
 
     def _source(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Source:
-        """Make a source that goes on from what is known of it."""
+        """Create a source with the readings known so far."""
         context = SourceContext(
             telemetry=self.telemetry.source(settings.provider, settings.name),
             clock=self.clock,
@@ -299,7 +307,7 @@ class Engine:
         return PROVIDERS[settings.provider].connect(settings, context)
 
     def _may_call(self, name: str) -> bool:
-        """Return whether calls of a source may go out: those of polls, or about a target."""
+        """Return whether a source may send calls: this process polls it, or explains a target."""
         duty = self._duties.get(name)
         if duty is None or duty.may_poll:
             return True
@@ -332,7 +340,7 @@ class Engine:
         )
 
     def _begin(self, name: str) -> None:
-        """Begin to take part in the polling of a source."""
+        """Schedule the polls of a source, or compete for its lease."""
         poller = self.pollers[name]
         telemetry = self.telemetry.source(poller.source.settings.provider, name)
         for task, interval in poller.intervals.items():
@@ -345,7 +353,7 @@ class Engine:
             duty.begin()
 
     def _note_heard(self, name: str) -> None:
-        """Note which tasks need no first poll, since their leader has told of them."""
+        """Note which tasks need no first poll, because the leader's polls are shown."""
         poller = self.pollers[name]
         for task in poller.intervals:
             if self.store.get(poller.source.settings.provider, name, task) is not None:
@@ -355,22 +363,22 @@ class Engine:
                 self._first_polls.discard((name, task))
 
     async def _renew(self, name: str) -> None:
-        """Make the source of a poller anew, so that it knows what its leader has told."""
+        """Create the source of a poller anew, with the readings received from the leader."""
         poller = self.pollers[name]
         old = poller.source
         try:
             poller.source = self._source(old.settings, poller.kept)
         except ConfigurationError as error:
-            # As when a file for TLS is gone. What was connected before can go on.
+            # For example, a file for TLS is gone. The old source is still connected.
             self._log.warning("source_not_renewed", source=name, message="; ".join(error.problems))
             return
         self._duties[name].is_behind = False
-        # Whoever asks it about a target closes it afterwards.
+        # If an `explain` is under way, it closes the source when it ends.
         if not self._asked[old]:
             await old.aclose()
 
     async def _stop(self, name: str, following: SourceSettings | None) -> None:
-        """Stop polling a source and drop what does not hold for the one that follows it."""
+        """Stop polling a source and drop the data that its new settings make invalid."""
         poller = self.pollers[name]
         settings = poller.source.settings
         if name in self._duties:
@@ -397,7 +405,7 @@ class Engine:
         for task, interval in poller.intervals.items():
             status = poller.status(task)
             last = status.last_attempt
-            # What the leader before has just polled keeps its rhythm.
+            # A task that the former leader polled less than an interval ago waits for its slot.
             due = last is None or status.restored or now - last.monotonic >= interval
             self.schedule.add(
                 telemetry,
@@ -413,7 +421,7 @@ class Engine:
         self._first_polls.discard((poller.source.settings.name, task))
 
     def _blocked(self, poller: Poller, task: str) -> bool:
-        # The breaker opens and closes with time, so its gauges are brought up to date here as well.
+        # The guard also opens and closes between polls, so update its gauges here.
         poller.publish_health()
         if poller.source.blocked:
             poller.hold(task)
@@ -424,7 +432,7 @@ class Engine:
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Engine]:
-    """Yield an engine over the sources of a configuration; in the end it is stopped."""
+    """Yield an engine with the sources of a configuration, and stop it at the end."""
     engine = Engine(state=settings.state, keeps=False, total_shards=settings.sharding.total_shards)
     try:
         await engine.connect(settings)
@@ -435,8 +443,8 @@ async def connected(settings: Settings) -> AsyncIterator[Engine]:
 
 
 async def _poll_once(poller: Poller) -> None:
-    # The first task finds out whether the vendor answers, and what it learns spares others
-    # calls. All others at once: a vendor that hangs costs a time-out more, not one per task.
+    # The first task shows whether the vendor answers, and its inventory saves other tasks calls.
+    # Then all others at once: a vendor that hangs costs one more time-out, not one per task.
     tasks = list(poller.intervals)
     for some in (tasks[:1], tasks[1:]):
         if poller.source.blocked:

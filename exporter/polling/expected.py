@@ -1,6 +1,6 @@
-"""The kinds of targets that a source should have, so that to have none is worth a page.
+"""The kinds of targets that a source should have, so that an alert can report a missing kind.
 
-A kind that never had targets is fine without, but for agents.
+A source should have agents, and targets of each kind that it had before or that `include` names.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from exporter.sources.base import Poll
 
 
-#: A kind is expected for so long after a list had targets of it.
+#: How long a kind stays expected after a list had targets of it.
 EXPECTED_SECONDS = 86_400.0
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """When the newest list that had targets of a kind was read."""
+    """The time of the newest list that had targets of a kind."""
 
     kind: Kind
     at: Moment
 
 
 def counted(poll: Poll, kinds: Collection[Kind]) -> dict[str, float]:
-    """Return how many targets of each kind a poll brought."""
+    """Return the number of targets of each kind in a poll."""
     counts = Counter(BY_READING.get(type(reading)) for reading in poll.readings)
     return {kind.value: float(counts[kind]) for kind in kinds}
 
@@ -43,16 +43,16 @@ def counted(poll: Poll, kinds: Collection[Kind]) -> dict[str, float]:
 def listed(
     task: str, targets: Mapping[str, float], before: Collection[Listed], now: Moment
 ) -> tuple[Listed, ...]:
-    """Return when the newest list of each kind was read that had targets of it.
+    """Return when each kind last had targets in a list of the task.
 
-    Kinds that another task is to list are left out: suites that are known by their runs come and
-    go with these.
+    Only kinds that this task lists count: a task of runs also finds suites, which come and go with
+    their runs.
 
     Args:
-        task: What was polled.
-        targets: How many targets of each kind its list has now.
-        before: What this returned after the poll before.
-        now: When it was read.
+        task: The polled task.
+        targets: The number of targets of each kind in its newest list.
+        before: The result after the poll before.
+        now: The time of the newest list.
     """
     found = {each.kind: each for each in before}
     for word, count in targets.items():
@@ -72,12 +72,12 @@ class Expectations:
         telemetry: SourceMetrics,
         log: FilteringBoundLogger,
     ) -> None:
-        """Expect nothing yet but what is included.
+        """Expect the kinds that the configuration includes.
 
         Args:
-            include: What the configuration's `include` names: kinds in the plural.
-            telemetry: Shows what is expected.
-            log: Told of an `include` that matches nothing.
+            include: The kinds that the configuration's `include` names, in the plural.
+            telemetry: Shows the expected kinds.
+            log: Logs a filter in `include` that matches nothing.
         """
         self._include = include
         self._telemetry = telemetry
@@ -89,31 +89,31 @@ class Expectations:
     def show(
         self, task: str, kinds: Collection[Kind], known: Collection[Listed], now: Moment
     ) -> None:
-        """Show of which kinds there should be targets.
+        """Show the expected kinds of a task as metrics.
 
         Args:
-            task: What lists them.
-            kinds: The kinds that it lists.
-            known: When lists of it had targets.
-            now: The time.
+            task: The task that lists the targets.
+            kinds: The kinds that the task lists.
+            known: When its lists last had targets.
+            now: The current time.
         """
         recent = {
             each.kind for each in known if now.monotonic - each.at.monotonic <= EXPECTED_SECONDS
         }
         for kind in kinds:
-            # Where agents are those of locations, a source may do without both.
+            # A provider with locations has agents only in these, so without locations no agents.
             usual = kind is Kind.AGENT and not self._without_locations
             expected = usual or kind in recent or self._includes(kind)
             self._telemetry.expect(task, kind, expected=expected and kind not in self._elsewhere)
 
     def check(self, targets: Mapping[str, float], elsewhere: Collection[Kind]) -> None:
-        """Note what a list has that was read to the end.
+        """Check a complete list, and log each filter in `include` that matches nothing.
 
-        Warns of each `include` that matches nothing, once until it matches.
+        A filter is logged once until it matches again.
 
         Args:
-            targets: How many targets of each kind there are.
-            elsewhere: The kinds of which other shards watch some: of these, ours need not have any.
+            targets: The number of targets of each kind.
+            elsewhere: The kinds of targets that other shards poll; this shard needs none of them.
         """
         self._elsewhere = set(elsewhere)
         if Kind.LOCATION.value in targets:
@@ -123,7 +123,7 @@ class Expectations:
                 self._unmatched.discard(kind)
             elif self._includes(kind) and kind not in self._unmatched:
                 self._unmatched.add(kind)
-                message = f"include.{kind}s matches none that the vendor lists: none is watched"
+                message = f"include.{kind}s matches no {kind} in the vendor's list: none is watched"
                 self._log.warning("filter_matches_nothing", kind=kind.value, message=message)
 
     def _includes(self, kind: Kind) -> bool:

@@ -1,13 +1,14 @@
-"""The looks at single targets that clients cause, so few that the source's polls do not suffer.
+"""Polls of single targets for clients of `/probe`, limited so that the scheduled polls go on.
 
-A client that asks in a loop must not take from the polls what they need. So at each source
+A client that asks in a loop must not use up the slots and requests of the scheduled polls. So for
+each source
 
-* one target is looked at at a time, whoever asks: in one slot of `concurrency` at most;
-* after a look passes three times as long as it took, so that this slot is taken for a quarter of
-  the time, and at least `PAUSE_SECONDS`;
-* looks take at most a quarter of `requests_per_minute`.
+* one target is polled for clients at a time, so these polls take one slot of `concurrency`;
+* after such a poll follows a pause of three times its duration, and at least `PAUSE_SECONDS`, so
+  these polls take that slot for at most a quarter of the time;
+* these polls use at most a quarter of `requests_per_minute`.
 
-Clients that ask about the same target meanwhile share the look, and for `probe_min_age` its answer.
+Clients that ask about the same target share one poll, and its answer for `probe_min_age`.
 """
 
 from __future__ import annotations
@@ -26,31 +27,31 @@ if TYPE_CHECKING:
     from exporter.sources.base import Explanation
     from exporter.sources.settings import SourceSettings
 
-    #: Asks the vendor about one target, given source, kind and id.
+    #: Polls one target, given source, kind and id.
     Ask = Callable[[str, str, str], Awaitable[Explanation]]
 
 
-#: The part of a slot's time, and of the budget, that looks may take.
+#: The part of a slot's time, and of the budget, that polls for clients may take.
 SHARE = 1 / 4
 
-#: Between two looks at a source, also where it answers at once and has no budget.
+#: Pause between two polls of a source for clients, also if the source answers at once.
 PAUSE_SECONDS = 0.2
 
-#: The most calls that a look takes while nothing goes wrong: two, for a run of BlazeMeter.
+#: The most calls of a poll of one target without errors: two, for a run of BlazeMeter.
 CALLS = 2
 
 
 class NoTurnError(TimeoutError):
-    """A look could not begin in the client's time, which says nothing of its target."""
+    """A poll for a client did not start in the client's time; the target may be well."""
 
 
 class _Look:
-    """One look at one target.
+    """One poll of one target for clients.
 
     Attributes:
         task: Ends with the answer.
-        waiting: How many clients wait for it.
-        begun: Whether the vendor is asked already.
+        waiting: Number of clients that wait for the answer.
+        begun: Whether the poll has started.
         ended: When the answer came, on the monotonic clock; infinite until then.
     """
 
@@ -63,12 +64,13 @@ class _Look:
 
 
 class _Turns:
-    """The looks at one source, one after the other.
+    """The polls of one source for clients, one after the other.
 
     Attributes:
-        settings: The source's; with others the source may be another account.
-        looks: By kind and id, in the order of their turns.
-        free_at: When the pause after the newest look ends, on the monotonic clock.
+        settings: The source's settings. After a reload the source may be another account, so
+            changed settings need a new `_Turns`.
+        looks: The polls by kind and id, in the order of their turns.
+        free_at: When the pause after the newest poll ends, on the monotonic clock.
     """
 
     def __init__(self, settings: SourceSettings, clock: Clock) -> None:
@@ -79,7 +81,7 @@ class _Turns:
         self.free_at = -math.inf
 
     async def take(self, look: _Look, ask: Callable[[], Awaitable[Explanation]]) -> Explanation:
-        """Wait for the turn of a look and return its answer."""
+        """Wait for the turn of a poll and return its answer."""
         async with self._turn:
             await self._clock.sleep(max(0.0, self.free_at - self._clock.monotonic()))
             look.begun = True
@@ -105,18 +107,18 @@ class _Turns:
 
 
 class Looks:
-    """The looks that clients ask for, each of them with some seconds to wait."""
+    """The polls of single targets for clients, each of which has a time limit."""
 
     def __init__(
         self, ask: Ask, *, settings: Callable[[str], SourceSettings | None], clock: Clock
     ) -> None:
-        """Ask nothing yet.
+        """Prepare; this polls nothing yet.
 
         Args:
-            ask: Asks the vendor.
+            ask: Polls a target.
             settings: Returns the settings of a source, the same object until they change; `None`
                 if there is no such source.
-            clock: Where time comes from.
+            clock: The source of time.
         """
         self._ask = ask
         self._settings = settings
@@ -124,24 +126,30 @@ class Looks:
         self._turns: dict[str, _Turns] = {}
 
     def __len__(self) -> int:
-        """Count the looks that are to come or under way, and the answers that are kept."""
+        """Count the polls that wait or are under way, and the answers that are kept."""
         return sum(len(turns.looks) for turns in self._turns.values())
 
     def min_age(self, source: str) -> float:
-        """Return up to which age, in seconds, a reading of a source is shown without a look."""
+        """Return the age in seconds below which a reading of a source needs no new poll."""
         settings = self._settings(source)
         return 0.0 if settings is None else settings.probe_min_age
 
     async def explain(
         self, source: str, kind: str, target_id: str, *, seconds: float
     ) -> Explanation:
-        """Return the answer of a look at one target, an earlier one's while that is young.
+        """Return the answer of a poll of one target, or a recent answer to another client.
+
+        Args:
+            source: The name of the source.
+            kind: The kind of the target.
+            target_id: The id of the target.
+            seconds: The client's time limit.
 
         Raises:
             LookupError: There is no such source, kind or target.
             PollError: The call failed.
-            NoTurnError: Other looks, and the pauses after them, took all of the seconds.
-            TimeoutError: There was no answer within the seconds.
+            NoTurnError: Polls for other clients, and the pauses after them, took all of the time.
+            TimeoutError: There was no answer within the time.
         """
         settings = self._settings(source)
         if settings is None:
@@ -158,11 +166,11 @@ class Looks:
             look = turns.looks[key] = _Look()
             asking = turns.take(look, lambda: self._ask(source, kind, target_id))
             look.task = asyncio.create_task(asking)
-            # The client may be gone by then.
+            # Retrieve the exception: asyncio logs it if all clients are gone by then.
             look.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         look.waiting += 1
         try:
-            # A call on the wire takes its slot to its end, also when nobody waits any more.
+            # Shielded: a call on the wire keeps its slot to the end, also without a client.
             async with asyncio.timeout(seconds):
                 return await asyncio.shield(look.task)
         except TimeoutError:
@@ -170,7 +178,7 @@ class Looks:
                 raise
             raise NoTurnError from None
         except (LookupError, PollError) as error:
-            # Raised for each client, it would grow with their number.
+            # Raised once for each client: without this, the traceback would grow each time.
             raise error.with_traceback(None) from error.__cause__
         finally:
             look.waiting -= 1

@@ -1,8 +1,8 @@
-"""The memory of the tasks: what a restart or a standby finds, one document of the state per task.
+"""The saved data of tasks, for a restart or a standby: one document of the state per task.
 
-A document holds the newest snapshot of a task and how its polls have gone. Nobody reads it who is
-not the same source with the same filters, tasks, labels and share: the key is a hash of all these.
-Nothing secret is in it, since nothing secret is in a reading.
+A document holds the newest snapshot of a task and the outcome of its polls. Its key is a hash of
+the source's filters, tasks, labels and shard, so a source with other settings does not read it.
+The document holds no secrets, because readings hold none.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
-#: Changed whenever an older document could be misunderstood.
+#: The version of the documents; an incompatible change of the format increments it.
 SCHEMA = 1
 
-#: A larger document is not ours.
+#: Limit of a decompressed document, more than the exporter ever writes.
 _MAX_BYTES = 256 << 20
 
-#: To pack a smaller document takes less time than to have a thread do it.
+#: Smaller documents are compressed in the event loop, which is faster than starting a thread.
 _WORTH_A_THREAD = 64 << 10
 
 
@@ -59,12 +59,12 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Saved(_Header, frozen=True, kw_only=True):
-    """A task in a document.
+    """The content of a task's document.
 
     Attributes:
-        written: When, by both clocks of the writer.
-        chunks: The readings in their order, each chunk with the name of their type.
-        since: Since when which target is up or down, by the chunk.
+        written: When the document was written, by both clocks of the writer.
+        chunks: The readings in order; each chunk has the name of its readings' type.
+        since: The times since when targets are up or down, in chunks.
     """
 
     written: Moment
@@ -97,13 +97,13 @@ class Memory:
     """The documents of all sources of one engine."""
 
     def __init__(self, state: State, *, namespace: str, shard: Shard, clock: Clock) -> None:
-        """Take over a state.
+        """Create the access to the documents.
 
         Args:
-            state: Where the documents are.
-            namespace: Installations with another one share nothing.
-            shard: Our share of the targets.
-            clock: What the moments of restored readings are counted by.
+            state: The state that holds the documents.
+            namespace: The name of the installation; installations with other names share nothing.
+            shard: This process' share of the targets.
+            clock: The clock for the times of restored readings.
         """
         self._state = state
         self._namespace = namespace
@@ -114,7 +114,7 @@ class Memory:
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.memory")
 
     async def recall(self, settings: SourceSettings) -> dict[str, Kept]:
-        """Return what is kept of a source by task, whatever its age; never raises."""
+        """Return the saved data of a source by task, of any age; never raises."""
         prefix = self._prefix(settings)
         try:
             documents = await self._state.documents(prefix)
@@ -129,7 +129,7 @@ class Memory:
         return {task: kept for task, kept in found.items() if kept is not None}
 
     async def newest(self, settings: SourceSettings, task: str) -> Kept | None:
-        """Return what is kept of a task, `None` if there is nothing that can be read.
+        """Return the saved data of a task, `None` if there is no readable document.
 
         Raises:
             StateError: The state cannot be used.
@@ -140,15 +140,15 @@ class Memory:
     async def keep(
         self, settings: SourceSettings, kept: Kept, *, fence: Fence | None = None
     ) -> bool:
-        """Write what is kept of a task; a failure is logged, once, and raises nothing.
+        """Save the data of a task; raises nothing, and logs the first of a row of failures.
 
         Returns:
-            Whether it was written.
+            Whether the document was written.
         """
         key = self._prefix(settings) + kept.snapshot.task
         try:
             written = await self._state.put(key, await self._encoded(kept), fence=fence)
-        except Exception as error:  # noqa: BLE001 - what cannot be kept must not fail a poll
+        except Exception as error:  # noqa: BLE001 - a failure to save must not fail a poll
             if not self._failing:
                 message = str(error) if isinstance(error, StateError) else type(error).__name__
                 self._log.warning("memory_not_written", message=message)
@@ -158,7 +158,7 @@ class Memory:
         return written
 
     def identity(self, settings: SourceSettings) -> str:
-        """Return a hash of all that processes must have in common to share what they know."""
+        """Return a hash of the settings that processes must have in common to share data."""
         patterns = [
             {kind: pattern.pattern for kind, pattern in each.items()}
             for each in (settings.include, settings.exclude)
@@ -175,18 +175,18 @@ class Memory:
         return hashlib.blake2b(canonical, digest_size=16).hexdigest()
 
     def _prefix(self, settings: SourceSettings) -> str:
-        """Return what the keys of a source begin with."""
+        """Return the prefix of a source's keys."""
         return f"snapshot/{self.identity(settings)}/"
 
     async def _read(self, document: Document, settings: SourceSettings, task: str) -> Kept | None:
         try:
             return await self._decoded(document, settings, task)
         except (ValueError, RecursionError, zlib.error):
-            # Once: during a rolling upgrade a standby comes upon each of them. And without the
-            # error's text, which could quote a value.
+            # Log it once: during a rolling upgrade a standby reads many such documents. Leave out
+            # the error's text, which could quote a value.
             if (name := f"{settings.name}/{task}") not in self._ignored:
                 self._ignored.add(name)
-                message = "it is damaged, or of another version; the task begins anew"
+                message = "the saved data is damaged or of another version, and ignored"
                 self._log.warning(
                     "memory_ignored",
                     provider=settings.provider,
@@ -217,12 +217,12 @@ class Memory:
         return await asyncio.to_thread(zlib.compress, content, 1)
 
     async def _decoded(self, document: Document, settings: SourceSettings, task: str) -> Kept:
-        """Read a document, its moments on our clocks.
+        """Read a document and convert its times to this process' clocks.
 
         Raises:
-            ValueError: It is damaged or of another version.
-            RecursionError: It is nested as none of ours is.
-            zlib.error: It is not packed as ours are.
+            ValueError: The document is damaged or of another version.
+            RecursionError: The document is damaged: its nesting is too deep.
+            zlib.error: The document is damaged: it cannot be decompressed.
         """
         content = zlib.decompressobj().decompress(document.value, _MAX_BYTES)
         if msgspec.msgpack.decode(content, type=_Header).schema != SCHEMA:
@@ -242,7 +242,7 @@ class Memory:
         async for chunk in in_turns(saved.since, turn=1):
             for kind, target_id, up, at in _SINCE_DECODER.decode(chunk):
                 check_unix(at)
-                # Not in the future, if the wall clock was set back.
+                # If the wall clock was set back, `at` could lie in the future.
                 since[kind, target_id] = Since(up=up, timestamp_seconds=min(at, now.unix))
         snapshot = Snapshot(
             provider=settings.provider,
@@ -267,7 +267,7 @@ class Memory:
 
 
 def _chunks(readings: Sequence[Reading]) -> Iterator[tuple[str, msgspec.Raw]]:
-    """Encode readings by the turn; all in a chunk are of one type."""
+    """Encode readings in chunks of at most `TURN`, each with readings of one type."""
     for start in range(0, len(readings), TURN):
         for kind, chunk in groupby(readings[start : start + TURN], key=type):
             yield kind.__name__, msgspec.Raw(_ENCODER.encode(list(chunk)))
@@ -281,10 +281,10 @@ def _since_chunks(since: SinceByTarget) -> Iterator[msgspec.Raw]:
 
 
 def rebased(value: S, ahead: float) -> S:
-    """Return a value with all moments in it put ahead on the monotonic clock by some seconds.
+    """Return a value with all its moments moved ahead on the monotonic clock by some seconds.
 
     Raises:
-        ValueError: A moment in it is none.
+        ValueError: A moment in the value is invalid.
     """
     found: Any = value
     match value:

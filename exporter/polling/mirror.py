@@ -1,7 +1,7 @@
-"""The mirror: what the leader tells of its polls, and the standby shows of them.
+"""The mirror: the leader publishes the results of its polls, and standbys show them.
 
-How the polls have gone stands in the lease's document; what they have learnt stands in the
-memory's documents, of which a standby reads those that are new.
+The outcomes of the polls are in the lease's document. Their snapshots are in the documents of
+`memory.py`, of which a standby reads the new ones.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from exporter.state.base import Fence
 
 
-#: When a snapshot was taken comes out so differently each time that it is read.
+#: Tolerance of a snapshot's time, which is computed from a document's age at each reading.
 _JITTER_SECONDS = 1.0
 
 
 class _Task(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of the polls of a task, as the leader tells it.
+    """The outcome of a task's polls in the leader's message.
 
     Attributes:
-        version: Another one with each document of it; empty if the leader has written none.
+        version: Changes with each document of the task; empty if the leader has written none.
     """
 
     status: TaskStatus
     version: str = ""
 
 
-class _Told(msgspec.Struct, frozen=True, kw_only=True):
+class _Message(msgspec.Struct, frozen=True, kw_only=True):
     """The leader's message to its standbys.
 
     Attributes:
-        written: When, by both clocks of the leader.
+        written: When the message was written, by both clocks of the leader.
         refused: Whether the credentials were refused.
-        certificate_end: When the certificate of the vendor's server ends, epoch seconds.
+        certificate_end: The expiry of the vendor's server certificate, in Unix seconds.
     """
 
     written: Moment
@@ -55,33 +55,33 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mirror:
-    """The polls of one source, as one process tells of them and others show them."""
+    """The results of one source's polls, published by the leader and shown by standbys."""
 
     def __init__(self, memory: Memory, *, clock: Clock) -> None:
-        """Know of no poll yet.
+        """Create a mirror that knows no poll yet.
 
         Args:
-            memory: Holds what the polls have learnt.
-            clock: Where time comes from.
+            memory: Holds the snapshots of the tasks.
+            clock: The source of time.
         """
         self._memory = memory
         self._clock = clock
-        # Tells its versions from those of all other processes.
+        # Part of the versions, so that those of two processes never are the same.
         self._member = uuid.uuid4().hex
         self._count = 0
         self._versions: dict[str, str] = {}
         self._understands = True
 
     async def keep(self, poller: Poller, kept: Kept, fence: Fence | None) -> None:
-        """Write what a poll has learnt, to be told of."""
+        """Save the snapshot of a poll for the standbys."""
         if await self._memory.keep(poller.source.settings, kept, fence=fence):
             self._count += 1
             self._versions[kept.snapshot.task] = f"{self._member} {self._count}"
 
     def tell(self, poller: Poller) -> bytes:
-        """Return how the polls have gone."""
+        """Return the message for the standbys: the outcomes of the polls, encoded."""
         return msgspec.msgpack.encode(
-            _Told(
+            _Message(
                 written=self._clock.now(),
                 tasks={
                     task: _Task(status=poller.status(task), version=self._versions.get(task, ""))
@@ -93,46 +93,49 @@ class Mirror:
         )
 
     async def hear(self, poller: Poller, content: bytes, age_seconds: float) -> None:
-        """Show what the leader has told.
+        """Show the results in the leader's message.
 
         Args:
-            poller: The one that polls nothing meanwhile.
-            content: As `tell` returned it.
-            age_seconds: Since it was written.
+            poller: The standby's poller.
+            content: The message, as `tell` returned it.
+            age_seconds: Seconds since the message was written.
 
         Raises:
             StateError: The state cannot be used.
         """
         try:
-            told = msgspec.msgpack.decode(content, type=_Told)
-            written = rebased(told.written, 0.0)
+            message = msgspec.msgpack.decode(content, type=_Message)
+            written = rebased(message.written, 0.0)
             ahead = self._clock.monotonic() - age_seconds - written.monotonic
-            statuses = {task: rebased(each.status, ahead) for task, each in told.tasks.items()}
+            statuses = {task: rebased(each.status, ahead) for task, each in message.tasks.items()}
         except (ValueError, RecursionError):
             if self._understands:
-                message = "it is damaged, or of another version; nothing of it is shown"
                 structlog.get_logger("exporter.poll").warning(
-                    "leader_not_understood", source=poller.source.settings.name, message=message
+                    "leader_not_understood",
+                    source=poller.source.settings.name,
+                    message="the leader's message is damaged or of another version, and ignored",
                 )
             self._understands = False
             return
         self._understands = True
         kept: dict[str, Kept] = {}
         versions: dict[str, str] = {}
-        for task in poller.intervals & told.tasks.keys():
-            version = told.tasks[task].version
+        for task in poller.intervals & message.tasks.keys():
+            version = message.tasks[task].version
             if version and version != self._versions.get(task):
                 newest = await self._memory.newest(poller.source.settings, task)
                 if newest is not None and not _is_older(newest, poller.kept.get(task)):
                     kept[task] = newest
                 versions[task] = version
-        # Not before all are read: what is not shown is to be read again.
+        # Only after all documents are read: if one fails, all are read again.
         self._versions |= versions
-        poller.mirror(statuses, kept, refused=told.refused, certificate_end=told.certificate_end)
+        poller.mirror(
+            statuses, kept, refused=message.refused, certificate_end=message.certificate_end
+        )
 
 
 def _is_older(kept: Kept, known: Kept | None) -> bool:
-    """Return whether what is known is newer, as after polls of our own without the store."""
+    """Return whether a document is older than a poll by this process, made without the store."""
     if known is None:
         return False
     return known.snapshot.taken.monotonic - kept.snapshot.taken.monotonic > _JITTER_SECONDS

@@ -1,7 +1,6 @@
-"""One poll: ask the source, keep what it learnt, count and log what happened.
+"""One poll: poll a source, store its readings, count and log the outcome.
 
-Nothing that goes wrong in here reaches the schedule: a failing source costs its own readings
-their freshness and nobody else anything.
+No error of a poll reaches the schedule: if one source fails, only its own readings get old.
 """
 
 from __future__ import annotations
@@ -41,19 +40,19 @@ if TYPE_CHECKING:
     from exporter.sources.base import Poll, Source
 
 
-#: The task under which a source's own health is kept; it never expires.
+#: The task of the snapshot with a source's own health; that snapshot never expires.
 HEALTH = "source"
 
-#: A task whose interval is longer than so many times its source's shortest is polled rarely.
+#: A task counts as rarely polled if its interval is over this many times the source's shortest.
 RARELY = 5
 
-#: A failure that goes on is logged again after this long.
+#: A failure that persists is logged again after this long.
 REPEAT_SECONDS = 900.0
 
-#: Of so many targets that a list cut short does not name is remembered since when they are so.
+#: How many targets missing in a truncated list keep the time of their last transition.
 MAX_ABSENT = 10_000
 
-#: So many targets are named in the log after one poll; the rest is a number.
+#: How many changed targets one poll logs by name; of the rest it logs the number.
 NAMED_CHANGES = 50
 
 
@@ -62,7 +61,7 @@ class TaskFailure(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         at: When the poll ended.
-        message: One sentence made by us, free of secrets.
+        message: One sentence by the exporter, without secrets.
     """
 
     at: Moment
@@ -76,13 +75,12 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         last_attempt: When the newest poll ended.
         last_success: When the newest poll without any failure ended.
-        failure: The newest failure, also when a success came after it.
-        answered: Whether the newest poll brought readings, be it with a list that is doubted or of
-            which a part is missing.
-        health: What they say of the source; `None` before the first one.
-        restored: Whether these polls were before a restart, and none was since.
-        slow: Whether calls timed out by the vendor's doing in the newest poll.
-        elsewhere: The kinds of which other shards watch targets, by the newest whole list.
+        failure: The newest failure, also if a poll has succeeded since.
+        answered: Whether the newest poll brought readings, also with a doubted or incomplete list.
+        health: The health by the newest poll; `None` before the first poll.
+        restored: Whether the newest poll was before a restart.
+        slow: Whether the vendor was too slow to answer calls of the newest poll in time.
+        elsewhere: The kinds of targets that other shards poll, by the newest complete list.
     """
 
     health: TaskHealth | None = None
@@ -96,13 +94,13 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of a task and outlives the poller, and if written down the process.
+    """The data of a task that outlives its poller and, saved in the state, the process.
 
     Attributes:
-        snapshot: The newest one, also if it has expired.
-        since: Since when each target is up or down.
-        doubt: About the newest inventory, if there is one or was.
-        listed: When the newest list was read that had targets, by kind.
+        snapshot: The newest snapshot, also if it has expired.
+        since: The time since when each target is up or down.
+        doubt: The doubt about the newest inventory, also if it is over.
+        listed: When each kind last had targets in a list.
     """
 
     snapshot: Snapshot
@@ -113,10 +111,10 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Poller:
-    """Polls one source and keeps what it says.
+    """The polls of one source and their results.
 
     Attributes:
-        kept: What is known of each task.
+        kept: The data of each task.
     """
 
     def __init__(  # noqa: PLR0913 - all but the source by keyword
@@ -134,22 +132,22 @@ class Poller:
         told: Callable[[], None] = lambda: None,
         usual: Callable[[str], Usuals | None] = lambda _: Usuals(),
     ) -> None:
-        """Take over a source.
+        """Create the poller of a source.
 
         Args:
-            source: What is polled.
-            intervals: Seconds between the polls of each task that is ours.
-            store: Where the snapshots go.
+            source: The source to poll.
+            intervals: Seconds between the polls of each task of this process.
+            store: Receives the snapshots.
             telemetry: Counts the polls.
-            clock: Where time comes from.
+            clock: The source of time.
             kinds: The kinds of targets that each task lists.
-            shows_health: Whether to show the source's health: of several processes that share a
-                source one does.
-            kept: What is known of the tasks from before.
-            keep: Writes down what is known of a task, after each poll that brought a snapshot.
-            told: Called after each poll, and each that was left out.
-            usual: Returns what is usual of a source's targets, `None` while that is not known; what
-                was known before stays until then.
+            shows_health: Whether to show the source's health: one of the shards that share a source
+                shows it.
+            kept: The data of the tasks from before a restart or a reload.
+            keep: Saves the data of a task; called after each poll that brought a snapshot.
+            told: Called after each poll and each skipped poll.
+            usual: Returns the usual figures of a source's targets. While it returns `None`, the
+                figures of the last poll stay.
         """
         self.source = source
         self.intervals = intervals
@@ -168,7 +166,7 @@ class Poller:
         self._logged: dict[str, tuple[Reason, float]] = {}
         self._health: SourceHealth | None = None
         self._shown: tuple[Reading, ...] = ()
-        #: What another process has said of the credentials; `None` once this one has polled.
+        #: Whether the leader's credentials were refused; `None` once this process has polled.
         self._refused: bool | None = None
         self._expectations = Expectations(
             self._settings.include, telemetry=telemetry, log=self._log
@@ -180,9 +178,9 @@ class Poller:
 
     @property
     def up(self) -> bool:
-        """Return whether the newest poll of at least one task brought readings.
+        """True if the newest poll of at least one task brought readings.
 
-        Tasks that are polled rarely do not count: that poll can be older than an outage.
+        Rarely polled tasks do not count: their newest poll can be older than an outage.
         """
         often = RARELY * min(self.intervals.values(), default=0.0)
         known = (self.status(task) for task, each in self.intervals.items() if each <= often)
@@ -190,36 +188,36 @@ class Poller:
 
     @property
     def stands_by(self) -> bool:
-        """Return whether it shows what another process polls."""
+        """True while this process shows the polls of a leader."""
         return self._refused is not None
 
     @property
     def unreached(self) -> bool:
-        """Return whether this process's polls brought nothing, and not for refused credentials."""
+        """True if this process' polls bring no readings for a reason other than the credentials."""
         known = [self.status(task).health for task in self.intervals]
         return not self.stands_by and any(known) and not self.up and not self.auth_failed
 
     @property
     def auth_failed(self) -> bool:
-        """Return whether calls are held back because the credentials were refused."""
+        """True while calls are blocked because the vendor refused the credentials."""
         return self.source.auth_failed if self._refused is None else self._refused
 
     @property
     def certificate_end(self) -> float | None:
-        """Return when the certificate of the vendor's server ends, epoch seconds, if it has one."""
+        """The expiry of the vendor's server certificate, in Unix seconds; `None` without one."""
         return self._telemetry.certificate_end
 
     @property
     def slow(self) -> bool:
-        """Return whether calls time out by the vendor's doing."""
+        """True if the vendor is too slow to answer calls of any task in time."""
         return any(self.status(task).slow for task in self.intervals)
 
     def status(self, task: str) -> TaskStatus:
-        """Return how the polls of a task have gone."""
+        """Return the outcome of a task's polls."""
         return self._status.get(task, TaskStatus())
 
     def hold(self, task: str) -> None:
-        """Note that a poll of a task was left out because calls are held back."""
+        """Note that a poll of a task was skipped because calls are blocked."""
         self._refused = None
         self._note_health(task, up=False, answered=False)
         self.publish_health()
@@ -233,13 +231,13 @@ class Poller:
         refused: bool,
         certificate_end: float | None = None,
     ) -> None:
-        """Show what another process has polled in the place of this one.
+        """Show the results of the leader's polls.
 
         Args:
-            statuses: How its polls have gone, by task.
-            kept: What it has learnt of the tasks of which there is something new.
+            statuses: The outcomes of the leader's polls, by task.
+            kept: The new data of tasks, by task.
             refused: Whether the credentials were refused.
-            certificate_end: When the certificate of the vendor's server ends, epoch seconds.
+            certificate_end: The expiry of the vendor's server certificate, in Unix seconds.
         """
         if certificate_end is not None:
             self._telemetry.certificate_ends(certificate_end)
@@ -259,7 +257,7 @@ class Poller:
         self.publish_health()
 
     async def poll(self, task: str) -> None:
-        """Poll a task once; never raises but for being cancelled."""
+        """Poll a task once; raises nothing but `CancelledError`."""
         started = self._clock.monotonic()
         kept: Kept | None = None
         try:
@@ -268,7 +266,7 @@ class Poller:
                 check(poll)
         except PollError as error:
             failures = [Failure(reason=error.reason, message=str(error))]
-        except Exception:  # noqa: BLE001 - a mistake of ours must not end the schedule
+        except Exception:  # noqa: BLE001 - a bug must not end the schedule
             self._log.exception("poll_crashed", task=task)
             message = "the poll ended in an unexpected error, see the log"
             failures = [Failure(reason=Reason.DECODE, message=message)]
@@ -277,7 +275,7 @@ class Poller:
             took = self._clock.monotonic() - started
             kept = await self._show(task, poll, targets, seconds=took)
             failures = _grouped((*poll.failures, *self._judge(task, poll, targets, kept)))
-        # From here on the guard knows it.
+        # This process has polled itself, so its own guard knows whether the credentials are good.
         self._refused = None
         ended = self._clock.now()
         self._telemetry.polled(
@@ -330,7 +328,7 @@ class Poller:
         answered: bool,
         targets: Mapping[str, float] | None = None,
     ) -> None:
-        """Note whether a task's newest poll brought readings; without targets those before stay."""
+        """Note whether a task's newest poll brought readings; by default the old `targets` stay."""
         status = self.status(task)
         if targets is None:
             targets = status.health.targets if status.health else {}
@@ -340,7 +338,7 @@ class Poller:
     def _judge(
         self, task: str, poll: Poll, targets: Mapping[str, float], kept: Kept
     ) -> Iterator[Failure]:
-        """Note what a poll says of the source; yield the failure that its inventory is, if so."""
+        """Note the health of the source by a poll; yield a failure if its inventory is doubted."""
         self._status[task] = replace(self.status(task), slow=poll.vendor_slow)
         self._telemetry.vendor_slow.set(self.slow)
         is_doubted = kept.doubt is not None and not kept.doubt.over
@@ -355,7 +353,7 @@ class Poller:
             yield failure_of(poll)
 
     def dated(self, reading: R) -> R:
-        """Return a reading that came from `explain` with since when it is so, and what is usual."""
+        """Return a reading of `explain` with its last transition and its usual figures."""
         kind = BY_READING.get(type(reading))
         kept = self.kept.get(kind.task) if kind is not None else None
         usual = self._usuals(kept.snapshot.readings if kept is not None else ())
@@ -369,13 +367,13 @@ class Poller:
     async def _show(
         self, task: str, poll: Poll, targets: Mapping[str, float], *, seconds: float
     ) -> Kept:
-        """Put what a poll learnt in the store, log what changed, and return what to keep."""
+        """Put the readings of a poll in the store, log the changes, and return the data to keep."""
         settings = self._settings
         before = self._store.get(settings.provider, settings.name, task)
         # A poll that overruns publishes its first result `overtime` late, and so does the next.
         overtime = max(0.0, seconds - self.intervals[task])
         stale_after = settings.stale_after_for(task) + 2 * overtime
-        # What a source carries over for too long has expired already and does not come back.
+        # A state that a source carries over from earlier polls expires like a snapshot.
         not_before = self._clock.monotonic() - stale_after
         kept = self.kept.get(task)
         known = kept.since if kept else {}
@@ -395,7 +393,7 @@ class Poller:
             )
         )
         if poll.cut:
-            # Who is missing is not gone.
+            # Targets missing in a truncated list still exist.
             absent = [key for key in known if key not in since][-MAX_ABSENT:]
             since |= {key: known[key] for key in absent}
         snapshot = self._snapshot(task, readings, stale_after=stale_after, memory=poll.memory)
@@ -468,7 +466,7 @@ class Poller:
 
 
 def _grouped(failures: Sequence[Failure]) -> list[Failure]:
-    """Return the first failure of each reason, with the number of calls it stands for."""
+    """Return the first failure of each reason, with the number of further failed calls."""
     counts = Counter(failure.reason for failure in failures)
     firsts = {failure.reason: failure for failure in reversed(failures)}
     return [

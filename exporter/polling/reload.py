@@ -1,7 +1,7 @@
-"""A new configuration under a running daemon: read once, validated, compared, then swapped.
+"""Reload of the configuration in a running daemon: read, validate, compare, replace.
 
-A configuration with a mistake in it changes nothing. Of a good one only what differs is stopped
-and started: a source that stays as it was keeps its readings, its breaker and its rhythm.
+A configuration with a mistake changes nothing. A valid one restarts only the sources that changed:
+all others keep their readings, their lock-out guard and their schedule.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.sources.settings import SourceSettings
 
 
-#: The settings beside the sources, by what puts a change of them into use.
+#: The settings beside the sources: those that a reload applies, and those that need a restart.
 BY_RELOAD = ("alerting", "preflights", "log")
 BY_RESTART = ("web", "sharding", "state", "history")
 
@@ -34,7 +34,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """The effect of a reload on the sources, by their names.
 
     Attributes:
-        kept: Not touched at all.
+        kept: Sources that go on undisturbed.
     """
 
     added: tuple[str, ...] = ()
@@ -43,12 +43,17 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     kept: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """True if anything is started or stopped."""
+        """Return whether a source starts or stops."""
         return bool(self.added or self.changed or self.removed)
 
 
 def difference(old: Mapping[str, object], new: Mapping[str, object]) -> Difference:
-    """Compare sources by name; whatever describes one must compare equal to keep it."""
+    """Return the names of sources that are new, changed, removed or unchanged.
+
+    Args:
+        old: The descriptions of the sources in use, by name.
+        new: The descriptions after the reload. A source with an equal description is unchanged.
+    """
     return Difference(
         added=tuple(name for name in new if name not in old),
         changed=tuple(name for name in new if name in old and new[name] != old[name]),
@@ -58,10 +63,10 @@ def difference(old: Mapping[str, object], new: Mapping[str, object]) -> Differen
 
 
 def identity(settings: SourceSettings) -> tuple[SourceSettings, str]:
-    """Describe a source so that two descriptions are equal when no restart is needed.
+    """Return a description of a source; equal descriptions mean that no restart is needed.
 
-    The files for TLS are read when a source connects, so their content counts; a secret's file is
-    read again by itself.
+    The description contains a digest of the files for TLS, because a source reads these only when
+    it connects. It needs none of the secret's file, which the source reads again by itself.
     """
     digest = hashlib.sha256()
     for path in settings.tls_files():
@@ -71,7 +76,7 @@ def identity(settings: SourceSettings) -> tuple[SourceSettings, str]:
 
 
 def identities(sources: Iterable[SourceSettings]) -> dict[str, tuple[SourceSettings, str]]:
-    """Describe all sources by name."""
+    """Return the descriptions of all sources, by name."""
     return {source.name: identity(source) for source in sources}
 
 
@@ -86,12 +91,12 @@ class Reloader:
         *,
         telemetry: SelfMetrics,
     ) -> None:
-        """Take over a configuration that is in use already.
+        """Create a reloader for a configuration that is in use.
 
         Args:
-            load: Reads and validates it anew.
-            loaded: The one in use.
-            apply: Puts another one into use.
+            load: Reads and validates the configuration.
+            loaded: The configuration in use.
+            apply: Replaces the configuration in use.
             telemetry: Shows the outcome.
         """
         self._load = load
@@ -104,10 +109,10 @@ class Reloader:
         self._succeeded()
 
     async def reload(self, *, if_changed: bool = False) -> None:
-        """Load the configuration and put it into use; one at a time.
+        """Load the configuration and apply it; calls run one after the other.
 
         Args:
-            if_changed: Do nothing while the file and all files it names are as they were.
+            if_changed: Do nothing if the file and all files that it names are unchanged.
 
         Raises:
             ConfigurationError: With every mistake; the old configuration stays in use.
@@ -125,7 +130,7 @@ class Reloader:
             self._succeeded()
 
     async def reload_if_changed(self) -> None:
-        """Reload if something changed; a mistake is logged and counted, not raised."""
+        """Reload the configuration if it changed; log and count mistakes instead of raising."""
         try:
             await self.reload(if_changed=True)
         except ConfigurationError:

@@ -1,10 +1,10 @@
 """The schedule: one APScheduler job per source and task.
 
-The phase of a job is a hash of its source and task, spread over the interval, so that tasks do
-not all start together and a restart keeps the rhythm. There is no jitter: APScheduler adds it to
-the previous fire time, which makes a period of 60 s last 70. Whatever does not take place is
-counted: a slot that finds the previous poll running, a slot that was missed because the process
-was held up, a slot in which the source may not be called.
+The phase of a job is a hash of its source and task, spread over the interval. So tasks do not all
+start together, and a restart keeps their times. There is no jitter, because APScheduler adds it to
+the previous fire time, which stretches a period of 60 s to 70 s. The source's telemetry counts
+skipped polls: the previous poll still ran, the process was too busy to start it in time, or the
+source's calls were blocked.
 """
 
 from __future__ import annotations
@@ -36,27 +36,26 @@ if TYPE_CHECKING:
     from exporter.metrics.telemetry import SourceMetrics
 
 
-#: A poll that starts later than this share of its interval is left out in favour of the next.
+#: A poll that would start later than this share of its interval is skipped.
 MISFIRE_GRACE_RATIO = 0.5
 
-#: A wall clock that jumps further than this moves the slots; smaller steps are absorbed.
+#: If the wall clock jumps further than this, the schedule moves with it.
 CLOCK_STEP_SECONDS = 5.0
 
 
 def phase(source: str, task: str, interval_seconds: float) -> float:
-    """Return the place of a task's slots within its interval, in seconds.
+    """Return the offset of a task's slots within its interval, in seconds.
 
-    The same for every start and every machine.
+    The offset is the same after every start and on every machine.
     """
     digest = hashlib.sha256(f"{source}\0{task}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64 * interval_seconds
 
 
 class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
-    """Fire at `phase` of every interval, counted from the epoch.
+    """A trigger that fires at `phase` of every interval, counted from the Unix epoch.
 
-    A job's first run happens at once, so the slot that follows it within half an interval is
-    left out.
+    A job's first run happens at once. A slot within half an interval after it is skipped.
     """
 
     def __init__(self, interval_seconds: float, phase_seconds: float) -> None:
@@ -64,11 +63,11 @@ class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no ty
         self.phase_seconds = phase_seconds
 
     def slot(self, timestamp: float) -> int:
-        """Return the number of the newest slot at a time."""
+        """Return the number of the newest slot at a Unix time."""
         return math.floor((timestamp - self.phase_seconds) / self.interval_seconds)
 
     def lateness(self, timestamp: float) -> float:
-        """Return the seconds since the newest slot at a time."""
+        """Return the seconds between the newest slot and a Unix time."""
         return (timestamp - self.phase_seconds) % self.interval_seconds
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
@@ -78,17 +77,17 @@ class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no ty
             after += self.interval_seconds / 2
         slot = self.slot(after) + 1
         if previous_fire_time is not None:
-            # APScheduler asks for slot after slot until it has caught up, to keep the last: when
-            # the clock of a machine is set from 1970 to today, that would take it minutes.
+            # APScheduler asks for one slot after the other until it reaches the present. If a
+            # machine's clock is set from 1970 to today, that would take minutes.
             slot = max(slot, self.slot(now.timestamp()))
         start = slot * self.interval_seconds + self.phase_seconds
-        # Rounding to microseconds can fall back onto the slot it came from.
+        # A time rounded to microseconds can lie just before its own slot.
         if start - after < _ON_TIME_SECONDS:
             start += self.interval_seconds
         return datetime.fromtimestamp(start, tz=UTC)
 
 
-# Fire times are rounded to microseconds.
+#: Tolerance for fire times, which APScheduler rounds to microseconds.
 _ON_TIME_SECONDS = 1e-4
 
 
@@ -122,11 +121,11 @@ class Schedule:
 
     @property
     def running(self) -> bool:
-        """True if the schedule has begun and not ended."""
+        """True between `start` and `stop`."""
         return bool(self._scheduler.running)
 
     def start(self) -> None:
-        """Begin; needs a running event loop."""
+        """Start the schedule; needs a running event loop."""
         self._scheduler.start()
 
     def add(  # noqa: PLR0913 - the last two by keyword
@@ -139,10 +138,15 @@ class Schedule:
         blocked: Callable[[], bool],
         at_once: bool = True,
     ) -> None:
-        """Run a task at once, if asked to, and in each of its slots; `run` must not raise.
+        """Schedule a task in each of its slots.
 
-        A run that would be useless now is `blocked`: it is left out, which the source's telemetry
-        counts.
+        Args:
+            telemetry: Counts the polls of the source.
+            task: The name of the task.
+            interval_seconds: Time between two slots.
+            run: Runs the task; must not raise.
+            blocked: Returns whether to skip a run, because the source's calls are blocked.
+            at_once: Whether to run the task at once, too.
         """
         trigger = SlotTrigger(interval_seconds, phase(telemetry.name, task, interval_seconds))
         key = _key(telemetry.name, task)
@@ -161,7 +165,7 @@ class Schedule:
         )
 
     async def remove(self, source: str, task: str) -> None:
-        """Forget a task; a run under way is cancelled."""
+        """Remove a task and cancel its run under way."""
         key = _key(source, task)
         self._jobs.pop(key, None)
         if self._scheduler.get_job(key) is not None:
@@ -169,7 +173,7 @@ class Schedule:
         await self._drain([self._running[key]] if key in self._running else [], 0.0)
 
     async def stop(self, *, grace_seconds: float) -> None:
-        """Start nothing new, give what runs the grace, then cancel it."""
+        """Stop the schedule; runs under way are cancelled after the grace period."""
         if self._scheduler.running:
             self._scheduler.pause()
         await self._drain(list(self._running.values()), grace_seconds)
@@ -177,9 +181,9 @@ class Schedule:
             self._scheduler.shutdown(wait=False)
 
     def realign(self) -> bool:
-        """Move the slots if the wall clock was set; to be called now and then.
+        """Move the slots if the wall clock was set; call this regularly.
 
-        APScheduler waits for a wall-clock time: after a step backwards it would not poll until
+        APScheduler waits for a wall-clock time. After a step backwards it would run no task until
         that time comes again.
 
         Returns:
@@ -218,9 +222,9 @@ class Schedule:
         try:
             await job.run()
         except asyncio.CancelledError as error:
-            # It ends here, where the task does: APScheduler, and asyncio's groups of tasks, would
-            # hold the error in cycles, and it all that the run knew, until the garbage collector
-            # comes.
+            # Not re-raised, because the task ends here anyway. APScheduler and asyncio's task
+            # groups would hold the error, and with it all variables of the run, in reference cycles
+            # until the next garbage collection.
             traceback.clear_frames(error.__traceback__)
         finally:
             del self._running[key]
@@ -238,7 +242,7 @@ class Schedule:
         fired = event.scheduled_run_times[-1]
         slot = job.trigger.slot(fired.timestamp() + _ON_TIME_SECONDS)
         if job.newest_slot is None:
-            # The first run is between slots, and the one behind it can be left out on purpose.
+            # The first run is between slots, and the slot after it can be skipped on purpose.
             following = job.trigger.get_next_fire_time(fired, fired)
             slot = job.trigger.slot(following.timestamp() + _ON_TIME_SECONDS) - 1
         elif not self._clock_was_set():

@@ -1,1 +1,1 @@
-"""State that outlives the process or is shared: one small interface, and its backends."""
+"""State that outlives a process and that several processes share: an interface and its backends."""

@@ -1,6 +1,6 @@
-"""The interface of the state: documents by key, and a change of one that nobody else can interrupt.
+"""The interface of the state: documents by key, with atomic changes of one document.
 
-Every backend has the same meaning; `tests/state` holds them to it.
+All backends behave the same; `tests/state` checks that.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import msgspec
 
 T = TypeVar("T")
 
-#: A change of one document: from its content (`None`: there is none) and the state's clock, in
-#: seconds, to its new content (`None`: delete it) and an answer. The change may run in another
-#: thread and more than once, so it must be pure.
+#: A change of one document: a function of its content (`None` if it does not exist) and the state's
+#: clock, in seconds. It returns the new content (`None` to delete the document) and an answer. It
+#: may run in another thread and more than once, so it must be pure.
 Change = Callable[[bytes | None, float], tuple[bytes | None, T]]
 
 
-#: How long a store that could not be used, or lost its data, is not relied on.
+#: How long a store that failed or lost its data is not relied on: the minute for which the
+#: lock-out ledger counts refusals, and a second more.
 RETRY_SECONDS = 61.0
 
-#: The key of the salt.
+#: The key of the document with the salt.
 SALT = "salt"
 
 _SALT_BYTES = 32
@@ -34,7 +35,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """The value under a key.
 
     Attributes:
-        age_seconds: Since it was written, by the state's clock.
+        age_seconds: Seconds since the document was written, by the state's clock.
     """
 
     value: bytes
@@ -42,10 +43,10 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fence(msgspec.Struct, frozen=True, kw_only=True):
-    """A condition of a write: the document of another key begins so.
+    """A condition of a write: the value of another document starts with a prefix.
 
     Attributes:
-        key: Of the other document.
+        key: The key of the other document.
         prefix: The first bytes of its value.
     """
 
@@ -54,10 +55,10 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(ABC):
-    """Documents by key, shared with whoever opens the same state.
+    """Documents by key, shared by all processes that open the same state.
 
-    The state's clock is that of the store, not of a process: it is the same for all who share the
-    state, never goes back, and goes on over restarts.
+    The state's clock belongs to the store, not to a process: it is the same for all processes that
+    share the state, never goes back, and continues over restarts.
 
     Every method raises a `StateError` when the store cannot be used.
 
@@ -69,15 +70,15 @@ class State(ABC):
 
     @property
     def shared(self) -> State:
-        """The store alone: an operation on it raises a `StateError` while it cannot be used.
+        """The store without a fallback to memory: raises a `StateError` while it cannot be used.
 
-        For what is of no use in the memory of one process.
+        For documents that are useless in the memory of one process, such as leases.
         """
         return self
 
     @property
     def whole(self) -> bool:
-        """True if nothing that was written within the last minute can be missing."""
+        """True if no write of the last minute can be missing."""
         return True
 
     @abstractmethod
@@ -90,10 +91,10 @@ class State(ABC):
 
     @abstractmethod
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        """Write the document of a key, whatever was there.
+        """Write the document of a key, if there is no fence or its condition holds.
 
         Returns:
-            Whether it was written: nothing is if the fence does not hold.
+            Whether the document was written.
         """
 
     @abstractmethod
@@ -102,7 +103,7 @@ class State(ABC):
 
     @abstractmethod
     async def update(self, key: str, change: Change[T]) -> T:
-        """Change the document of a key as one step: no other change comes between.
+        """Change the document of a key atomically.
 
         Returns:
             The answer of the change.
@@ -114,15 +115,15 @@ class State(ABC):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close the store; nothing is called afterwards."""
+        """Close the store; no method may be called afterwards."""
 
 
 class Store(State):
-    """A state that can fail, and what has to go on in memory then.
+    """A state that can fail, with the documents that a fallback in memory needs then.
 
     Attributes:
-        newest: What `update` of this process wrote last, by key, with the time by the state's
-            clock; `None` where it deleted.
+        newest: The contents that `update` of this process wrote last, by key (`None` if it deleted
+            the document), with the time by the state's clock.
     """
 
     newest: dict[str, tuple[bytes | None, float]]
@@ -133,9 +134,10 @@ class Store(State):
 
 
 async def salt(state: State) -> bytes:
-    """Return 32 random bytes, the same for all who share the state; made at the first call.
+    """Return 32 random bytes, which the first call creates for all processes of the state.
 
-    Hashes of credentials are keyed with them, so that equal ones cannot be found in two states.
+    They are the key of the hashes of credentials, so that the same credentials have different
+    hashes in two states.
     """
     fresh = secrets.token_bytes(_SALT_BYTES)
 

@@ -1,4 +1,4 @@
-"""The SQLite file of the state: opened, followed when it is replaced, set aside when damaged."""
+"""The SQLite file of the state: opens it, opens it anew if replaced, renames it if damaged."""
 
 from __future__ import annotations
 
@@ -26,42 +26,46 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How long a change waits for those of other processes.
+#: How long a change waits for changes of other processes.
 BUSY_SECONDS = 5.0
 
 #: The file's largest size, in pages of 4096 bytes: 1 GiB.
 MAX_PAGES = 2**18
 
-#: Documents that nobody has written for so long are deleted, now and then.
+#: Documents that were not written for this long are deleted.
 KEPT_SECONDS = 30 * 86400.0
+
+#: Interval between two deletions of old documents.
 TIDY_SECONDS = 3600.0
 
-#: SQLite empties its log only when nobody uses the file for a moment. For processes that leave no
-#: such moment it is looked at after so many changes, and emptied if it has got so large.
+#: SQLite truncates its write-ahead log only while no process uses the file. In case that never
+#: happens, the log is checked after this many changes, and truncated if it is larger than this.
 _LOG_CHANGES = 1000
 _LOG_BYTES = 2**26
 
-#: By the primary code of SQLite's error.
+#: Messages with a remedy, by the primary code of SQLite's error.
 _REMEDIES = {
-    sqlite3.SQLITE_BUSY: f"another process has held it for {BUSY_SECONDS:.0f} s; end that one",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; let the exporter's user write to its folder",
-    sqlite3.SQLITE_FULL: "the disk is full, or the file has its largest size; make room",
-    sqlite3.SQLITE_IOERR: "the disk is full, or cannot be read or written; see to it",
-    sqlite3.SQLITE_PERM: "it cannot be written; let the exporter's user write to it",
-    sqlite3.SQLITE_READONLY: "it cannot be written; let the exporter's user write to it and its"
+    sqlite3.SQLITE_BUSY: f"another process has locked the file for {BUSY_SECONDS:.0f} s; end that"
+    " process",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; let the exporter's user write to its"
     " folder",
+    sqlite3.SQLITE_FULL: "the disk is full, or the file has its largest size; free some space",
+    sqlite3.SQLITE_IOERR: "the disk is full, or cannot be read or written; check the disk",
+    sqlite3.SQLITE_PERM: "the file cannot be written; let the exporter's user write to it",
+    sqlite3.SQLITE_READONLY: "the file cannot be written; let the exporter's user write to it and"
+    " its folder",
 }
 
 
 class _MovedError(Exception):
-    """The open file is no longer the one that the path names, or of a format of this version."""
+    """The path names another file than the open one, or the file's schema has changed."""
 
 
 class Database:
     """The file and the connection to it; opened at the first use, and used by one thread.
 
-    Whoever finds the file damaged renames it; all others see that the path names another file by
-    then, and open that one.
+    A process that finds the file damaged renames it. The others notice that the path names another
+    file, and open that file.
     """
 
     def __init__(
@@ -76,9 +80,9 @@ class Database:
 
         Args:
             place: The folder of the file.
-            host: What the state's clock is made from.
+            host: The host's clocks, from which the state's clock is made.
             max_pages: The file's largest size, in pages of 4096 bytes.
-            restore: Writes what is still known into a file that has taken the place of another.
+            restore: Writes this process' newest documents into a file that replaces another.
         """
         self.place = place
         self._host = host
@@ -92,7 +96,10 @@ class Database:
         self._log = structlog.get_logger("exporter.state").bind(file=str(place.file))
 
     def read(self, work: Callable[[sqlite3.Connection, float], T]) -> T:
-        """Call with the connection and the state's clock.
+        """Call `work` with the connection and the state's clock.
+
+        Returns:
+            The result of `work`.
 
         Raises:
             StateError: The file cannot be used.
@@ -100,7 +107,10 @@ class Database:
         return self._run(lambda connection: work(connection, self._now()))
 
     def write(self, work: Callable[[sqlite3.Connection, float], T]) -> T:
-        """Call as `read` does, within a transaction that no other change interrupts.
+        """Call `work` as `read` does, within a transaction.
+
+        Returns:
+            The result of `work`.
 
         Raises:
             StateError: The file cannot be used; nothing was changed.
@@ -126,19 +136,19 @@ class Database:
             except _MovedError as error:
                 self.close()
                 if not more:
-                    raise StateError(f"{self.place.file}: it is replaced all the time") from error
+                    raise StateError(f"{self.place.file}: the file keeps being replaced") from error
             except sqlite3.Error as error:
                 self.close()
                 if not more or not self._helped(error):
                     raise explained(self.place.file, error) from error
-        raise AssertionError  # the last turn returns or raises
+        raise AssertionError  # unreachable: the last turn of the loop returns or raises
 
     def _helped(self, error: sqlite3.Error) -> bool:
-        """Return whether another try is worth it, after setting aside what is damaged."""
+        """Return whether to try again; a damaged file is set aside before."""
         if self.place.identity() != self._identity:
             return True
         if not schema.is_damage(error):
-            # Its tables were changed by a newer version, or by somebody else.
+            # A newer version of the exporter, or another program, has changed the tables.
             return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
         with self.place.locked():
             if self.place.identity() == self._identity:
@@ -207,7 +217,7 @@ class Database:
         return result
 
     def _empty_log(self, connection: sqlite3.Connection) -> None:
-        # What fails here was written, and is seen to the next time.
+        # An error here loses no data, and the next check tries again.
         with suppress(OSError, sqlite3.Error):
             if self.place.wal.stat().st_size > _LOG_BYTES:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -225,13 +235,13 @@ class Database:
         target = self.place.set_aside(self._host.time())
         self._log.warning(
             "state_set_aside",
-            message=f"it is damaged or foreign ({error}); a new one is begun",
+            message=f"the file is damaged or foreign ({error}); a new one replaces it",
             kept_as=str(target),
         )
 
 
 def connect(database: Path | str) -> sqlite3.Connection:
-    """Open a file by its path, or what a URI names, and wait for those who change it."""
+    """Return a connection to a file, given by its path or a URI; it waits for other processes."""
     return sqlite3.connect(
         database,
         uri=isinstance(database, str),
@@ -242,13 +252,13 @@ def connect(database: Path | str) -> sqlite3.Connection:
 
 
 def tune(connection: sqlite3.Connection) -> None:
-    """Have a file survive the end of the process, if not of the machine, at little cost."""
+    """Set a file's durability: changes survive a crash of the process, if not of the machine."""
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA journal_size_limit = 16777216")
 
 
 def explained(file: Path, error: sqlite3.Error) -> StateError:
-    """Return why a file cannot be used, with the remedy."""
+    """Return the error why a file cannot be used, with the remedy."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return StateError(f"{file}: {_REMEDIES.get(code, str(error))}")
 
@@ -257,7 +267,7 @@ def clock_of(connection: sqlite3.Connection) -> tuple[Offset | None, float]:
     """Return the offset of the state's clock and the newest stamp.
 
     Raises:
-        DamagedError: They are not as they were written.
+        DamagedError: The offset or the stamp is damaged.
     """
     meta = {
         name: schema.checked(name, 0.0, checksum, value)[0]
@@ -272,12 +282,12 @@ def clock_of(connection: sqlite3.Connection) -> tuple[Offset | None, float]:
     except (TypeError, ValueError) as error:
         raise schema.DamagedError("its clock cannot be read") from error
     if newest > LATEST_UNIX or (kept is not None and not abs(kept.seconds) <= LATEST_UNIX):
-        raise schema.DamagedError("a document is of a time that no clock could have given")
+        raise schema.DamagedError("a document has an impossible time")
     return kept, newest
 
 
 def tidy(connection: sqlite3.Connection, now: float) -> None:
-    """Delete what nobody has written for long, except the salt, which is written once."""
+    """Delete documents not written for `KEPT_SECONDS`, except the salt, which is written once."""
     connection.execute(
         "DELETE FROM documents WHERE written < ? AND key != ?", (now - KEPT_SECONDS, SALT)
     )
@@ -285,7 +295,7 @@ def tidy(connection: sqlite3.Connection, now: float) -> None:
 
 
 def stamp(connection: sqlite3.Connection, now: float) -> None:
-    """Keep a time at or above which the clock goes on, where a deletion takes the newest away."""
+    """Save the time: the clock goes on from there, also if the newest document was deleted."""
     _set_meta(connection, "newest", now)
 
 

@@ -1,4 +1,4 @@
-"""The state that goes on in memory while its store cannot be used."""
+"""A state that uses memory while its store cannot be used."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: A key that nobody uses: to delete it shows whether the store takes changes again.
+#: A key without a document: deleting it shows whether the store accepts changes again.
 _PROBE = "probe"
 
 
 class FallbackState(State):
     """A store, or memory while the store cannot be used.
 
-    What `update` of this process wrote last goes over into memory, and back into the store unless
-    others have changed it there meanwhile.
+    The documents that `update` of this process wrote last are copied into memory. When the store
+    can be used again, changed ones are copied back, unless another process has changed them there
+    in the meantime.
 
     Attributes:
-        backend: Of what is used now.
+        backend: The backend in use: the store's, or memory's.
     """
 
     def __init__(
@@ -43,10 +44,11 @@ class FallbackState(State):
         """Prepare the state; the store is not used yet.
 
         Args:
-            store: What is used where it can be.
-            clock: Where time comes from.
-            telemetry: Where operations are counted.
-            expected: Whether nobody has asked for this store, so that nothing is wrong without it.
+            store: The store to use while it works.
+            clock: The source of time.
+            telemetry: Counts the operations.
+            expected: Whether a failure is expected, because no setting names the store; it is then
+                logged as information and not as a warning.
         """
         self.backend = store.backend
         self._store = store
@@ -55,8 +57,9 @@ class FallbackState(State):
         self._log = structlog.get_logger("exporter.state")
         self._level = "info" if expected else "warning"
         self._memory: MemoryState | None = None
-        # What the store has of the keys that are changed in memory, as far as this process knows.
+        #: True if the memory's clock continues the store's, so that documents can be copied back.
         self._same_clock = False
+        #: The newest known contents in the store of the documents copied into memory.
         self._kept: dict[str, bytes | None] = {}
         self._retry_at = 0.0
         self._cause = ""
@@ -69,12 +72,12 @@ class FallbackState(State):
 
     @property
     def shared(self) -> State:
-        """The store alone, without memory in its place."""
+        """The store without the fallback to memory."""
         return self._shared
 
     @property
     def whole(self) -> bool:
-        """True if the store is used, and nothing of the last minute can be missing in it."""
+        """True if the store is used, and no write of the last minute can be missing in it."""
         return self._memory is None and self._store.whole
 
     def now(self) -> float | None:
@@ -86,7 +89,11 @@ class FallbackState(State):
         return await self._run(lambda state: state.get(key))
 
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        """Write the document of a key, unless a fence does not hold."""
+        """Write the document of a key, unless a fence does not hold.
+
+        Returns:
+            Whether the document was written.
+        """
         return await self._run(lambda state: state.put(key, value, fence=fence))
 
     async def delete(self, key: str) -> None:
@@ -94,7 +101,11 @@ class FallbackState(State):
         await self._run(lambda state: state.delete(key))
 
     async def update(self, key: str, change: Change[T]) -> T:
-        """Change the document of a key as one step: no other change comes between."""
+        """Change the document of a key atomically.
+
+        Returns:
+            The answer of the change.
+        """
         return await self._run(lambda state: state.update(key, change))
 
     async def documents(self, prefix: str) -> dict[str, Document]:
@@ -106,7 +117,7 @@ class FallbackState(State):
         await self._store.aclose()
 
     async def _follow(self) -> None:
-        """Go back to the store, if it is time to, where others have found that it can be used."""
+        """Return to the store if it is time to; called when an operation on the store succeeded."""
         if self._memory is not None:
             await self._try_to_return()
 
@@ -125,7 +136,7 @@ class FallbackState(State):
         return await operation(self._memory)
 
     def _failed(self, error: StateError) -> None:
-        """Go over to memory, unless another operation has done so."""
+        """Switch to memory, unless another operation has done so."""
         self._telemetry[own.STATE_OPERATION_FAILURES].labels(self._store.backend).inc()
         self._retry_at = self._clock.monotonic() + RETRY_SECONDS
         if str(error) != self._cause:
@@ -136,13 +147,13 @@ class FallbackState(State):
         self.backend = MemoryState.backend
         self._telemetry[own.STATE_UP].labels(self._store.backend).set(0)
         self._same_clock = self._store.now() is not None
-        # A copy: the store's thread may write to it at this moment.
+        # A copy, because the store's thread may change the original at this moment.
         newest = dict(self._store.newest)
         self._kept = {key: value for key, (value, _) in newest.items()}
         self._memory = MemoryState(self._clock_of_memory(), newest)
 
     def _clock_of_memory(self) -> Callable[[], float]:
-        """Return the store's clock, or one like it if it was never reached."""
+        """Return the store's clock; if the store was never reached, the time of this host."""
         offset = self._clock.time() - self._clock.boottime()
 
         def now() -> float:
@@ -152,15 +163,15 @@ class FallbackState(State):
         return now
 
     async def _try_to_return(self) -> None:
-        """Go back to the store if it is time to try and it can be used again."""
+        """Return to the store if it is time to try and the store can be used again."""
         if self._clock.monotonic() < self._retry_at:
             return
-        # Set first: others that come meanwhile go on in memory.
+        # Set before the first await, so that concurrent operations stay in memory.
         self._retry_at = self._clock.monotonic() + RETRY_SECONDS
         try:
             await self._store.delete(_PROBE)
-            # A change that comes meanwhile is one more; between the last look and the return to the
-            # store nobody else has a turn.
+            # Memory may change while this loop waits for the store. After the last check there is
+            # no await before the return to the store, so no change is lost.
             while unsaved := self._unsaved():
                 for key, value in unsaved.items():
                     back = partial(_unless_changed, was=self._kept.get(key), ours=value)
@@ -176,7 +187,7 @@ class FallbackState(State):
         self._log.info("state_recovered", message="the store of the state is used again")
 
     def _unsaved(self) -> dict[str, bytes | None]:
-        """Return what was changed in memory and is not yet in the store."""
+        """Return the documents that were changed in memory and are not yet in the store."""
         if self._memory is None or not self._same_clock:
             return {}
         return {
@@ -187,7 +198,7 @@ class FallbackState(State):
 
 
 class _Counted(State):
-    """A store whose operations are counted."""
+    """A store that counts its operations and calls `used` after each success."""
 
     def __init__(
         self, store: Store, telemetry: SelfMetrics, used: Callable[[], Awaitable[None]]
@@ -221,7 +232,7 @@ class _Counted(State):
         return await self._count(self._store.documents(prefix))
 
     async def aclose(self) -> None:
-        """Leave the store open: it is closed by who has made it."""
+        """Leave the store open: the `FallbackState` closes it."""
 
     async def _count(self, operation: Awaitable[T]) -> T:
         try:
@@ -237,8 +248,8 @@ class _Counted(State):
 def _unless_changed(
     value: bytes | None, _: float, *, was: bytes | None, ours: bytes | None
 ) -> tuple[bytes | None, None]:
-    """Write ours over what was there when the store was left; what others wrote since stays.
+    """Return this process' content, unless another process has changed the document since.
 
-    A document that is gone was lost by the store, or had been deleted as ours then is.
+    A missing document counts as unchanged, because the store may have lost it.
     """
     return (ours if value in (was, None) else value), None

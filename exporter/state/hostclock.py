@@ -1,4 +1,4 @@
-"""The clock of the state: one for all processes of the host, which goes on over reboots."""
+"""The clock of the state: one clock for all processes of a host, which continues over reboots."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Offset(msgspec.Struct, frozen=True, kw_only=True):
-    """The seconds that are added to the time since a boot.
+    """The seconds to add to the time since a boot.
 
     Attributes:
-        boot_id: Of that boot.
+        boot_id: The identifier of that boot.
     """
 
     boot_id: str
@@ -28,14 +28,14 @@ class Offset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostClock(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of which the clock of the state is made.
+    """The host's clocks from which the state's clock is made.
 
-    It counts the seconds since the boot, so that nobody who sets the wall clock moves it.
+    The state's clock counts from the boot, so that setting the wall clock does not move it.
 
     Attributes:
-        boottime: Seconds since the boot, the machine's sleep included.
-        time: Seconds since the epoch.
-        boot_id: Differs from boot to boot; empty if the system has none.
+        boottime: Returns the seconds since the boot, including the machine's sleep.
+        time: Returns the Unix time in seconds.
+        boot_id: The identifier of this boot; empty if the system has none.
     """
 
     boottime: Callable[[], float]
@@ -44,7 +44,7 @@ class HostClock(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, clock: Clock) -> HostClock:
-        """Make it from the clocks of this host."""
+        """Return the clocks of this host."""
         try:
             boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         except (OSError, UnicodeError):
@@ -52,15 +52,14 @@ class HostClock(msgspec.Struct, frozen=True, kw_only=True):
         return cls(boottime=clock.boottime, time=clock.time, boot_id=boot_id)
 
     def offset(self, kept: Offset | None, newest: float) -> Offset:
-        """Return what to add to the time since the boot.
+        """Return the offset between the time since the boot and the state's clock.
 
         Args:
-            kept: What was added last, by whichever process; `None` if nothing was.
-            newest: The newest stamp by this clock, at or above which it goes on.
+            kept: The offset that the file holds, by any process; `None` without one.
+            newest: The newest stamp by the state's clock, which continues from there.
         """
         boottime = self.boottime()
-        # Also without a boot id, or with a machine set back to an earlier picture of itself, the
-        # clock never goes back.
+        # The clock never goes back, also without a boot id or on a machine reset to a snapshot.
         if kept and kept.boot_id == self.boot_id and boottime + kept.seconds >= newest:
             return kept
         return Offset(boot_id=self.boot_id, seconds=max(self.time(), newest) - boottime)

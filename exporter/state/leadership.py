@@ -1,7 +1,8 @@
-"""The leadership: which of several processes with one state does a piece of work.
+"""The election of a leader: one of several processes with the same state does some work.
 
-The leader renews its lease, the standbys look whether it is over. Without the store the last leader
-goes on; a standby that has heard nothing for a minute works alone, beside it if need be.
+The leader renews its lease, and the standbys check whether the lease is over. While the store
+cannot be used, the last leader goes on. A standby that has not reached the store for a minute then
+works alone, possibly beside the leader.
 """
 
 from __future__ import annotations
@@ -28,34 +29,34 @@ if TYPE_CHECKING:
     from exporter.state.base import State
 
 
-#: Between two renewals of a lease.
+#: Interval between two renewals of a lease.
 RENEWAL_SECONDS = LEASE_SECONDS / 3
 
-#: Between two looks of a standby, and after a renewal that failed.
+#: Interval between two checks of the lease by a standby, and after a failed renewal.
 LOOK_SECONDS = 0.5
 
-#: A standby works alone when it has heard nothing for so long.
+#: A standby works alone when it has not reached the store for this long.
 ALONE_SECONDS = 61.0
 
-#: A leader that cannot do its work keeps its lease for so long before it hands over; each time that
-#: was of no use, twice as long, up to the longest.
+#: How long a leader that cannot do its work keeps its lease before it hands over. The time doubles
+#: with each hand-over, up to the longest, until the leader does its work again.
 HAND_OVER_SECONDS = 60.0
 _LONGEST_HAND_OVER_SECONDS = 960.0
 
-#: The note of a standby that is this old is deleted: that one is gone.
+#: A standby whose note is older is gone, and the note is deleted.
 _FORGOTTEN_SECONDS = 600.0
 
 
 @unique
 class Role(StrEnum):
-    """The part of a process in a piece of work."""
+    """The role of a process."""
 
-    #: It has not looked yet.
+    #: The process has not checked the lease yet.
     UNDECIDED = "undecided"
     LEADER = "leader"
     STANDBY = "standby"
 
-    #: It works without a lease, since the store cannot be used.
+    #: The process works without a lease, because the store cannot be used.
     ALONE = "alone"
 
     @property
@@ -69,15 +70,15 @@ async def _nothing(*_: object) -> None:
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of work that one of several processes does, as one of them offers it.
+    """The work of the leader, as callbacks of one process.
 
     Attributes:
-        described: What the log says of it.
-        changed: Called with the role, each time it is another one.
-        tells: Returns what the leader tells the standbys.
-        hears: Takes what the leader has told, and its age in seconds.
-        fails: Whether this process cannot do the work, so that another one should.
-        passed: Called when another process does the work than before.
+        described: The fields of log events that describe the work.
+        changed: Called with the new role after each change of the role.
+        tells: Returns the leader's message to the standbys.
+        hears: Called with a new message of the leader, and its age in seconds.
+        fails: Returns whether this process cannot do the work, so that another process should.
+        passed: Called when the leader has changed.
     """
 
     described: Mapping[str, str]
@@ -89,20 +90,20 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leadership:
-    """One process's part in a piece of work.
+    """One process' part in the election.
 
     Attributes:
-        role: As it is now.
+        role: The current role.
     """
 
     def __init__(self, state: State, key: str, work: Work, *, clock: Clock) -> None:
-        """Prepare; nothing is decided yet.
+        """Prepare; the role is undecided before `begin`.
 
         Args:
-            state: Where the lease is; an operation raises while the store cannot be used.
-            key: Of the lease's document.
-            work: What is led.
-            clock: Where time comes from.
+            state: Holds the lease; an operation raises while the store cannot be used.
+            key: The key of the lease's document.
+            work: The work of the leader.
+            clock: The source of time.
         """
         self._state = state
         self._key = key
@@ -112,58 +113,59 @@ class Leadership:
         self._process = process.identity()
         self._log = structlog.get_logger("exporter.leadership").bind(**work.described)
         self.role = Role.UNDECIDED
-        #: Who was last seen to lead.
+        #: The last seen leader.
         self._leader = ""
         self._own: Lease | None = None
-        #: Whether there is something new to tell, and what was heard last.
+        #: Whether the leader has a new message, and the message that a standby received last.
         self._tells = False
         self._told = b""
         self._patience_seconds = HAND_OVER_SECONDS
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         now = clock.boottime()
-        #: Until when a leader may work without another look at its lease, when it renews that, and
-        #: when a standby next leaves its note.
+        #: When the leader has to check its lease before it goes on, when the leader renews its
+        #: lease, and when a standby writes its next note.
         self._valid_until = self._renew_at = self._noted = now
-        #: When the store was last used, the document last seen, and the lease first seen given up.
+        #: When the store was last reached, when the lease's document was last seen, and when this
+        #: process first saw that its own lease was given up.
         self._heard = now
         self._seen: float | None = None
         self._given_up: float | None = None
 
     @property
     def lapsed(self) -> bool:
-        """True if the process may not go on before it has looked at its lease.
+        """True if a leader must check its lease before it goes on.
 
-        So it is when it was stopped, or its machine asleep, for longer than its lease.
+        That is so after the process was stopped, or its machine slept, for longer than the lease.
         """
         return self.role is Role.LEADER and self._clock.boottime() >= self._valid_until
 
     @property
     def fence(self) -> Fence | None:
-        """Return the condition of the leader's writes; `None` while this process never led."""
+        """The condition of the leader's writes; `None` while this process has no lease."""
         if self._own is None:
             return None
         return Fence(key=self._key, prefix=self._own.fence)
 
     def tell(self) -> None:
-        """Have the standbys told what is new."""
+        """Send the standbys a new message."""
         self._tells = True
         self._wake.set()
 
     def begin(self) -> None:
-        """Begin to take part, if that has not begun; what is decided is told as a change."""
+        """Take part in the election from now on; the role is reported by `Work.changed`."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="leadership")
 
     async def rest(self) -> None:
-        """Take part no more, without giving the lease up; it lasts for a few seconds."""
+        """Stop renewing the lease, without giving it up; it lasts for some more seconds."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     async def step(self) -> None:
-        """Renew the lease, or look whether to take it."""
+        """Renew the lease as the leader, or check as a standby whether to take it."""
         began = self._clock.boottime()
         try:
             if self.role is Role.LEADER:
@@ -176,7 +178,7 @@ class Leadership:
             self._heard = began
 
     async def has_standby(self) -> bool:
-        """Return whether another process would take the lease now; false if nobody knows."""
+        """Return whether another process would take the lease now; false without the store."""
         try:
             notes = await self._state.documents(f"{self._key}/")
             for key, note in notes.items():
@@ -190,7 +192,7 @@ class Leadership:
         )
 
     async def leave(self) -> None:
-        """Take part no more, for good, and give the lease up, so that nobody waits for its end."""
+        """Leave the election for good and give the lease up, so that a standby takes it at once."""
         await self.rest()
         own, self._own = self._own, None
         self.role = Role.UNDECIDED
@@ -199,16 +201,16 @@ class Leadership:
                 await self._change(lambda lease, _: leases.released(lease, own))
             await self._state.delete(f"{self._key}/{self._member}")
         except StateError:
-            pass  # then it ends by itself
-        # What is told of the work is its owner's, who has this: a cycle with all of a source's
-        # metrics in it, which would stay until the garbage collector comes.
+            pass  # the lease then expires by itself
+        # Break the reference cycle through the callbacks. Else the owner, with all metrics of its
+        # source, stays until the next garbage collection.
         self._work = Work(described=self._work.described)
 
     async def _run(self) -> None:
         while True:
             try:
                 await self.step()
-            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+            except Exception:  # noqa: BLE001 - a bug must not end the loop; it is logged
                 self._log.exception("leadership_crashed")
             self._wake.clear()
             waits = {
@@ -251,7 +253,7 @@ class Leadership:
             return False
         self._patience_seconds = min(2 * self._patience_seconds, _LONGEST_HAND_OVER_SECONDS)
         await self._change(lambda lease, _: leases.released(lease, own))
-        self._log.warning("handed_over", message="another process may have more success")
+        self._log.warning("handed_over", message="a standby may reach the vendor")
         return True
 
     def _led_seconds(self, own: Lease) -> float:
@@ -285,9 +287,9 @@ class Leadership:
             await self._work.hears(lease.told, document.age_seconds)
 
     def _may_take(self, lease: Lease | None, now: float, dead: str, began: float) -> bool:
-        """Return whether to try to take a lease, which was read when this look had begun."""
+        """Return whether to try to take a lease, which was read after `began`."""
         if lease is None:
-            # A store that has lost it leaves its holder the time to take it again.
+            # If the store has lost the lease, its holder gets time to write it again.
             return self._seen is None or began - self._seen >= LEASE_SECONDS
         self._seen = began
         if lease.former != self._member:
@@ -299,10 +301,10 @@ class Leadership:
         return not lease.is_held(now) or lease.holder in (self._member, dead)
 
     async def _miss(self, cause: str) -> None:
-        """Go on without the store: a leader as such, who has heard nothing for long alone."""
+        """Go on without the store: a leader stays leader, a standby works alone after a minute."""
         now = self._clock.boottime()
         if self.role is Role.LEADER:
-            # It has looked at its lease, as far as that is possible.
+            # A failed check counts as a check, so that a leader goes on without the store.
             self._valid_until = now + LEASE_SECONDS
         elif self.role is Role.UNDECIDED or now - self._heard >= ALONE_SECONDS:
             if self.role is not Role.ALONE:
@@ -312,7 +314,7 @@ class Leadership:
     def _hold(self, lease: Lease, began: float) -> None:
         self._own = lease
         self._seen, self._given_up = began, None
-        # The lease began later than this, so it is over for us before it is for others.
+        # The lease starts after `began`, so it ends for this process before it ends for others.
         self._valid_until = began + LEASE_SECONDS
         self._renew_at = began + RENEWAL_SECONDS
 
@@ -323,14 +325,14 @@ class Leadership:
             return
         before, self.role = self.role, role
         if role is Role.STANDBY:
-            # What leaves at this moment has to see us at our first look.
+            # The next check writes this standby's note at once, for a leader that just leaves.
             self._own, self._told, self._noted = None, b"", 0.0
         if before is not Role.UNDECIDED or role is not Role.LEADER:
             self._log.info("role_changed", role=role.value)
         await self._work.changed(role)
 
     def _note_leader(self, member: str) -> None:
-        """Count a change of the leader; the first one seen is none, nor is a free lease."""
+        """Report a change of the leader, except for the first leader seen and a free lease."""
         if member and member != self._leader:
             if self._leader:
                 self._work.passed()
@@ -345,5 +347,5 @@ def _changed(
 ) -> tuple[bytes | None, Lease | None]:
     before = leases.parsed(value)
     after = change(before, now)
-    # What is not ours stays to the byte, also if a newer version has written it.
+    # An unchanged document stays as it is, also if a newer version has written it.
     return (value if after == before or after is None else after.encoded()), after

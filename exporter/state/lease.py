@@ -1,7 +1,7 @@
-"""The lease of a leader: one document of the state, and the changes that it can go through.
+"""The lease of a leader: one document of the state, and its possible changes.
 
-Whoever holds the lease does the work; all others look at the document, take the lease when it is
-over or free, and read in it what the leader tells them.
+The holder of the lease does the work. All others read the document, take the lease when it is over
+or free, and find in it the leader's message to them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import msgspec
 from exporter.clock import LATEST_UNIX
 
 
-#: A lease lasts so long after each renewal.
+#: How long a lease lasts after each renewal.
 LEASE_SECONDS = 15.0
 
-#: No lease of any version lasts longer; one that does is damaged, and nobody would ever poll again.
+#: A lease with a longer remaining time is damaged, and counts as over.
 _LONGEST_SECONDS = 3600.0
 
-#: A member that has given up its lease leaves it to the others for so long.
+#: How long a member that gave its lease up leaves it to the others.
 COURTESY_SECONDS = 2.0
 
-#: Epoch and end of the lease: the same in every version, so that versions respect each other.
+#: Epoch and expiry of the lease, in the same format in all versions of the exporter.
 _HEADER = Struct(">Qd")
 
-#: The epoch at the beginning of a document; what its holder writes elsewhere depends on it.
+#: Length of the epoch at the start of the document, which is the fence of the holder's writes.
 FENCE_BYTES = 8
 
 
@@ -42,14 +42,14 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """A lease; times are seconds of the state's clock.
 
     Attributes:
-        epoch: Higher with each holder.
-        expires: When it is over, unless the holder renews it.
-        holder: The member that has it; empty while it is free, `?` if the document is of a version
-            that is not known.
-        process: Which process that is, as `exporter.process.identity` names it.
-        former: The member that gave it up, while it is free.
-        since: When the holder took it.
-        told: What the holder tells all others.
+        epoch: A number that rises with each new holder.
+        expires: When the lease is over, unless the holder renews it.
+        holder: The member that has the lease; empty while it is free, `?` if the document is of an
+            unknown version.
+        process: The holder's process, as `exporter.process.identity` names it.
+        former: The member that gave the lease up, while it is free.
+        since: When the holder took the lease.
+        told: The holder's message to all others.
     """
 
     epoch: int
@@ -62,11 +62,11 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fence(self) -> bytes:
-        """Return what the document begins with for as long as the holder has the lease."""
+        """The start of the document, which is the same while the holder has the lease."""
         return self.encoded()[:FENCE_BYTES]
 
     def is_held(self, now: float) -> bool:
-        """Return whether somebody has it."""
+        """Return whether a member has the lease."""
         return bool(self.holder) and 0.0 < self.expires - now <= _LONGEST_SECONDS
 
     def encoded(self) -> bytes:
@@ -82,7 +82,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parsed(value: bytes | None) -> Lease | None:
-    """Return the lease of a document, `None` where there is none or it is damaged."""
+    """Return the lease in a document, `None` if the document is missing or damaged."""
     if value is None or len(value) < _HEADER.size:
         return None
     epoch, expires = _HEADER.unpack_from(value)
@@ -96,18 +96,18 @@ def parsed(value: bytes | None) -> Lease | None:
 
 
 def taken(lease: Lease | None, *, member: str, process: str, dead: str, now: float) -> Lease:
-    """Return the lease after a member has tried to take it: its own if it has it now.
+    """Return the lease after a member has tried to take it; unchanged if another member has it.
 
     Args:
-        lease: As it is.
-        member: Takes it.
-        process: Which process the member is.
-        dead: A holder that is known to be gone, though its lease goes on.
+        lease: The lease in the document.
+        member: The member that takes the lease.
+        process: The member's process.
+        dead: A holder whose process has ended, although its lease is not over.
         now: The state's clock.
     """
     if lease is not None and lease.is_held(now) and lease.holder not in (member, dead):
         return lease
-    # Not below the time: also where the store has lost an epoch, the next one is higher.
+    # At least the time in milliseconds: if the store lost an epoch, the next one is still higher.
     epoch = max((lease.epoch if lease is not None else 0) + 1, math.ceil(now * 1000.0))
     return Lease(
         epoch=epoch, expires=now + LEASE_SECONDS, holder=member, process=process, since=now
@@ -115,12 +115,12 @@ def taken(lease: Lease | None, *, member: str, process: str, dead: str, now: flo
 
 
 def renewed(lease: Lease | None, own: Lease, *, told: bytes, now: float) -> Lease:
-    """Return the lease after its holder has tried to renew it.
+    """Return the lease after its holder has tried to renew it; unchanged if another member has it.
 
     Args:
-        lease: As it is.
-        own: As its holder knows it.
-        told: What the holder tells.
+        lease: The lease in the document.
+        own: The lease as its holder knows it.
+        told: The holder's message to all others.
         now: The state's clock.
     """
     if lease is not None and (lease.epoch, lease.holder) != (own.epoch, own.holder):
@@ -129,7 +129,7 @@ def renewed(lease: Lease | None, own: Lease, *, told: bytes, now: float) -> Leas
 
 
 def released(lease: Lease | None, own: Lease) -> Lease | None:
-    """Return the lease after its holder has given it up."""
+    """Return the lease after its holder has given it up; unchanged if another member has it."""
     if lease is None or (lease.epoch, lease.holder) != (own.epoch, own.holder):
         return lease
     return msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""The state of one process, for where nothing can be written."""
+"""The state in the memory of one process."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class MemoryState(State):
     """Documents that end with the process.
 
     Attributes:
-        newest: What `update` wrote last, by key, with the time by the state's clock; `None` where
-            it deleted.
+        newest: The contents that `update` wrote last, by key (`None` if it deleted the document),
+            with the time by the state's clock.
     """
 
     backend = "memory"
@@ -29,11 +29,11 @@ class MemoryState(State):
         now: Callable[[], float],
         known: Mapping[str, tuple[bytes | None, float]] | None = None,
     ) -> None:
-        """Begin with what is known.
+        """Create a state with known documents.
 
         Args:
-            now: The state's clock, in seconds.
-            known: As in `newest`.
+            now: Returns the state's clock, in seconds.
+            known: The documents, as in `newest`.
         """
         self._now = now
         self.newest = dict(known or {})
@@ -53,7 +53,11 @@ class MemoryState(State):
         return self._now()
 
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        """Write the document of a key, unless a fence does not hold."""
+        """Write the document of a key, unless a fence does not hold.
+
+        Returns:
+            Whether the document was written.
+        """
         if fence is not None:
             other = self._documents.get(fence.key)
             if other is None or not other[0].startswith(fence.prefix):
@@ -68,7 +72,11 @@ class MemoryState(State):
         self._follow(key, None)
 
     async def update(self, key: str, change: Change[T]) -> T:
-        """Change the document of a key as one step."""
+        """Change the document of a key.
+
+        Returns:
+            The answer of the change.
+        """
         now = self._now()
         known = self._documents.get(key)
         value, answer = change(None if known is None else known[0], now)
@@ -88,7 +96,7 @@ class MemoryState(State):
         }
 
     async def aclose(self) -> None:
-        """Forget everything."""
+        """Delete all documents."""
         self._documents.clear()
 
     def _follow(self, key: str, value: bytes | None) -> None:

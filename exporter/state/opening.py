@@ -1,4 +1,4 @@
-"""Opening the state that the configuration names."""
+"""Opening of the state that the configuration names."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def open_state(
     telemetry: SelfMetrics,
     environ: Mapping[str, str] = os.environ,
 ) -> State:
-    """Return the state; it opens its store at the first use and never raises here.
+    """Return the state, which opens its store at the first use; never raises.
 
     Args:
-        settings: Where it is kept; in memory and nowhere else if not given.
-        clock: Where time comes from.
-        telemetry: Where operations are counted.
-        environ: The environment, for where it is kept if the settings do not say.
+        settings: The settings of the state; in memory only if not given.
+        clock: The source of time.
+        telemetry: Counts the operations.
+        environ: The environment, which names the folder if the settings do not.
     """
     if settings is None:
         return _in_memory(clock, telemetry, up=True)
@@ -61,7 +61,7 @@ def open_state(
 
 def on_server(settings: StateSettings, clock: Clock) -> RedisState:
     """Return the state on the server that the settings name; nothing is connected yet."""
-    # Most have none, and redis takes longer to import than the rest of the state.
+    # The import takes longer than the rest of the state, and most installations use no server.
     from exporter.state.redis import RedisState  # noqa: PLC0415 - see above
 
     return RedisState(settings, clock=clock)
@@ -79,19 +79,19 @@ def place_in(
     name: str = FILE,
     setting: str = "state.path",
 ) -> Place | None:
-    """Return a place in a folder, or in that of the state by default, if there is one.
+    """Return a place in a folder, or in the default folder of the state; `None` without either.
 
     Args:
-        folder: As the settings name it.
-        environ: The environment.
+        folder: The folder that the settings name.
+        environ: The environment, which names the default folder.
         name: The file's name.
-        setting: What names another folder.
+        setting: The setting that names the folder, for messages.
     """
     folder = folder or _given(environ)
     if folder is not None:
         return Place(folder, name=name, setting=setting)
     states = Path(environ.get("XDG_STATE_HOME", ""))
-    if not states.is_absolute():  # the specification has relative ones ignored
+    if not states.is_absolute():  # the XDG specification says to ignore relative paths
         home = Path(environ.get("HOME", ""))
         if not home.is_absolute():
             return None
@@ -105,6 +105,6 @@ def _in_memory(clock: Clock, telemetry: SelfMetrics, *, up: bool) -> State:
 
 
 def _given(environ: Mapping[str, str]) -> Path | None:
-    """Return the first of the folders that systemd has made for the service."""
+    """Return the first state folder that systemd has created for the service."""
     first = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return Path(first) if first else None

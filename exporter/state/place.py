@@ -1,4 +1,4 @@
-"""The folder of the state: what may lie there, its lock, and setting aside what is damaged."""
+"""The folder of the state: its checks, its lock, and the renaming of damaged files."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 FILE = "state.db"
 
-#: What SQLite keeps beside the file.
+#: Suffixes of the files that SQLite creates beside the database file.
 SUFFIXES = ("-wal", "-shm", "-journal")
 
-#: Between the file's name and the time at which it was set aside.
+#: The part of a damaged file's new name between the old name and the time.
 DAMAGED = ".damaged-"
 
-#: So many damaged files are kept, for whoever wants to look into them.
+#: How many damaged files are kept for analysis.
 DAMAGED_KEPT = 3
 
-#: How long the lock may be held by others; whoever holds it opens the file, which is quick.
+#: How long to wait for the lock, which other processes hold only while they open the file.
 LOCK_SECONDS = 5.0
 _LOCK_PAUSE_SECONDS = 0.01
 
@@ -42,7 +42,7 @@ NETWORK = frozenset(
     | {"vmhgfs"}
 )
 
-#: A container's own layers, where root is not allowed to mount others.
+#: The root file system of a rootless container, which is local although it is a FUSE one.
 _LOCAL_FUSE = "fuse.fuse-overlayfs"
 
 
@@ -50,16 +50,16 @@ def _mounts() -> str:
     try:
         return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
-        return ""  # not Linux: nothing is known of its mounts
+        return ""  # not Linux: the mounts are unknown
 
 
 class Place:
     """The folder that holds the state's file.
 
     Attributes:
-        folder: Where it is.
-        file: The file in it.
-        wal: SQLite's log of the changes that are not yet in the file.
+        folder: The path of the folder.
+        file: The path of the file.
+        wal: The path of SQLite's write-ahead log, with the changes that are not yet in the file.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
@@ -72,15 +72,15 @@ class Place:
         mounts: Callable[[], str] = _mounts,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Name the place; nothing is touched yet.
+        """Create a place; this accesses no files yet.
 
         Args:
-            folder: Where it is.
-            name: The file's name; its lock has the same one with another ending.
-            setting: What names another folder.
-            parents: Whether to make the folders above as well.
-            mounts: Returns what is mounted where, as in `/proc/self/mountinfo`.
-            pause: Waits for that many seconds.
+            folder: The path of the folder.
+            name: The file's name; its lock file has the suffix `.lock` instead.
+            setting: The setting that names the folder, for messages.
+            parents: Whether to create the parent folders, too.
+            mounts: Returns the mounted file systems, in the format of `/proc/self/mountinfo`.
+            pause: Waits for a number of seconds.
         """
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100 - nothing is looked up
         self.file = self.folder / name
@@ -92,13 +92,13 @@ class Place:
         self._pause = pause
 
     def check(self) -> None:
-        """Let only a local folder pass, with plain files or none.
+        """Check that the folder is on a local file system, and that its files are regular ones.
 
         Raises:
-            StateError: It is something else.
+            StateError: The check fails.
         """
         mounts = self._mounts()
-        # First by its name alone: to look at a network file system that is away would hang.
+        # First without resolving links: accessing an unreachable network file system would hang.
         for resolved in (False, True):
             folder = os.path.realpath(self.folder) if resolved else self.folder
             kind = network_file_system(Path(folder), mounts)
@@ -111,14 +111,14 @@ class Place:
             self._check_file(path)
 
     def make(self) -> None:
-        """Make the file where it is missing, for its owner alone.
+        """Create the file if it is missing, readable only by its owner.
 
         Raises:
-            StateError: It cannot be made.
+            StateError: The file cannot be created.
         """
         try:
-            # One that is there is not opened: to close it again would end the locks that SQLite
-            # holds on it for this process.
+            # With O_EXCL an existing file is not opened: closing it would release the locks that
+            # SQLite holds on it for this process.
             self._close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600))
         except FileExistsError:
             return
@@ -127,10 +127,10 @@ class Place:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder where it is missing, and hold the lock of all who change what is in it.
+        """Create the folder if it is missing, and hold its lock, which guards changes of its files.
 
         Raises:
-            StateError: It cannot be had.
+            StateError: The folder or the lock cannot be used.
         """
         lock = self._open_lock()
         try:
@@ -141,13 +141,13 @@ class Place:
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Hold the lock for long, unless another process does; it ends with the process at last.
+        """Hold the lock for long, unless another process holds it; the process' end releases it.
 
         Yields:
-            True if the lock is ours.
+            Whether this process has the lock.
 
         Raises:
-            StateError: It cannot be had.
+            StateError: The folder or the lock cannot be used.
         """
         lock = self._open_lock()
         try:
@@ -165,7 +165,7 @@ class Place:
             self._close(lock)
 
     def identity(self) -> tuple[int, int] | None:
-        """Return what tells the file from any other that may take its place, `None` without one."""
+        """Return the device and inode of the file, `None` if there is no file."""
         try:
             found = self.file.lstat()
         except OSError:
@@ -173,7 +173,7 @@ class Place:
         return found.st_dev, found.st_ino
 
     def size(self) -> int:
-        """Return the bytes of the file and of what SQLite keeps beside it."""
+        """Return the size of the file and of SQLite's files beside it, in bytes."""
         total = 0
         for path in (self.file, *self._companions(self.file)):
             try:
@@ -183,20 +183,20 @@ class Place:
         return total
 
     def free(self) -> int:
-        """Return the bytes that the disk has left for us."""
+        """Return the free space of the disk, in bytes."""
         return shutil.disk_usage(self.folder).free
 
     def set_aside(self, unix: float) -> Path:
-        """Rename the file, so that a new one can be made; only the newest such files are kept.
+        """Rename the damaged file, and delete all but the newest damaged files.
 
         Args:
-            unix: When, in seconds since the epoch.
+            unix: The current Unix time, in seconds.
 
         Returns:
-            Where it is now.
+            The new path of the file.
 
         Raises:
-            StateError: It cannot be renamed.
+            StateError: The file cannot be renamed.
         """
         at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(unix))
         target = self.folder / f"{self.file.name}{DAMAGED}{at}"
@@ -205,7 +205,7 @@ class Place:
             count += 1
             target = self.folder / f"{self.file.name}{DAMAGED}{at}.{count}"
         try:
-            # The file first: what SQLite finds beside a new, empty file is thrown away.
+            # The file first: SQLite discards the files that it finds beside a new, empty file.
             self.file.rename(target)
             for old, new in zip(self._companions(self.file), self._companions(target), strict=True):
                 if old.exists():
@@ -218,7 +218,7 @@ class Place:
         return target
 
     def damaged(self) -> list[Path]:
-        """Return what was set aside, the newest last."""
+        """Return the damaged files that were set aside, the newest last."""
         found = self.folder.glob(f"{self.file.name}{DAMAGED}*")
         return sorted(
             (path for path in found if not path.name.endswith(SUFFIXES)),
@@ -258,11 +258,11 @@ class Place:
             else:
                 return
         raise StateError(
-            f"{self._lock} is held by another process for {LOCK_SECONDS:.0f} s; end it"
+            f"another process has held {self._lock} for {LOCK_SECONDS:.0f} s; end that process"
         )
 
     def _close(self, descriptor: int) -> None:
-        """Close a file; root leaves it to the folder's owner, who must be able to use it."""
+        """Close a file; if root has created it, give it to the folder's owner first."""
         try:
             owner = self.folder.stat()
             if os.geteuid() == 0 and owner.st_uid != os.fstat(descriptor).st_uid:
@@ -272,8 +272,8 @@ class Place:
 
     def _unusable(self, error: OSError) -> StateError:
         return StateError(
-            f"{self.folder} cannot be used: {error.strerror or error}; make it a folder that the"
-            f" exporter's user may write to, or name another in {self._setting}"
+            f"{self.folder} cannot be used: {error.strerror or error}; let the exporter's user"
+            f" write to this folder, or name another folder in {self._setting}"
         )
 
 
@@ -281,11 +281,11 @@ _SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def network_file_system(folder: Path, mounts: str) -> str:
-    """Return the kind of network file system that a folder is on, empty if on none.
+    """Return the type of a folder's network file system, empty if the folder is local.
 
     Args:
         folder: An absolute path; it need not exist.
-        mounts: What is mounted where, as in `/proc/self/mountinfo`.
+        mounts: The mounted file systems, in the format of `/proc/self/mountinfo`.
     """
     best, kind = -1, ""
     for line in mounts.splitlines():
@@ -294,7 +294,7 @@ def network_file_system(folder: Path, mounts: str) -> str:
         if len(fields) < 5 or not rest[0]:
             continue
         point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4]))
-        # Of two at one place the later hides the earlier.
+        # Of two file systems with the same mount point, the later one hides the earlier one.
         if folder.is_relative_to(point) and len(point.parts) >= best:
             best, kind = len(point.parts), rest[0]
     remote = kind in NETWORK or (kind.startswith("fuse.") and kind != _LOCAL_FUSE)

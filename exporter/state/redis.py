@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How long a change is tried between those of others.
+#: How long a change is retried while other processes change the same document.
 LIMIT_SECONDS = 5.0
 
-#: What all keys begin with; the part in braces keeps them on one node.
+#: The prefix of all keys; the hash tag in braces would keep them on one node of a cluster.
 PREFIX = "{loadfleet}:"
 CLOCK = f"{PREFIX}clock"
 INDEX = f"{PREFIX}keys"
 DOCUMENT = f"{PREFIX}document:"
 
-#: Connections of one process.
+#: The most connections of one process.
 _CONNECTIONS = 4
 
-#: How many documents are read at once, so that others have a turn between.
+#: How many documents one script reads, so that other clients of the server do not wait long.
 _BATCH = 50
 
 #: The first and the longest pause before a change is tried again.
 _PAUSES_SECONDS = (0.002, 0.1)
 
-#: By how much of the time passed the clock as we think it is may lose against what was heard: it
-#: follows the server's without going back when an answer took longer than the one before.
+#: The most that this process' estimate of the server's clock is set back, per second passed: a slow
+#: answer must not set it back much, but it has to follow a slower clock.
 _DRIFT = 0.001
 
-#: A leap of the state's clock makes what is in the store look older than it is.
+#: A larger forward step of the state's clock makes documents look older than they are.
 _LEAP_SECONDS = 5.0
 
 _SECOND = 1e6
@@ -55,7 +55,7 @@ _SECOND = 1e6
 class RedisState(Store):
     """Documents in Redis or Valkey; used in one event loop.
 
-    It is not known whether a change happened if its caller is cancelled, or gets a `StateError`.
+    If the caller of a change is cancelled or gets a `StateError`, the change may have happened.
 
     Attributes:
         server: The server.
@@ -67,8 +67,8 @@ class RedisState(Store):
         """Prepare the state; nothing is connected yet.
 
         Args:
-            settings: Which server, and as whom.
-            clock: Where time comes from.
+            settings: The address of the server and the login.
+            clock: The source of time.
         """
         self.newest: dict[str, tuple[bytes | None, float]] = {}
         self.server = Server(settings, clock=clock)
@@ -76,28 +76,28 @@ class RedisState(Store):
         self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._beginning = asyncio.Lock()
         self._closed = False
-        # How often the store could not be used, and how it was the last time.
+        # The number of failures of the store, and the newest one.
         self._failures = 0
         self._failure = ""
-        # The epoch of the data; whether it still has to be looked at on this run of the server.
+        # The epoch of the data, and whether it was checked since the server's start `_run_id`.
         self._epoch = ""
         self._begun = False
         self._run_id = ""
         self._born = 0.0
-        # By how much the state's clock is ahead of ours, and when that was heard.
+        # The state's clock minus the host's, and when the server last returned its time.
         self._ahead: float | None = None
         self._heard_at = 0.0
         self._whole_from = 0.0
 
     @property
     def whole(self) -> bool:
-        """True if the data are older than a minute, and the server has run for that long."""
+        """True if the data and the server's process are older than a minute."""
         now = self.now()
         return now is not None and now >= self._whole_from
 
     @property
     def age_seconds(self) -> float:
-        """The time since the data were begun."""
+        """Seconds since the data were created."""
         return max(0.0, (self.now() or 0.0) - self._born)
 
     def now(self) -> float | None:
@@ -105,7 +105,7 @@ class RedisState(Store):
         return None if self._ahead is None else self._clock.boottime() + self._ahead
 
     def size(self) -> int:
-        """Return the bytes that the server uses for all its data, as last heard."""
+        """Return the server's memory usage in bytes, by its newest INFO."""
         return int(self.server.info.get("used_memory", 0))
 
     async def get(self, key: str) -> Document | None:
@@ -118,7 +118,11 @@ class RedisState(Store):
         return await self._run(work)
 
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        """Write the document of a key, unless a fence does not hold."""
+        """Write the document of a key, unless a fence does not hold.
+
+        Returns:
+            Whether the document was written.
+        """
         keys = [key] if fence is None else [key, fence.key]
         prefix = [] if fence is None else [fence.prefix]
 
@@ -141,7 +145,11 @@ class RedisState(Store):
         await self._run(work)
 
     async def update(self, key: str, change: Change[T]) -> T:
-        """Change the document of a key as one step: no other change comes between."""
+        """Change the document of a key atomically.
+
+        Returns:
+            The answer of the change.
+        """
         return await self._run(partial(self._update, key, change))
 
     async def _update(self, key: str, change: Change[T]) -> T:
@@ -158,8 +166,8 @@ class RedisState(Store):
                 return answer
             if self._clock.boottime() >= end:
                 raise StateError(
-                    f"{self.server.place}: others have changed the same for {LIMIT_SECONDS:g} s;"
-                    " run fewer exporters on it"
+                    f"{self.server.place}: other exporters kept changing the same document for"
+                    f" {LIMIT_SECONDS:g} s; run fewer exporters on this server"
                 )
             old, token = seen
             await self._clock.sleep(random.uniform(0, pause))  # noqa: S311 - no secret
@@ -170,7 +178,7 @@ class RedisState(Store):
         start = prefix.encode()
 
         async def work() -> dict[str, Document]:
-            # No key has a byte 255 in it.
+            # No key contains the byte 255.
             area = (b"[" + start, b"(" + start + b"\xff")
             _, found = await self._call(scripts.NAMES, [], *area)
             names = [name.decode() for name in found]
@@ -186,7 +194,7 @@ class RedisState(Store):
         return await self._run(work)
 
     async def aclose(self) -> None:
-        """Close the connections, after what is under way."""
+        """Close the connections, after the operations under way."""
         if not self._closed:
             self._closed = True
             try:
@@ -196,10 +204,10 @@ class RedisState(Store):
                 await self.server.aclose()
 
     async def _run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do what waits for a connection, unless the store could not be used meanwhile.
+        """Wait for a connection and do some work, unless the store failed in the meantime.
 
-        A server that does not answer takes seconds to fail, and whoever waits behind that would
-        wait as long again.
+        An operation on a server that does not answer fails after seconds. Without this rule the
+        queued operations would each wait as long again.
         """
         if self._closed:
             raise StateError("the state is closed")
@@ -215,13 +223,13 @@ class RedisState(Store):
                 raise
 
     async def _call(self, script: str, names: list[str], *arguments: bytes | str | int) -> Any:
-        """Run a script on the data that we know.
+        """Run a script on the data of the known epoch.
 
         Returns:
-            The state's clock, in seconds, and what else the script answers.
+            The state's clock, in seconds, and the rest of the script's answer.
 
         Raises:
-            StateError: The server cannot be used, or has other data than we knew.
+            StateError: The server cannot be used, or has lost its data.
         """
         if not self._begun:
             await self._begin()
@@ -236,7 +244,7 @@ class RedisState(Store):
         return [self._heard(answer[0]), *answer[1:]]
 
     async def _begin(self) -> None:
-        """Learn the epoch of the data, and begin one where there is none."""
+        """Read the epoch of the data; without data, write a new epoch."""
         failures = self._failures
         async with self._beginning:
             if failures != self._failures:
@@ -259,7 +267,7 @@ class RedisState(Store):
             raise self._lost()
 
     async def _restore(self) -> None:
-        """Write what this process knows, unless somebody wrote newer."""
+        """Write this process' newest documents, unless the server has newer ones."""
         for key, (value, written) in list(self.newest.items()):
             if value is not None:
                 keys = [CLOCK, INDEX, f"{DOCUMENT}{key}"]
@@ -268,15 +276,15 @@ class RedisState(Store):
 
     def _lost(self) -> StateError:
         return StateError(
-            f"{self.server.place}: the store has lost its data; have it keep them"
-            " (appendonly yes), and let nobody flush it"
+            f"{self.server.place}: the store has lost its data; switch its persistence on"
+            " (appendonly yes), and do not flush it"
         )
 
     def _doubt(self, since: float) -> None:
         self._whole_from = max(self._whole_from, since + RETRY_SECONDS)
 
     def _heard(self, microseconds: int) -> float:
-        """Take the state's clock, and return it in seconds."""
+        """Follow the state's clock, and return it in seconds."""
         now, at = microseconds / _SECOND, self._clock.boottime()
         ahead = now - at
         if self._ahead is not None:
@@ -286,7 +294,7 @@ class RedisState(Store):
         self._ahead, self._heard_at = ahead, at
         run_id = self.server.info.get("run_id", "")
         if self._run_id not in {"", run_id}:
-            # Another has taken over, or the same was started anew: it may know less than we do.
+            # Another server has taken over, or this one has restarted: some writes may be lost.
             self._doubt(now)
             self._begun = False
         self._run_id = run_id
@@ -294,7 +302,7 @@ class RedisState(Store):
 
 
 def _content(key: str, value: bytes) -> tuple[str, bytes, str, int]:
-    """Return name, value, a new token and the seconds to keep it, as the scripts take them."""
+    """Return the scripts' arguments: name, value, a new token, and the seconds to keep it."""
     return key, value, secrets.token_hex(8), 0 if key == SALT else int(KEPT_SECONDS)
 
 

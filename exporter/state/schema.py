@@ -1,6 +1,6 @@
-"""The tables of the SQLite store: making and migrating them, and knowing them from foreign ones.
+"""The tables of the SQLite store: creation, migration, and detection of foreign or damaged files.
 
-The checks and statements that the history's file needs too are here as well.
+The history's file uses some of these checks and statements, too.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 
-#: In the header of each file of ours.
+#: The `application_id` in the header of the state's files.
 APPLICATION_ID = 0x4C464553
 
-#: The statements that bring a file from the version of their place to the next.
+#: The statements that migrate a file: those at index n from version n to n + 1.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE meta (
@@ -46,35 +46,35 @@ TABLES = frozenset({"meta", "documents"})
 #: Reads documents, in the order of their keys.
 READ = "SELECT key, written, checksum, value FROM documents"
 
-#: Larger files are not read through when they are opened; it would take long.
+#: Larger files are not verified when they are opened, because that would take long.
 CHECKED_BYTES = 64 * 2**20
 
-#: Why a file is foreign although its header is ours.
-FOREIGN_TABLES = "its tables are not ours"
+#: The error of a file that has the right header but wrong tables.
+FOREIGN_TABLES = "its tables are not the exporter's"
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """The file is not what we have written: damaged or foreign."""
+    """The file is damaged, or another program has written it."""
 
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Return whether an error means that the file is damaged or foreign."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
-        # Text that is not UTF-8 has no code.
+        # The error of a text that is not UTF-8 has no code.
         return isinstance(error, DamagedError | sqlite3.OperationalError)
-    # Newer versions of SQLite tell so of a file that ends within a page.
+    # The code of newer versions of SQLite for a file that ends within a page.
     if code == sqlite3.SQLITE_IOERR_SHORT_READ:
         return True
     return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Bring a file to the newest schema; a new file gets its tables.
+    """Migrate a file to the newest schema; a new file gets its tables.
 
     Raises:
-        sqlite3.DatabaseError: It is damaged or foreign.
-        StateError: It is of a newer version, which is left as it is.
+        sqlite3.DatabaseError: The file is damaged or foreign.
+        StateError: The file is of a newer version; it stays unchanged.
     """
     version = known_version(connection)
     if pragma(connection, "journal_mode") != "wal":
@@ -90,11 +90,11 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def known_version(connection: sqlite3.Connection) -> int:
-    """Return the version of a file that is sound, 0 if it is empty.
+    """Return the version of an undamaged file, 0 if it is empty.
 
     Raises:
-        sqlite3.DatabaseError: It is damaged or foreign.
-        StateError: It is of a newer version.
+        sqlite3.DatabaseError: The file is damaged or foreign.
+        StateError: The file is of a newer version.
     """
     tables = names(connection)
     version = version_of(connection, tables, APPLICATION_ID, VERSION, setting="state.path")
@@ -122,42 +122,42 @@ def version_of(  # noqa: PLR0913 - the last two by keyword
     """Return the version of a file, 0 if it is empty.
 
     Args:
-        connection: To the file.
-        tables: What is in it.
-        application_id: That of files of ours.
-        newest: The version that is known here.
-        setting: What names another folder.
-        name: What messages call it, its path if not given.
+        connection: A connection to the file.
+        tables: The names of its tables and indices.
+        application_id: The expected `application_id`.
+        newest: The newest version that this exporter knows.
+        setting: The setting that names the folder, for messages.
+        name: The file's name in messages, its path if not given.
 
     Raises:
-        DamagedError: It is foreign.
-        StateError: It is of a newer version.
+        DamagedError: The file is foreign.
+        StateError: The file is of a newer version.
     """
     version = user_version(connection)
     if not tables and not version:
         return 0
     if pragma(connection, "application_id") != application_id or version < 1:
-        raise DamagedError("it is a database of something else")
+        raise DamagedError("it is a database of another program")
     if version > newest:
         (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
         raise StateError(
-            f"{name or file} is of version {version}, made by a newer loadfleet-exporter; this one"
+            f"{name or file} is of version {version}, by a newer loadfleet-exporter; this exporter"
             f" knows version {newest}: start the newer one, or name another folder in {setting}"
         )
     return version
 
 
 def is_small(connection: sqlite3.Connection) -> bool:
-    """Return whether a file is read through when it is opened."""
+    """Return whether a file is small enough to verify when it is opened."""
     size: int = pragma(connection, "page_count") * pragma(connection, "page_size")
     return size <= CHECKED_BYTES
 
 
 def check(connection: sqlite3.Connection) -> None:
-    """Have SQLite read the whole file.
+    """Run SQLite's integrity check of the whole file.
 
     Raises:
-        DamagedError: It is damaged.
+        DamagedError: The file is damaged.
     """
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
@@ -165,14 +165,14 @@ def check(connection: sqlite3.Connection) -> None:
 
 
 def shrink(connection: sqlite3.Connection) -> None:
-    """Give unused room back to the disk."""
+    """Give the file's unused space back to the disk."""
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write all of what follows or nothing."""
+    """Commit all statements of a block, or none if one fails."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -184,10 +184,10 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def verify(connection: sqlite3.Connection) -> None:
-    """Read all documents.
+    """Read and check all documents.
 
     Raises:
-        sqlite3.DatabaseError: One is not as it was written, or could not be found by its key.
+        sqlite3.DatabaseError: A document is damaged, or the order of the keys is.
     """
     before = None
     for row in connection.execute(READ):
@@ -203,7 +203,7 @@ def user_version(connection: sqlite3.Connection) -> int:
 
 
 def checksum(key: str, written: float, value: bytes) -> int:
-    """Return what tells that a document is as it was written, which SQLite itself does not know."""
+    """Return the checksum of a document, because SQLite does not detect changed values."""
     return zlib.crc32(value, zlib.crc32(key.encode(), zlib.crc32(struct.pack("<d", written))))
 
 
@@ -211,14 +211,14 @@ def checked(key: object, written: object, found: object, value: object) -> tuple
     """Return value and time of a row of `documents`.
 
     Raises:
-        DamagedError: It is not as it was written.
+        DamagedError: The row is damaged.
     """
     if not (isinstance(key, str) and isinstance(written, float) and isinstance(value, bytes)):
         raise DamagedError("a document is of the wrong type")
     if found != checksum(key, written, value):
-        raise DamagedError("a document is not as it was written")
+        raise DamagedError("the checksum of a document is wrong")
     if not 0.0 <= written <= LATEST_UNIX:
-        raise DamagedError("a document is of a time that no clock could have given")
+        raise DamagedError("a document has an impossible time")
     return value, written
 
 

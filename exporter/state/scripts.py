@@ -1,15 +1,15 @@
-"""The scripts that run in Redis or Valkey, each of which is one step for all who share the server.
+"""The Lua scripts that run in Redis or Valkey, each of them atomically.
 
-A script gets the clock, the index and the documents as its keys, which share one hash tag, and the
-epoch of the data that its caller knows as its first argument; it answers nothing, and has changed
-nothing, if the data are of another epoch. Times are whole microseconds.
+The keys of a script are the clock, the index and the documents. Its first argument is the epoch of
+the data that its caller knows. If the data are of another epoch, for example after a flush, the
+script changes nothing and returns nil. Times are whole microseconds.
 """
 
 from __future__ import annotations
 
 
-# The server's clock goes back when somebody sets it, or when a replica takes over whose clock is
-# behind: then the state's clock goes on from the newest stamp, by an offset that is kept.
+# The server's clock goes back if it is set, or if a replica with a slower clock takes over. Then
+# the state's clock continues from the newest stamp, by means of a saved offset.
 _CLOCK = """
 local index = KEYS[2]
 local clock = redis.call('HMGET', KEYS[1], 'last', 'offset', 'epoch', 'born')
@@ -54,7 +54,7 @@ local function remove(key, name)
 end
 """
 
-#: ARGV: an epoch for data that have none, the least time; answers time, epoch, birth.
+#: ARGV: an epoch for new data, the lowest time; returns time, epoch, time of the data's creation.
 BEGIN = f"""{_CLOCK}
 stamp(tonumber(ARGV[2]))
 if not epoch then
@@ -64,13 +64,13 @@ end
 return {{now, epoch, born}}
 """
 
-#: KEYS[3]: the document; answers time, value, time of writing, token.
+#: KEYS[3]: the document; returns time, value, time of writing, token.
 GET = f"""{_PRELUDE}
 return {{now, unpack(redis.call('HMGET', KEYS[3], 'value', 'written', 'token'))}}
 """
 
-#: KEYS[3]: the document, KEYS[4]: that of the fence, if there is one; ARGV: name, value, token,
-#: seconds to keep it, prefix of the fence; answers time, whether it was written.
+#: KEYS[3]: the document, KEYS[4]: the fence's document, if there is a fence; ARGV: name, value,
+#: token, seconds to keep it, prefix of the fence; returns time, whether the document was written.
 PUT = f"""{_PRELUDE}
 if KEYS[4] then
     local other = redis.call('HGET', KEYS[4], 'value')
@@ -83,9 +83,10 @@ write(KEYS[3], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 return {{now, 1}}
 """
 
-#: KEYS[3]: the document; ARGV: name, value, token, seconds to keep it, the token that it has to
-#: have, whether to delete it; answers time, whether it was changed, and value and token if not.
-#: What has the new token was changed by an earlier try whose answer got lost.
+#: KEYS[3]: the document; ARGV: name, value, token, seconds to keep it, the expected old token,
+#: whether to delete it; returns time, whether the document was changed, and if not its value and
+#: token. If the document has the new token already, an earlier try changed it, whose answer was
+#: lost.
 SWAP = f"""{_PRELUDE}
 local value, token = unpack(redis.call('HMGET', KEYS[3], 'value', 'token'))
 if token ~= ARGV[4] then
@@ -109,8 +110,8 @@ remove(KEYS[3], ARGV[2])
 return {{now}}
 """
 
-#: KEYS[3]: the document; ARGV: as of PUT without a fence, then when it was written: nothing happens
-#: if it was written later by somebody.
+#: KEYS[3]: the document; ARGV: as for PUT without a fence, then the time of writing. The script
+#: changes nothing if the document in the store is newer.
 RESTORE = f"""{_PRELUDE}
 local written = tonumber(ARGV[6])
 if written > tonumber(redis.call('HGET', KEYS[3], 'written') or 0) then
@@ -119,13 +120,13 @@ end
 return {{now}}
 """
 
-#: ARGV: from where to where in the index; answers time, names.
+#: ARGV: the first and the last name in the index; returns time, names.
 NAMES = f"""{_PRELUDE}
 return {{now, redis.call('ZRANGEBYLEX', index, ARGV[2], ARGV[3])}}
 """
 
-#: From KEYS[3] on: documents; ARGV: their names; answers time, value and time of writing of each.
-#: The names of those that have expired leave the index.
+#: From KEYS[3] on: documents; ARGV: their names; returns time, value and time of writing of each.
+#: The script deletes the names of expired documents from the index.
 DOCUMENTS = f"""{_PRELUDE}
 local found = {{}}
 for place = 3, #KEYS do

@@ -1,4 +1,4 @@
-"""A Redis or Valkey server: a few connections to it, what it has to be, and why it is not used."""
+"""The connection to a Redis or Valkey server: pool, checks of the server, and error messages."""
 
 from __future__ import annotations
 
@@ -33,41 +33,43 @@ if TYPE_CHECKING:
     from exporter.state.settings import StateSettings
 
 
-#: How long a connection may take to be made, and any command to be answered.
+#: Time limit of a connection attempt, and of the answer to a command.
 TIMEOUT_SECONDS = 2.0
 
-#: How long both may take, with name, TLS, login and all.
+#: Time limit of both together, including name resolution, TLS and login.
 _TOTAL_SECONDS = 2 * TIMEOUT_SECONDS
 
-#: How long a Sentinel may take, so that another one is asked before the time is over.
+#: Time limit of a Sentinel, short enough to ask another Sentinel within the total.
 _SENTINEL_SECONDS = 1.0
 
-#: How often the server is looked at again, since its settings can be changed at any time.
+#: Interval between two checks of the server, whose settings can change at any time.
 LOOK_SECONDS = 60.0
 
-#: What Redis 5 and older do not have is relied on: users with rights of their own.
+#: The oldest usable version: users with own rights (ACLs) came with Redis 6.
 _OLDEST = 6
 
-#: By what the server's error says of itself, and by what ours are.
+#: Messages with a remedy, by the first word of the server's error or a word of this module.
 _REMEDIES = {
     "WRONGPASS": "it refuses the login; correct state.username and state.password_file",
-    "NOPERM": "the user may not do what is needed; give it the rights that the documents name",
-    "OOM": "it is full; raise its maxmemory, or delete what else is in it",
-    "MISCONF": "it cannot save to its disk, and takes no writes; see to the disk",
-    "READONLY": "it is a replica, which takes no writes; name the primary in state.url",
+    "NOPERM": "the user lacks rights; grant those in deploy/docs/configuration.md",
+    "OOM": "it is full; raise its maxmemory, or delete other data in it",
+    "MISCONF": "it cannot save to its disk and accepts no writes; check the disk",
+    "READONLY": "it is a replica and accepts no writes; name the primary in state.url",
     "LOADING": "it is still loading its data; wait until it has",
-    "WRONGTYPE": "a key of ours was written by somebody else; use another database in state.url",
-    "MOVED": "it is a cluster; name a single primary in state.url",
-    "BUSY": "somebody's script keeps it busy; end that one",
-    "timeout": f"it does not answer within {TIMEOUT_SECONDS:g} s; see to it, or to the way there",
-    "sentinels": "no Sentinel knows a primary; see to them, or correct state.sentinels and"
+    "WRONGTYPE": "another program has written a key of the exporter; name another database in"
     " state.url",
-    "lost": "the connection was lost; see to the server, or to the way there",
+    "MOVED": "it is a cluster; name a single primary in state.url",
+    "BUSY": "a long script keeps it busy; end that script",
+    "timeout": f"it does not answer within {TIMEOUT_SECONDS:g} s; check the server and the network",
+    "sentinels": "no Sentinel knows a primary; check the Sentinels, or correct state.sentinels and"
+    " state.url",
+    "lost": "the connection was lost; check the server and the network",
     "refused": "it refuses a command; use Redis 6 or newer, or Valkey, without renamed commands",
 }
 _WORDS = re.compile(rf"\b({'|'.join(word for word in _REMEDIES if word.isupper())})\b")
 
-#: By the class of an error, the special ones first: the client has taken their first words away.
+#: The keys of `_REMEDIES` by the class of an error, subclasses first. The client has removed the
+#: first word from these errors.
 _KINDS: dict[type[Exception], str] = {
     MasterNotFoundError: "sentinels",
     exceptions.AuthenticationError: "WRONGPASS",
@@ -84,24 +86,24 @@ _KINDS: dict[type[Exception], str] = {
 
 
 class _UnfitError(exceptions.RedisError):
-    """The server is none that can be used; the text says why."""
+    """The server cannot be used; the text says why."""
 
 
 class Server:
-    """The server that the settings name; connected to at the first use, in one event loop.
+    """The server that the settings name; connects at the first use, in one event loop.
 
     Attributes:
-        place: What the server is called in messages.
-        connections: How many were made.
-        info: What the server said of itself last.
+        place: The server's name in messages.
+        connections: The number of connections made so far.
+        info: The server's newest answer to INFO.
     """
 
     def __init__(self, settings: StateSettings, *, clock: Clock) -> None:
         """Prepare the connections; none is made yet.
 
         Args:
-            settings: Which server, and as whom.
-            clock: Where time comes from.
+            settings: The address of the server and the login.
+            clock: The source of time.
         """
         self.place = settings.server
         self.connections = 0
@@ -136,7 +138,7 @@ class Server:
 
     @property
     def version(self) -> str:
-        """The server's name and version, for people."""
+        """The name and version of the server's software, as text."""
         valkey = self.info.get("valkey_version")
         return f"Valkey {valkey}" if valkey else f"Redis {self.info.get('redis_version')}"
 
@@ -144,14 +146,13 @@ class Server:
         """Run a script.
 
         Returns:
-            Its answer.
+            The script's answer.
 
         Raises:
-            StateError: The server cannot be used; whether the script has run, once or twice, is
-                not known.
+            StateError: The server cannot be used; the script may have run, once or twice.
         """
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in one
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
         cancelled = task.cancelling()
         try:
             async with asyncio.timeout(_TOTAL_SECONDS):
@@ -159,17 +160,17 @@ class Server:
                 try:
                     return await self._once(script, len(keys), *keys, *arguments)
                 except exceptions.ConnectionError as error:
-                    # The server may have closed a connection that was kept.
+                    # The server may have closed an idle connection.
                     kept = before and before == self.connections
                     if type(error) is not exceptions.ConnectionError or not kept:
                         raise
                 return await self._once(script, len(keys), *keys, *arguments)
         except (exceptions.RedisError, CallError, OSError) as error:
-            # Without the cause: a server quotes what it refuses, be it a password.
+            # Without the cause: a server's error quotes refused input, which may be a password.
             raise StateError(f"{self.place}: {_reason(error)}") from None
         finally:
-            # The client sends within `asyncio.wait_for`, which up to Python 3.11 forgets that it
-            # was cancelled if the bytes have gone out by then.
+            # The client sends within `asyncio.wait_for`, which up to Python 3.11 loses a
+            # cancellation if the bytes have already been sent.
             if task.cancelling() > cancelled:
                 raise asyncio.CancelledError
 
@@ -186,7 +187,7 @@ class Server:
             await sentinel.aclose()
 
     async def _connected(self, connection: Connection) -> None:
-        """Log in on a new connection and look at who has answered."""
+        """Log in on a new connection and check the server."""
         try:
             await connection.on_connect()
             await connection.send_command("INFO")
@@ -194,7 +195,7 @@ class Server:
             lines = (line.partition(":") for line in text.splitlines())
             self._judge({name: value for name, _, value in lines})
         except BaseException:
-            # Otherwise it would be kept, and be used without all this the next time.
+            # Otherwise the pool would keep the connection and use it without login and check.
             await connection.disconnect(nowait=True)
             raise
         self.connections += 1
@@ -209,7 +210,7 @@ class Server:
             raise _UnfitError(_REMEDIES["READONLY"])
         if policy != "noeviction":
             raise _UnfitError(
-                f"it evicts what is needed ({policy}); set maxmemory-policy to noeviction"
+                f"it evicts keys of the state ({policy}); set maxmemory-policy to noeviction"
             )
         self.info = info
         self._looked_at = self._clock.boottime()
@@ -218,16 +219,16 @@ class Server:
 def _pool(
     settings: StateSettings, common: dict[str, Any], options: dict[str, Any]
 ) -> tuple[ConnectionPool, list[redis.Redis]]:
-    """Make the pool of connections to the server, and the clients of the Sentinels asked for it."""
+    """Create the pool of connections to the server, and the clients of its Sentinels."""
     if not settings.sentinels:
         address = settings.address
         kind = SSLConnection if settings.tls else Connection
         options = {"connection_class": kind, **options}
         return ConnectionPool(host=address.host, port=address.port, **options), []
-    hurried = {"socket_timeout": _SENTINEL_SECONDS, "socket_connect_timeout": _SENTINEL_SECONDS}
+    limits = {"socket_timeout": _SENTINEL_SECONDS, "socket_connect_timeout": _SENTINEL_SECONDS}
     asked = Sentinel(  # type: ignore[no-untyped-call]  # the client has no types here
         [(address.host, address.port) for address in map(parse_address, settings.sentinels)],
-        sentinel_kwargs={**common, **hurried, "ssl": settings.tls, "retry": Retry(NoBackoff(), 0)},
+        sentinel_kwargs={**common, **limits, "ssl": settings.tls, "retry": Retry(NoBackoff(), 0)},
     )
     kind = SentinelManagedSSLConnection if settings.tls else SentinelManagedConnection
     options = {"connection_class": kind, **options}
@@ -238,14 +239,14 @@ def _pool(
 
 
 class _Credentials(CredentialProvider):
-    """User and password, read for every connection, so that a rotated one is found."""
+    """User and password, read again for every connection, because the password may change."""
 
     def __init__(self, settings: StateSettings) -> None:
         self._settings = settings
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         secret = self._settings.secret
-        assert secret is not None  # noqa: S101 - made for one only
+        assert secret is not None  # noqa: S101 - created only with a secret
         secret.refresh()
         username, password = self._settings.username, secret.reveal()
         return (username, password) if username else (password,)
@@ -255,7 +256,7 @@ class _Credentials(CredentialProvider):
 
 
 def _reason(error: Exception) -> str:
-    """Say why the server cannot be used, in our words alone."""
+    """Return why the server cannot be used, without quoting the server."""
     if isinstance(error, _UnfitError | CallError):
         return str(error)
     cause = error.__context__

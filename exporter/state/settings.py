@@ -1,4 +1,4 @@
-"""Settings of the state: where it is kept, and under which name."""
+"""Settings of the state: its folder or server, and the installation's name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _check_url(url: str) -> str:
     if "?" in url or "#" in url:
         raise WrongValueError("holds a query or fragment; end it before the ? or #")
     if not re.fullmatch(r"(/[0-9]{0,4})?", parts.path):
-        raise WrongValueError("may end with the number of a database alone, as in /0")
+        raise WrongValueError("has a wrong path; end it with the number of a database, as in /0")
     return url
 
 
@@ -54,24 +54,25 @@ def _check_sentinel(text: str) -> str:
 
 
 class StateSettings(Section):
-    """The state that outlives the process and is shared: by the processes of a host, or of several.
+    """The state, which outlives the process and is shared by the processes of one or several hosts.
 
     Attributes:
-        path: The folder it is kept in; the first entry of `$STATE_DIRECTORY` if not given, else
+        path: The folder of the state; if not given, the first entry of `$STATE_DIRECTORY`, else
             `$XDG_STATE_HOME/loadfleet-exporter`.
-        url: The Redis 6 or newer, or Valkey, it is kept in instead, for exporters on several hosts:
-            `redis://host:port/database`, or `rediss://` for TLS. Port 6379 and database 0 if
-            not given.
-        sentinels: The Sentinels that know which server is the primary, as `host:port`; the host in
-            `url` is then the name that they have for it, as in `redis://mymaster/0`.
+        url: The Redis (version 6 or newer) or Valkey server that holds the state instead of a
+            folder, for exporters on several hosts: `redis://host:port/database`, or `rediss://` for
+            TLS. Port 6379 and database 0 if not given.
+        sentinels: The addresses of the Sentinels, as `host:port`; the host in `url` is then the
+            Sentinels' name for the server, as in `redis://mymaster/0`.
         username: The user to log in as; the server's default user if not given.
-        password: Its password.
-        password_file: A file with it, which is read for every connection.
-        ca_file: What the server's certificate is verified against, beside the system's authorities.
-        client_cert_file: The certificate shown to the server.
-        client_key_file: Its key.
-        namespace: The installation's name. Of installations that use one state under different
-            names, each has snapshots, memory and alerts of its own; the ledger is shared by all.
+        password: The user's password.
+        password_file: A file with the password; read again for every connection.
+        ca_file: Certificates of authorities that the exporter trusts for the server, besides the
+            system's.
+        client_cert_file: The client certificate for the server.
+        client_key_file: The key of the client certificate.
+        namespace: The installation's name. Installations with different names that use the same
+            state each have their own snapshots and alerts; they share the lock-out ledger.
     """
 
     path: FilePath | None = None
@@ -88,7 +89,7 @@ class StateSettings(Section):
     namespace: Annotated[str, Field(min_length=1, max_length=64)] = "loadfleet"
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield the mistakes in the combination of fields."""
         if self.path is not None and self.url is not None:
             yield Mistake(("url",), "stands beside path; remove one of the two", ("url", "path"))
         if self.url is None:
@@ -110,12 +111,12 @@ class StateSettings(Section):
             yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
 
     def risks(self) -> Iterator[str]:
-        """Yield a sentence on everything that works and may do harm, with the remedy."""
+        """Yield warnings about settings that work but are risky, each with its remedy."""
         hosts = [parse_address(each).host for each in self.sentinels] or [self.address.host]
         if self.url is not None and not self.tls and not all(map(is_loopback, hosts)):
             yield (
-                "url of the state begins with redis://, so its password and what is in it go over"
-                " the network for everybody to read; write rediss://"
+                "url of the state begins with redis://, so the password and the state go over the"
+                " network unencrypted; write rediss://"
             )
 
     @cached_property
@@ -126,8 +127,8 @@ class StateSettings(Section):
 
     @property
     def service(self) -> str:
-        """The name that the Sentinels have for the server."""
-        # Unlike a host's, its letters' case counts.
+        """The Sentinels' name for the server."""
+        # Not `hostname`, which is lower case: Sentinel's names are case-sensitive.
         return urlsplit(self.url or "").netloc.partition(":")[0]
 
     @property
@@ -137,7 +138,7 @@ class StateSettings(Section):
 
     @property
     def tls(self) -> bool:
-        """True if the server is talked to by TLS."""
+        """True if the connection to the server uses TLS."""
         return (self.url or "").startswith("rediss:")
 
     @property
@@ -153,6 +154,6 @@ class StateSettings(Section):
         return Secret(self.password, self.password_file)
 
     def files(self) -> Iterator[Path]:
-        """Yield every file that is read: for TLS, and with the password."""
+        """Yield the files for TLS, and that of the password."""
         named = (self.password_file, *(getattr(self, field) for field in _TLS))
         yield from (path for path in named if path is not None)

@@ -1,4 +1,4 @@
-"""The state in a file that all processes of a host may use at once."""
+"""The state in an SQLite file, for the processes of one host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How long is waited for the file; more than what it takes for it to be given up as locked.
+#: Time limit of an operation, longer than the limits of the file's locks.
 LIMIT_SECONDS = 30.0
 
 _WRITE = "INSERT OR REPLACE INTO documents (key, written, checksum, value) VALUES (?, ?, ?, ?)"
@@ -33,7 +33,7 @@ _WRITE = "INSERT OR REPLACE INTO documents (key, written, checksum, value) VALUE
 class SqliteState(Store):
     """Documents in an SQLite file, which is opened at the first use.
 
-    All work on it is done in one thread. Who stops waiting for a change does not stop the change.
+    One thread does all the work. If the caller of a change is cancelled, the change still happens.
     """
 
     backend = "sqlite"
@@ -50,16 +50,16 @@ class SqliteState(Store):
 
         Args:
             place: The folder of the file.
-            host: What the state's clock is made from.
+            host: The host's clocks, from which the state's clock is made.
             max_pages: The file's largest size, in pages of 4096 bytes.
-            limit_seconds: How long is waited for a disk that does not answer.
+            limit_seconds: Time limit of an operation, for a disk that does not answer.
         """
         self._limit_seconds = limit_seconds
         self.newest: dict[str, tuple[bytes | None, float]] = {}
         self._database = Database(place, host=host, max_pages=max_pages, restore=self._restore)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
         self._closed = False
-        # How often the store could not be used, and how it was the last time.
+        # The number of failures of the store, and the newest one.
         self._failures = 0
         self._failure = ""
 
@@ -72,7 +72,11 @@ class SqliteState(Store):
         return await self._in_worker(partial(self._database.read, work))
 
     async def put(self, key: str, value: bytes, *, fence: Fence | None = None) -> bool:
-        """Write the document of a key, unless a fence does not hold."""
+        """Write the document of a key, unless a fence does not hold.
+
+        Returns:
+            Whether the document was written.
+        """
         return await self._in_worker(partial(self._write, key, value, fence))
 
     async def delete(self, key: str) -> None:
@@ -80,7 +84,11 @@ class SqliteState(Store):
         await self._in_worker(partial(self._write, key, None))
 
     async def update(self, key: str, change: Change[T]) -> T:
-        """Change the document of a key as one step: no other change comes between."""
+        """Change the document of a key atomically.
+
+        Returns:
+            The answer of the change.
+        """
 
         def work(connection: sqlite3.Connection, now: float) -> tuple[bytes | None, float, T]:
             known = _document(connection, key, now)
@@ -90,7 +98,7 @@ class SqliteState(Store):
 
         def job() -> T:
             value, now, answer = self._database.write(work)
-            # After the end of the transaction, which may fail.
+            # Only after the commit, which may fail.
             self.newest[key] = (value, now)
             return answer
 
@@ -115,14 +123,14 @@ class SqliteState(Store):
         return self._database.now()
 
     def size(self) -> int:
-        """Return the bytes of the file and of what SQLite keeps beside it."""
+        """Return the size of the file and of SQLite's files beside it, in bytes."""
         return self._database.place.size()
 
     async def aclose(self) -> None:
         """Close the file, after the changes under way."""
         if not self._closed:
             self._closed = True
-            # Unlike what is waited for, this stays in the queue when the wait ends before its turn.
+            # Not awaited itself: a time-out would remove an awaited job from the queue.
             self._worker.submit(self._database.close)
             with suppress(StateError):
                 await self._waited_for(lambda: None)
@@ -140,16 +148,21 @@ class SqliteState(Store):
         except TimeoutError:
             raise StateError(
                 f"{self._database.place.file}: the disk has not answered for"
-                f" {self._limit_seconds:g} s; see to it"
+                f" {self._limit_seconds:g} s; check the disk"
             ) from None
 
     def _unless_failed(self, job: Callable[[], T], failures: int) -> T:
-        """Do what was queued after so many failures, unless one more came while it was queued.
+        """Run a queued job, unless the store failed while the job was queued.
 
-        A locked file takes seconds to fail, and whoever waits behind that would wait as long again.
+        An operation on a locked file fails after seconds. Without this rule the queued jobs would
+        each wait as long again.
+
+        Args:
+            job: The job.
+            failures: The number of failures when the job was queued.
 
         Raises:
-            StateError: The store cannot be used, or could not be while this was queued.
+            StateError: The store cannot be used, or failed while the job was queued.
         """
         if failures != self._failures:
             raise StateError(self._failure)
@@ -175,7 +188,7 @@ class SqliteState(Store):
         return written is not None
 
     def _restore(self, connection: sqlite3.Connection) -> None:
-        """Write what this process knows into a new file, unless somebody wrote newer."""
+        """Write this process' newest documents into a new file, unless it has newer ones."""
         for key, (value, written) in self.newest.items():
             kept = connection.execute("SELECT written FROM documents WHERE key = ?", (key,))
             if value is not None and written > (kept.fetchone() or [0.0])[0]:
@@ -183,10 +196,10 @@ class SqliteState(Store):
 
 
 def as_document(row: tuple[object, ...], now: float) -> Document:
-    """Make a document of key, time, checksum and value.
+    """Return the document of a row: key, time, checksum, value.
 
     Raises:
-        DamagedError: It is not as it was written.
+        DamagedError: The row is damaged.
     """
     value, written = checked(*row)
     return Document(value=value, age_seconds=max(0.0, now - written))

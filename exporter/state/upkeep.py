@@ -1,6 +1,6 @@
-"""Upkeep of the state's file by people: check it, make it small, print it.
+"""Maintenance of the state's file: check, shrink, export.
 
-To check and to print change nothing, and wait for nobody who uses the file.
+A check and an export change nothing, and do not block processes that use the file.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The findings in a sound file.
+    """The content of an undamaged file.
 
     Attributes:
-        version: Of the schema.
-        documents: How many there are.
-        document_bytes: Of their values.
-        file_bytes: Of the file and of what SQLite keeps beside it.
-        newest_age_seconds: Since the newest of them was written; `None` without any.
+        version: The version of the schema.
+        documents: The number of documents.
+        document_bytes: The size of all values.
+        file_bytes: The size of the file and of SQLite's files beside it.
+        newest_age_seconds: Seconds since the newest document was written; `None` without documents.
     """
 
     version: int
@@ -45,10 +45,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(place: Place, host: HostClock) -> Report:
-    """Read the whole file.
+    """Read and check the whole file.
+
+    Returns:
+        The version, number of documents and sizes.
 
     Raises:
-        StateError: It is not there, is damaged, or cannot be used.
+        StateError: The file is missing, is damaged, or cannot be used.
     """
     with reading(place) as connection:
         schema.check(connection)
@@ -65,10 +68,10 @@ def check(place: Place, host: HostClock) -> Report:
 
 
 def export(place: Place, host: HostClock) -> Iterator[tuple[str, Document]]:
-    """Yield all documents by their keys, without the salt of the hashes.
+    """Yield keys and documents, without the salt of the hashes.
 
     Raises:
-        StateError: As of `check`.
+        StateError: As in `check`.
     """
     with reading(place) as connection:
         for key, document in _documents(connection, host):
@@ -77,15 +80,15 @@ def export(place: Place, host: HostClock) -> Iterator[tuple[str, Document]]:
 
 
 def vacuum(place: Place, host: HostClock) -> tuple[int, int]:
-    """Delete what nobody has written for long, and give the room back to the disk.
+    """Delete old documents, and give the unused space back to the disk.
 
     Returns:
-        The bytes of the file before and after.
+        The size of the file before and after, in bytes.
 
     Raises:
-        StateError: As of `check`, or somebody else holds the file.
+        StateError: As in `check`, or another process has locked the file.
     """
-    # What is damaged stays where it is: whoever needs the state next sets it aside.
+    # The check raises for a damaged file before `Database` would set it aside.
     before = check(place, host).file_bytes
     database = Database(place, host=host)
     try:
@@ -106,15 +109,15 @@ def _documents(connection: sqlite3.Connection, host: HostClock) -> Iterator[tupl
 
 @contextmanager
 def reading(place: Place) -> Iterator[sqlite3.Connection]:
-    """Open the file so that nothing is changed, and nobody who uses it waits.
+    """Open the file read-only, without blocking the processes that use it.
 
     Raises:
-        StateError: It is not there, is damaged, or cannot be used.
+        StateError: The file is missing, is damaged, or cannot be used.
     """
     place.check()
     if place.identity() is None:
         raise StateError(f"there is no state in {place.folder}; name its folder in state.path")
-    # Beside a file that nobody has open, SQLite would make others.
+    # Without `immutable`, SQLite would create files beside a file that no process uses.
     used = place.wal.exists()
     how = "mode=ro" if used else "immutable=1"
     try:
@@ -126,10 +129,10 @@ def reading(place: Place) -> Iterator[sqlite3.Connection]:
             connection.close()
     except sqlite3.Error as error:
         if not used and place.wal.exists():
-            raise StateError(f"{place.file} was opened meanwhile; try again") from error
+            raise StateError(f"another process has just opened {place.file}; try again") from error
         if not schema.is_damage(error):
-            raise StateError(f"{place.file}: it cannot be read ({error})") from error
+            raise StateError(f"{place.file} cannot be read ({error})") from error
         raise StateError(
-            f"{place.file} is damaged or foreign ({error}); the exporter sets it aside when it"
-            " starts, and begins a new one"
+            f"{place.file} is damaged or foreign ({error}); at its next start the exporter renames"
+            " it and creates a new one"
         ) from error

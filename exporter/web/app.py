@@ -1,4 +1,4 @@
-"""The web application, with its table of routes, and the server that it runs on."""
+"""The web application with its table of routes, and its server."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ _METRICS = "/metrics"
 def create_app(
     view: View, *, route_prefix: str = "", max_requests: int = 40, lifecycle: bool = False
 ) -> WebApp:
-    """Make the web application.
+    """Return the web application.
 
     Args:
-        view: Where everything shown comes from.
-        route_prefix: The path below which all is served, such as `/fleet`. Links between pages
-            are relative, so they also hold behind a proxy that adds or cuts off a path.
-        max_requests: How many requests may be under way at once; 0 is without a limit. Health
-            and readiness do not count: a busy process is a living one. Scrapes are counted by
-            themselves, and not while they are read: their page is there only once.
-        lifecycle: Whether a request may have the configuration reloaded.
+        view: The source of everything shown.
+        route_prefix: The path prefix of all routes, such as `/fleet`. Links between pages are
+            relative, so they also work behind a proxy that adds or removes a path.
+        max_requests: The limit of concurrent requests; 0 means no limit. Requests for health and
+            readiness do not count, because a busy process is still alive. Scrapes are counted
+            separately, and only until their answer is made: all scrapes share one page in memory.
+        lifecycle: Whether a request may reload the configuration.
     """
     text, html = TextPages(view, lifecycle=lifecycle), HtmlPages(view)
     api, badges, discovery = Api(view), Badges(view), Discovery(view)
-    # In front of all that costs a vendor call or changes something.
+    # Guards the endpoints that cause a vendor call or a change.
     guarded = [Middleware(OwnPages)]
     health = [
         Route("/healthy", text.healthy),
@@ -124,18 +124,18 @@ def make_server(  # noqa: PLR0913 - all but two by keyword
     environ: Mapping[str, str] = os.environ,
     max_connections: int = PLACES,
 ) -> WebServer:
-    """Make the server of an app; it listens once it is started.
+    """Return the server of an app, which listens after `start`.
 
     Args:
-        app: What answers the requests.
-        web: Where it listens, and with which web configuration file.
-        clock: Where time comes from.
-        telemetry: Shows how the web configuration file is, and when the certificate ends.
-        environ: Where systemd tells of sockets it hands over.
-        max_connections: How many may have a request under way.
+        app: Answers the requests.
+        web: The addresses to listen on, and the web configuration file.
+        clock: The source of time.
+        telemetry: Shows whether the web configuration file is valid, and the certificate's expiry.
+        environ: The environment, in which systemd names the sockets that it passes.
+        max_connections: The limit of connections with a request under way.
 
     Raises:
-        ConfigurationError: The web configuration file or what it names is wrong.
+        ConfigurationError: The web configuration file, or a file that it names, is wrong.
     """
     addresses = [parse_address(text) for text in web.listen_address]
     sockets = (lambda: systemd.inherited(environ, pid=os.getpid())) if web.systemd_socket else None
@@ -144,7 +144,7 @@ def make_server(  # noqa: PLR0913 - all but two by keyword
         addresses=addresses,
         sockets=sockets,
         max_connections=max_connections,
-        # Who is busy lives, and must not be ended for being busy.
+        # Also answered while the server is busy, so that no supervisor restarts a busy process.
         always=[f"{web.route_prefix}/-/{page}" for page in ("healthy", "ready")],
     )
     if web.config_file is None:
@@ -161,7 +161,7 @@ def make_server(  # noqa: PLR0913 - all but two by keyword
 
 
 class WebApp(Starlette):
-    """The routes, and beside them the whole page, which is ready without going through them."""
+    """The routes, with a shortcut for scrapes of all metrics."""
 
     def __init__(self, text: TextPages, page_path: str, **options: Any) -> None:
         super().__init__(**options)
@@ -169,13 +169,13 @@ class WebApp(Starlette):
         self._page_path = page_path
 
     def ready(self, scope: Scope) -> ReadyAnswer | None:
-        """Return the answer to a scrape of the whole page; `None` for everything else.
+        """Return the answer to a scrape of all metrics; `None` for any other request.
 
-        It is the one that the routes would give. Behind a gate nobody calls this: what the web
-        configuration file demands is in force on the usual way only.
+        The answer is the same as that of the routes. Behind a `Gate` the server does not call this
+        method, so the web configuration file always applies.
 
         Raises:
-            HTTPException: The client takes no encoding that there is.
+            HTTPException: The client accepts none of the encodings.
         """
         if scope["method"] != "GET" or scope["path"] != self._page_path or scope["query_string"]:
             return None
@@ -183,7 +183,7 @@ class WebApp(Starlette):
 
 
 class _Files(StaticFiles):
-    """Files that a viewer asks for anew each time, and mostly has already."""
+    """Static files that browsers revalidate at each use."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -192,12 +192,12 @@ class _Files(StaticFiles):
 
 
 def _router(*routes: BaseRoute) -> Router:
-    # A redirect to the path with or without a slash would be built from the Host header.
+    # Starlette's redirect to the path with or without a slash would use the Host header.
     return Router(routes, redirect_slashes=False)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Answer what routes and endpoints raise, such as 404 and 405; the detail tells the reason."""
+    """Answer with an error that routes or endpoints raised, such as 404 or 405."""
     del request
     if not isinstance(error, HTTPException):
         raise error
@@ -211,7 +211,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    """Answer when our own code failed; starlette raises the error again for the log."""
+    """Answer with 500 after an unexpected error, which starlette raises again for the log."""
     del request, error
     return PlainTextResponse(
         "500 Internal Server Error. The log says more.\n",

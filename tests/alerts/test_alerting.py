@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ONE, TWO = "http://one.test", "http://two.test"
 
-#: Only what is a trouble.
+#: Without the heartbeat, which always fires.
 QUIET = {"Heartbeat": {"off": True}}
 
 
@@ -116,7 +116,7 @@ class Bench:
             )
 
     async def minutes(self, count: int, **up: bool) -> None:
-        """Let minutes pass, each with a poll, an evaluation and whatever it has to tell."""
+        """Let minutes pass, each with a poll, an evaluation and its notifications."""
         for _ in range(count):
             self.time.shift(60)
             self.agents(**up)
@@ -141,7 +141,7 @@ UNREACHABLE = "LoadFleetAgentUnreachable"
 
 class TestTick:
     async def test_an_agent_that_stays_down_reaches_every_alertmanager(self) -> None:
-        """From a reading to a page, once its time has come."""
+        """An agent that stays down must reach every Alertmanager once its alert's time has come."""
         bench = Bench()
         await bench.minutes(5, a=False)
         early = (bench.one.told(), bench.two.told())
@@ -181,7 +181,7 @@ class TestTick:
         assert [("a", "resolved")] == bench.one.told()
 
     async def test_a_deleted_agent_ends_its_alert(self) -> None:
-        """Nobody has to come for what is gone on purpose."""
+        """A deleted agent must end its alert, even if it was down."""
         bench = Bench()
         await bench.minutes(6, a=False)
 
@@ -190,7 +190,7 @@ class TestTick:
         assert ("a", "resolved") == bench.one.told()[-1]
 
     async def test_what_fires_is_counted(self) -> None:
-        """Also before anything fires, so that the series is there."""
+        """Firing alerts must be counted, as 0 before the first one fires."""
         bench = Bench()
         before = bench.firing(UNREACHABLE)
 
@@ -199,7 +199,7 @@ class TestTick:
         assert (0.0, 2.0) == (before, bench.firing(UNREACHABLE))
 
     async def test_what_fires_comes_first_and_the_worst_of_it(self) -> None:
-        """The order is that in which people have to look."""
+        """Active alerts must be listed with firing ones and the most severe first."""
         bench = Bench()
         await bench.minutes(6, a=False)
 
@@ -213,7 +213,7 @@ class TestTick:
         ] == bench.phases()
 
     async def test_each_change_is_logged_once(self) -> None:
-        """Also those that no Alertmanager ever hears of."""
+        """Each change of an alert must be logged once, whether or not a receiver is reached."""
         bench = Bench()
 
         with capture_logs() as logged:
@@ -244,7 +244,7 @@ class TestHeartbeat:
         return bench
 
     async def test_it_is_told_every_minute(self) -> None:
-        """Each time it is to end four minutes later, unlike all others."""
+        """The heartbeat must be sent every minute, and end four minutes later."""
         bench = self.bench()
 
         await bench.minutes(3)
@@ -253,7 +253,7 @@ class TestHeartbeat:
         assert [60.0 + 240, 120.0 + 240, 180.0 + 240] == [end - START.unix for end in ends]
 
     async def test_it_is_no_trouble(self) -> None:
-        """It is neither counted with what fires nor logged."""
+        """The heartbeat must neither be counted as a firing alert nor logged."""
         bench = self.bench()
 
         with capture_logs() as logged:
@@ -265,7 +265,7 @@ class TestHeartbeat:
         assert [(HEARTBEAT, Phase.FIRING)] == bench.phases()
 
     async def test_it_is_not_worth_a_write(self) -> None:
-        """It fires anew after a restart without anything that is kept."""
+        """The heartbeat must cause no writes to the state: it fires anew after a restart."""
         bench = self.bench()
         await bench.minutes(1)
         bench.state.writes.clear()
@@ -277,7 +277,7 @@ class TestHeartbeat:
 
 class TestReceivers:
     async def test_one_that_hangs_delays_neither_the_other_nor_the_evaluation(self) -> None:
-        """Each has its own worker."""
+        """An Alertmanager that hangs must delay neither the other one nor the evaluation."""
         bench = Bench(thresholds={"for_scale": 0.0})
         bench.one.open.clear()
         task = asyncio.create_task(bench.alerting.run())
@@ -292,7 +292,7 @@ class TestReceivers:
         await asyncio.wait([task])
 
     async def test_an_end_is_kept_until_everybody_has_heard_of_it(self) -> None:
-        """One that is away for an hour hears what it missed; the other is not bothered."""
+        """An end must be kept for an Alertmanager that is away, and sent to the other one once."""
         bench = Bench()
         await bench.minutes(6, a=False)
         bench.two.status = 500
@@ -334,7 +334,7 @@ class TestReceivers:
         assert ["resolution_given_up"] == [entry["event"] for entry in logged]
 
     async def test_an_end_is_kept_while_its_alert_would_go_on(self) -> None:
-        """Nothing else ends it before `hold_on_silence`, be that longer than a day."""
+        """An end must be kept for the whole of `hold_on_silence`, even beyond a day."""
         bench = Bench(hold_on_silence="3d")
         await bench.minutes(6, a=False)
         bench.two.status = 500
@@ -348,7 +348,7 @@ class TestReceivers:
         assert [("a", "resolved")] == bench.two.told()
 
     async def test_the_number_of_ends_is_bounded(self) -> None:
-        """Of too many, the oldest are given up."""
+        """When there are too many ends, the oldest must be given up."""
         bench = Bench()
         many = [alert(f"a{n}", resolved=n) for n in range(alerting.MAX_RESOLVED + 2)]
         bench.begin(state=AlertingState(alerts=Alerts(resolved=keyed(*many))))
@@ -361,7 +361,7 @@ class TestReceivers:
 
 class TestRestart:
     async def test_it_neither_ends_nor_repeats_a_page(self) -> None:
-        """The alert is told again with the beginning by which Alertmanager knows it."""
+        """After a restart, an alert must be sent with the beginning that Alertmanager knows."""
         bench = Bench()
         await bench.minutes(6, a=False)
         before = bench.one.taken()[0]["startsAt"]
@@ -395,7 +395,7 @@ class TestRestart:
     async def test_an_end_that_was_not_delivered_is_delivered_afterwards(
         self,
     ) -> None:
-        """To whom it was not delivered, and long after."""
+        """After a restart, an end must be sent to the Alertmanager that lacks it, and no other."""
         bench = Bench()
         await bench.minutes(6, a=False)
         bench.two.status = 500
@@ -411,7 +411,7 @@ class TestRestart:
         assert [("a", "resolved")] == bench.two.told()
 
     async def test_a_stop_saves_what_is_known(self) -> None:
-        """It has also the ends that were accepted since the newest evaluation."""
+        """A stop must save the alerts, with the ends accepted since the newest evaluation."""
         bench = Bench()
         task = asyncio.create_task(bench.alerting.run())
         await until(lambda: bench.time.sleepers)
@@ -471,7 +471,7 @@ class ReloadBench:
         self.alerts = self.restarted()
 
     def restarted(self) -> BuiltInAlerts:
-        """Return those of another process."""
+        """Return the built-in alerts of another process."""
         return BuiltInAlerts(
             AlertingContext(
                 store=Store(self.time.clock),
@@ -499,7 +499,7 @@ class ReloadBench:
         await until(lambda: wanted <= set(self.told()))
 
     def told(self, *, label: str = "") -> list[tuple[str, str]]:
-        """Return who was told what of the alert: by host, or by an external label."""
+        """Return the alert's notifications, by host or by an external label."""
         return [
             (
                 one["labels"][label] if label else host,
@@ -548,7 +548,7 @@ class TestBuiltInAlerts:
             assert set() == bench.alertnames()
 
     async def test_with_one_they_begin(self) -> None:
-        """Nothing else has to be switched on."""
+        """One configured Alertmanager must be enough to start the built-in alerts."""
         async with reloading() as bench:
             await bench.apply(ONE)
 
@@ -578,7 +578,7 @@ class TestBuiltInAlerts:
             assert running is bench.alerts._alerting
 
     async def test_a_change_keeps_what_is_known(self) -> None:
-        """An alert that has been pending for four minutes is not pending anew."""
+        """A change of settings must not restart the waiting time of a pending alert."""
         async with reloading() as bench:
             await bench.apply(ONE)
             await bench.until_active(RELOAD_FAILED)
@@ -591,7 +591,7 @@ class TestBuiltInAlerts:
             assert before.since == after.since
 
     async def test_an_alertmanager_that_is_no_longer_configured_leaves_no_series(self) -> None:
-        """One that failed last would be failing for ever."""
+        """An Alertmanager that is no longer configured must leave no series of failures."""
         async with reloading() as bench:
             await bench.apply(ONE, TWO)
             before = bench.receivers()
@@ -601,7 +601,7 @@ class TestBuiltInAlerts:
             assert ({ONE, TWO}, {TWO}) == (before, bench.receivers())
 
     async def test_who_is_told_nothing_more_is_told_the_ends(self) -> None:
-        """Otherwise its alerts would go on for four hours."""
+        """An Alertmanager removed from the configuration must be sent the ends of its alerts."""
         async with reloading() as bench:
             await bench.firing(ONE, TWO)
 
@@ -621,7 +621,7 @@ class TestBuiltInAlerts:
             assert ("lab", "resolved") in bench.told(label="env")
 
     async def test_other_labels_end_the_alerts_with_those_before(self) -> None:
-        """To an Alertmanager they are other alerts, of which nobody would tell the end."""
+        """A change of the external labels must end the alerts that have the old labels."""
         async with reloading() as bench:
             await bench.firing(ONE, external_labels={"env": "lab"})
 
@@ -658,7 +658,7 @@ class TestBuiltInAlerts:
             assert 0 == bench.time.sleepers
 
     async def test_who_comes_back_is_told_no_end_any_more(self) -> None:
-        """It would overtake the alert that fires there again."""
+        """An Alertmanager that is configured again must not be sent the ends from before."""
         async with reloading() as bench:
             await bench.firing(ONE)
             bench.alertmanager.status = 500
@@ -682,7 +682,7 @@ class TestBuiltInAlerts:
             assert {("one.test", "firing")} == set(bench.told())
 
     async def test_switching_them_off_ends_their_series(self) -> None:
-        """A number of firing alerts that nobody counts any more is wrong."""
+        """When the built-in alerts are switched off, their series must be gone."""
         async with reloading() as bench:
             await bench.apply(ONE)
 
@@ -692,7 +692,7 @@ class TestBuiltInAlerts:
             assert (set(), set()) == (bench.receivers(), bench.alertnames())
 
     async def test_a_threshold_that_is_off_leaves_its_alert_out(self) -> None:
-        """Its series, too, goes with the reload."""
+        """An alert whose threshold is off must be gone, with its series, after the reload."""
         async with reloading() as bench:
             await bench.apply(ONE)
             before = bench.alertnames()

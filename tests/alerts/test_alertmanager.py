@@ -89,7 +89,7 @@ class TestMessage:
         ] == bench.alertmanager.calls
 
     async def test_what_has_ended_is_told_with_its_end(self) -> None:
-        """The end is when the condition ended, not when we tell it."""
+        """The end of an alert must be the time at which its condition ended."""
         bench = Bench()
         bench.receiver.publish(keyed(alert("a", resolved=-10)))
 
@@ -98,7 +98,7 @@ class TestMessage:
         assert "2023-11-14T22:13:10.000+00:00" == bench.alertmanager.calls[0][0]["endsAt"]
 
     async def test_only_the_heartbeat_ends_soon_after_the_exporter(self) -> None:
-        """Its end is the news that nobody is there any more to tell any."""
+        """Only the heartbeat must end soon after it was sent: its end means a dead exporter."""
         bench = Bench()
 
         bench.receiver.publish(keyed(alert("a"), alert("b", name="LoadFleetHeartbeat")))
@@ -110,7 +110,7 @@ class TestMessage:
         ]
 
     async def test_the_link_is_that_of_the_target(self) -> None:
-        """Who is woken wants the page of what is down, not the whole board."""
+        """The link of an alert must lead to the page of its target, not to the whole board."""
         bench = Bench()
         page = "https://monitor.example/fleet/target?source=prod&kind=agent&id=7"
         bench.receiver.publish(keyed(alert("a", annotations={"board_url": page})))
@@ -138,7 +138,7 @@ class TestWhen:
         assert [[("a", "firing")], [], [], [("a", "firing")], []] == told
 
     async def test_an_end_is_told_at_once(self) -> None:
-        """The people who were paged are waiting for it."""
+        """An end must be sent at once."""
         bench = Bench()
         await bench.tell(alert("a"))
 
@@ -147,7 +147,7 @@ class TestWhen:
         assert [("a", "resolved")] == told
 
     async def test_an_end_is_repeated_for_a_quarter_of_an_hour(self) -> None:
-        """Of several Alertmanagers behind one address, each has to hear it."""
+        """An end must be repeated for 15 minutes, for each Alertmanager behind one address."""
         bench = Bench()
         ended = alert("a", resolved=0)
 
@@ -156,7 +156,7 @@ class TestWhen:
         assert [1, 1, 1, 0, 0] == [len(each) for each in told]
 
     async def test_what_fires_anew_is_told_at_once(self) -> None:
-        """It is another alert than the one that has just been told."""
+        """An alert that fires anew must be sent at once."""
         bench = Bench()
         await bench.tell(alert("a", fired=0))
 
@@ -239,7 +239,7 @@ class TestFailure:
         assert not bench.receiver.has_accepted(*keyed(ended).popitem())
 
     async def test_an_end_that_was_refused_is_told_until_it_is_taken(self) -> None:
-        """Its age does not matter: a proxy in front of Alertmanager may be mended."""
+        """A refused end must be sent until it is accepted, however old it is."""
         bench = Bench()
         bench.alertmanager.status = 400
         ended = alert("a", resolved=0)
@@ -251,7 +251,7 @@ class TestFailure:
         assert [[("a", "resolved")], []] == told
 
     async def test_after_an_hour_away_it_hears_what_counts(self) -> None:
-        """Nothing is lost: neither what goes on, nor what ended since, nor what came and went."""
+        """After an hour away, an Alertmanager must be sent every alert of that time."""
         bench = Bench()
         await bench.tell(alert("goes-on"), alert("ends"))
         bench.alertmanager.status = 500
@@ -313,7 +313,7 @@ class TestAuthentication:
         assert "Bearer canary" == bench.alertmanager.headers["authorization"]
 
     async def test_a_secret_that_cannot_be_read_is_a_failure(self, tmp_path: Path) -> None:
-        """Nothing is sent without it, and the file is named."""
+        """If the secret cannot be read, nothing must be sent, and the failure be counted."""
         bench = Bench(bearer_token_file=str(tmp_path / "absent"))
 
         await bench.tell(alert())
@@ -323,7 +323,7 @@ class TestAuthentication:
 
 
 async def test_what_was_accepted_before_a_restart_is_known() -> None:
-    """An end of long ago that everybody has heard is not told for ever."""
+    """An end that was accepted before a restart must not be sent again."""
     bench = Bench()
     ended = alert("a", resolved=-3600)
     bench.receiver.mark_delivered(*keyed(ended).popitem())

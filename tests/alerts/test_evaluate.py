@@ -84,7 +84,7 @@ class TestPending:
         assert {"a": Phase.PENDING} == judge.phases()
 
     def test_it_fires_when_it_has_held_for_long_enough(self) -> None:
-        """It must fire at the very evaluation that completes the time."""
+        """An alert must fire at the evaluation that completes its waiting time."""
         judge = Judge(rule(hold=300))
         judge.at(0, up(a=0))
         judge.at(299.9, up(a=0))
@@ -115,7 +115,7 @@ class TestPending:
         assert {"a": Phase.FIRING} == judge.phases()
 
     def test_what_was_only_pending_ends_without_a_trace(self) -> None:
-        """Nobody was told, so nobody has to be told."""
+        """An alert that was only pending must end without a trace."""
         judge = Judge(rule(hold=300))
         judge.at(0, up(a=0))
 
@@ -169,7 +169,7 @@ class TestFiring:
         assert {} == judge.phases()
 
     def test_it_ends_with_its_series(self) -> None:
-        """A deleted target has no series, and nobody has to come for it."""
+        """An alert must end when its target's series is gone."""
         judge = Judge(rule(hold=0))
         judge.at(0, up(a=0, b=0))
 
@@ -203,7 +203,7 @@ class TestFiring:
         assert [later(240)] == [one.fired for one in judge.alerts.active.values()]
 
     def test_a_mistake_in_a_rule_leaves_its_alerts_as_they_are(self) -> None:
-        """It must neither end them nor keep other rules from being judged."""
+        """A broken rule must neither end its alerts nor keep other rules from being judged."""
         judge = Judge(rule("Broken", hold=0), rule("Down", hold=0))
         judge.at(0, up(a=0))
 
@@ -230,7 +230,7 @@ class TestKeeping:
         assert {} == judge.phases()
 
     def test_a_condition_that_returns_in_time_makes_it_whole_again(self) -> None:
-        """The time it is kept for begins anew with the next lapse."""
+        """After a condition has returned in time, `keep_seconds` must count from its next lapse."""
         judge = Judge(rule(hold=0, keep=300))
         for seconds, samples in ((0, up(a=0)), (60, {}), (300, up(a=0)), (360, {})):
             judge.at(seconds, samples)
@@ -240,7 +240,7 @@ class TestKeeping:
         assert {"a": Phase.FIRING} == judge.phases()
 
     def test_what_is_pending_is_not_kept(self) -> None:
-        """Only what was told needs an end that is certain."""
+        """A pending alert must not be kept when its condition lapses."""
         judge = Judge(rule(hold=300, keep=300))
         judge.at(0, up(a=0))
 
@@ -269,7 +269,7 @@ class TestRestored:
         assert {"a", "b"} == set(judge.ended())
 
     def test_it_is_kept_from_the_end_of_the_first_round_on(self) -> None:
-        """It is kept for no longer and no shorter than any other."""
+        """A restored alert must be kept for `keep_seconds` from the end of the first polls."""
         judge = Judge(rule(keep=300), alerts=Alerts(active=keyed(alert("a", restored=True))))
         judge.at(0, {}, hold_restored=True)
         judge.at(60, {})
@@ -282,7 +282,7 @@ class TestRestored:
         assert ["a"] == judge.ended()
 
     def test_it_goes_on_as_the_same_alert(self) -> None:
-        """Its beginning is how Alertmanager knows that it is no new page."""
+        """A restored alert must keep its beginning, by which Alertmanager knows it."""
         known = alert("a", fired=0, restored=True)
         labels = {"agent": "a", "source": "prod"}
         judge = Judge(rule(), alerts=Alerts(active=keyed(known)))
@@ -294,7 +294,7 @@ class TestRestored:
 
 
 class Broken(Expression, frozen=True, kw_only=True):
-    """A condition that nobody can evaluate."""
+    """A condition whose evaluation fails."""
 
 
 class TestEvidence:
@@ -319,7 +319,7 @@ class TestEvidence:
         assert {"a": Phase.FIRING} == judge.phases()
 
     def test_it_ends_a_day_later_at_the_latest(self) -> None:
-        """Nobody wants to be reminded for ever of what nobody can look at."""
+        """An alert without any evidence must end after a day."""
         judge = Judge(ABOUT_AGENTS)
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))
@@ -333,7 +333,7 @@ class TestEvidence:
         assert ["a"] == judge.ended()
 
     def test_it_ends_when_the_list_is_read_and_lacks_the_target(self) -> None:
-        """An agent that was deleted is nobody's trouble."""
+        """An alert must end when the list is read and lacks its target."""
         judge = Judge(ABOUT_AGENTS)
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))
@@ -344,7 +344,7 @@ class TestEvidence:
         assert ["a"] == judge.ended()
 
     def test_it_ends_when_the_target_was_read_and_is_well(self) -> None:
-        """Its own reading counts although the list is not complete."""
+        """An alert must end when its target was read and is well, even if the list was not read."""
         judge = Judge(ABOUT_AGENTS)
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))
@@ -354,7 +354,7 @@ class TestEvidence:
         assert ["a"] == judge.ended()
 
     def test_it_ends_with_its_source(self) -> None:
-        """What was taken out of the configuration is not polled any more."""
+        """An alert must end when its source is no longer configured."""
         judge = Judge(ABOUT_AGENTS)
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))
@@ -364,7 +364,7 @@ class TestEvidence:
         assert ["a"] == judge.ended()
 
     def test_the_time_of_keeping_begins_with_the_evidence(self) -> None:
-        """What was not known was no recovery."""
+        """Time during which the condition was unknown must not count towards `keep_seconds`."""
         judge = Judge(replace(ABOUT_AGENTS, keep_seconds=300.0))
         judge.at(0, agents(a=0))
         judge.at(300, agents(a=0))
@@ -442,7 +442,7 @@ class TestPreflights:
         return [one.phase for one in self.judge(*rounds).alerts.active.values()]
 
     def test_not_knowing_fires_as_not_being_fit_does(self) -> None:
-        """Both are no way to begin a test."""
+        """A preflight that is not known must fire as one that is not fit."""
         due, unfit = {own.PREFLIGHT_DUE.name: 1.0}, {own.PREFLIGHT_READY.name: 0.0}
 
         assert [Phase.FIRING] == self.phases(*[due] * 3) == self.phases(*[due | unfit] * 3)
@@ -457,7 +457,7 @@ class TestPreflights:
         )
 
     def test_it_ends_when_it_is_fit_or_the_window_is_over(self) -> None:
-        """Both are told by what is shown."""
+        """The alert must end when the fleet is fit or the window is over."""
         begun = [{own.PREFLIGHT_DUE.name: 1.0}] * 3
         fit = {own.PREFLIGHT_DUE.name: 1.0, own.PREFLIGHT_READY.name: 1.0}
         over = {own.PREFLIGHT_DUE.name: 0.0}
@@ -465,12 +465,12 @@ class TestPreflights:
         assert [] == self.phases(*begun, fit) == self.phases(*begun, over)
 
     def test_it_ends_when_it_is_no_longer_configured(self) -> None:
-        """Nothing is shown of it then, which is no want of knowledge."""
+        """The alert must end when its preflight is no longer configured."""
         assert [] == self.phases(*[{own.PREFLIGHT_DUE.name: 1.0}] * 3, {})
 
 
 def test_alerts_about_the_exporter_name_it() -> None:
-    """Of several exporters one must know which."""
+    """Alerts about the exporter must have its name as a label."""
     evaluator = Evaluator([rule(hold=0)], links=LINKS, instance="host-1:10871")
 
     outcome = evaluator.evaluate(view_of(up(a=0)), later(0), Alerts())

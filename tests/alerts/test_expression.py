@@ -118,7 +118,7 @@ SAMPLES: Samples = {
 def ask_prometheus(
     folder: Path, samples: Samples, expected: dict[str, dict[Labels, float]]
 ) -> subprocess.CompletedProcess[str]:
-    """Have promtool compare expressions at `NOW` with what is expected of them."""
+    """Compare expressions at `NOW` with expected results, by promtool."""
     series = [
         {"series": f"{name}{_block(labels)}", "values": " ".join([_go(value)] * 61)}
         for name, found in samples.items()
@@ -162,13 +162,13 @@ class TestPromql:
         assert promql == EXPRESSIONS[promql].promql()
 
     def test_families_are_selected_by_their_names(self) -> None:
-        """Nobody has to spell a metric."""
+        """Families of the catalogue must be selected by their objects, not by text."""
         booting = Match(label="phase", values=("booting",))
 
         assert 'loadfleet_run_phase{phase="booting"}' == select(c.RUN_PHASE, booting).promql()
 
     def test_own_gauges_are_selected_by_their_names(self) -> None:
-        """Nor one of the exporter's own."""
+        """The exporter's own gauges must be selected by their objects, not by text."""
         assert "loadfleet_exporter_poll_interval_seconds" == select(own.POLL_INTERVAL).promql()
 
 
@@ -176,7 +176,7 @@ class TestEvaluate:
     def test_it_agrees_with_prometheus(self, tmp_path: Path) -> None:
         """Both readings of an expression must give the same series and values."""
         expected = {
-            # Without its name a series is what both sides call it.
+            # The multiplication removes the metric's name, which the exporter's samples lack.
             f"({promql}) * 1": evaluated(expression, view_of(SAMPLES), NOW)
             for promql, expression in EXPRESSIONS.items()
         }
@@ -218,7 +218,7 @@ class TestEvaluate:
     def test_division_by_zero_is_that_of_floating_point_numbers(
         self, dividend: float, divisor: float, expected: str
     ) -> None:
-        """Nothing is raised, and the signs of both count, that of zero too."""
+        """Division by zero must give infinity or NaN, with the sign of floating point numbers."""
         samples: Samples = {"a": [({}, dividend)], "b": [({}, divisor)]}
 
         (value,) = evaluated(A.divided_by(B), view_of(samples), NOW).values()

@@ -59,7 +59,7 @@ def test_it_keeps_the_schema(tmp_path: Path) -> None:
     paths = [tmp_path / f"{scale}.json" for scale in (1, 0.0125, 0)]
     for path in paths:
         text = text_of(thresholds={"for_scale": float(path.stem)})
-        # The tool is slow to read YAML.
+        # JSON, because the tool reads YAML slowly.
         path.write_text(json.dumps(yaml.safe_load(text)))
 
     checked = subprocess.run(
@@ -101,7 +101,7 @@ def test_a_value_of_zero_fires() -> None:
 
 
 def test_nothing_rests_on_series_that_only_prometheus_rules_make() -> None:
-    """Neither alerts nor recorded series of Grafana's rules are in Prometheus."""
+    """No rule may need `ALERTS` or recorded series: Grafana's rules write neither."""
     made = [title for title in rules() if "ALERTS" in condition(title)]
     recorded = [title for title in rules() if ":loadfleet_" in condition(title)]
 
@@ -110,7 +110,7 @@ def test_nothing_rests_on_series_that_only_prometheus_rules_make() -> None:
 
 
 def test_an_exporter_that_leaves_the_discovery_is_told(tmp_path: Path) -> None:
-    """It is known from the sources that nobody polls any more, without recorded series."""
+    """The alert must fire when an exporter leaves the service discovery."""
     source = 'provider="realload", source="{0}", job="loadfleet", instance="{0}:10871"'
     metrics = (
         "loadfleet_source_up",
@@ -166,7 +166,7 @@ def test_two_severities_of_one_name_are_one_rule(tmp_path: Path) -> None:
 
 
 def test_without_an_answer_of_prometheus_one_alert_fires_and_the_heartbeat_ends() -> None:
-    """Nobody watches the fleet then; of its targets nothing is known, so nothing changes."""
+    """Without an answer of Prometheus, one alert must fire, the heartbeat end, and others stay."""
     states = {title: rule["execErrState"] for title, rule in rules().items()}
 
     assert "Alerting" == states.pop("LoadFleetExporterGone")
@@ -216,7 +216,7 @@ def test_texts_are_templates_of_grafana() -> None:
 
 
 def test_what_is_changed_of_alerts_holds_here_too() -> None:
-    """There is one table."""
+    """Changes of alerts in the configuration must apply to Grafana's rules too."""
     changed = {
         "RecorderUnreachable": {"severity": "critical", "for": "10m"},
         "LoadFleetHeartbeat": {"off": True},

@@ -1,4 +1,4 @@
-"""The heartbeat: when it is sent, and that nobody can read its URL anywhere."""
+"""The heartbeat: when it is sent, and that its URL is never shown."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Watchman:
 
     Attributes:
         heard: Method and path of each call, once it is answered or hangs.
-        status: What it answers.
-        open: Cleared to have calls hang.
+        status: The status of its answers.
+        open: Cleared to let calls hang.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Bench:
         await until(lambda: self.time.sleepers)
 
     async def evaluations(self, count: int) -> None:
-        """Let so many evaluations take place, a quarter of a minute apart."""
+        """Let evaluations take place, 15 seconds apart."""
         for _ in range(count):
             await self.time.advance(15)
             await self.evaluated()
@@ -149,7 +149,7 @@ async def test_it_is_sent_once_per_resend_interval() -> None:
 
 
 async def test_it_needs_no_alertmanager() -> None:
-    """Where Prometheus evaluates the rules, it is all that is asked of the built-in ones."""
+    """A heartbeat must be sent without Alertmanagers, as when Prometheus evaluates the rules."""
     async with bench() as b:
         await b.alerts.apply(AlertingSettings(), generator_url="http://b/")
         off = b.alerts.active()
@@ -162,7 +162,7 @@ async def test_it_needs_no_alertmanager() -> None:
 
 
 async def test_an_evaluation_that_crashes_sends_none() -> None:
-    """Otherwise it would hide that nothing is judged any more."""
+    """An evaluation that crashes must send no heartbeat."""
     async with bench() as b:
         await b.apply(heartbeat_url=b.url)
         await b.heard(1)
@@ -177,7 +177,7 @@ async def test_an_evaluation_that_crashes_sends_none() -> None:
 
 
 async def test_a_rule_that_cannot_be_judged_sends_none() -> None:
-    """The others go on, but of that one nobody would hear; when it is judged again, all is well."""
+    """A rule that fails must suppress the heartbeat, until the rule can be evaluated again."""
     async with bench() as b:
         await b.apply(heartbeat_url=b.url)
         await b.heard(1)
@@ -199,7 +199,7 @@ async def test_a_rule_that_cannot_be_judged_sends_none() -> None:
 
 
 async def test_one_that_hangs_delays_no_evaluation() -> None:
-    """It has a worker of its own, and calls do not pile up behind the one that hangs."""
+    """A heartbeat that hangs must delay no evaluation, and calls must not pile up behind it."""
     async with bench() as b:
         b.watchman.open.clear()
         b.telemetry[own.RELOAD_SUCCESSFUL].set(0)
@@ -239,7 +239,7 @@ async def test_a_failure_is_counted_each_time_and_logged_once() -> None:
 async def test_nothing_of_the_url_is_shown_when_it_cannot_be_reached(
     scheme: str, reason: str
 ) -> None:
-    """Not its path, which is the secret, whatever the failure."""
+    """When the heartbeat's URL cannot be reached, its path must be neither logged nor shown."""
     async with bench() as b:
         place = b.url.partition("//")[2] if scheme == "https" else f"127.0.0.1:{free_port()}"
 

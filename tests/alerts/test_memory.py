@@ -40,7 +40,7 @@ def by_agent(state: AlertingState) -> dict[str, Any]:
 
 
 class Process:
-    """What one process after the other keeps of its alerts; the state's clock is its own."""
+    """Processes that follow each other and share one state; the state has its own clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -84,7 +84,7 @@ async def test_times_are_those_of_before_on_the_clocks_of_now() -> None:
 
 
 async def test_the_time_we_were_away_does_not_count_as_pending() -> None:
-    """Nobody saw the condition hold in that time."""
+    """Time while no process ran must not count as pending."""
     waits = by_agent(await (await saved()).loaded(120))["waits"]
 
     assert later(-300 + 120).unix == waits.since.unix
@@ -92,7 +92,7 @@ async def test_the_time_we_were_away_does_not_count_as_pending() -> None:
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
 async def test_a_clock_that_was_set_makes_nothing_older_or_younger(jump: float) -> None:
-    """What waits must not page at once because the host has found out what day it is."""
+    """A pending alert must not fire because the host's wall clock was set."""
     process = await saved()
     process.now = 30.0
     now = Moment(unix=later(30.0 + jump).unix, monotonic=5.0)
@@ -106,7 +106,7 @@ async def test_a_clock_that_was_set_makes_nothing_older_or_younger(jump: float) 
 
 
 async def test_since_when_a_condition_has_lapsed_survives() -> None:
-    """Else who is restarted again and again would never end an alert."""
+    """The time since which a condition has lapsed must outlive a restart."""
     lapsed = msgspec.structs.replace(alert("fires"), lapsed=later(-60))
 
     loaded = await (await saved(AlertingState(alerts=Alerts(active=keyed(lapsed))))).loaded()
@@ -150,7 +150,7 @@ async def test_any_value_can_be_saved(value: float) -> None:
 
 @pytest.mark.parametrize("differences", [{"namespace": "x"}, {"shard": Shard(index=1, total=2)}])
 async def test_others_have_their_own(differences: dict[str, Any]) -> None:
-    """One shard must not end what another has begun."""
+    """Other shards and namespaces must not load this process's alerts."""
     process = await saved()
 
     assert await process.another(**differences).load(later(1)) is None
@@ -176,7 +176,7 @@ SAVED = {
 
 
 async def planted(content: bytes) -> tuple[AlertingState, list[Any]]:
-    """Return what is loaded of a document that somebody else wrote, and what is logged."""
+    """Return the alerts loaded from a foreign document, and the log events."""
     process = Process()
     await process.state.put(process.memory.group, content)
     with capture_logs() as logged:
@@ -251,7 +251,7 @@ async def test_a_state_that_cannot_be_used_costs_the_memory_and_is_said_once() -
 
 
 class TestProcesses:
-    """Of several processes each one has a document."""
+    """Processes that each keep a document of their own."""
 
     @staticmethod
     def of(*alerts: Any, sent: float | None = None) -> AlertingState:
@@ -264,7 +264,7 @@ class TestProcesses:
         return alert(instance, name=name, labels={"alertname": name, "instance": instance})
 
     async def test_what_is_known_of_targets_is_that_of_whoever_sent_last(self) -> None:
-        """However new another one's document is."""
+        """The sending process's document must win over newer ones from other processes."""
         process = Process()
         memory = process.memory
         await memory.save(self.of(alert("old"), sent=later(-60).monotonic), later(0), instance="a")
@@ -290,7 +290,7 @@ class TestProcesses:
         assert ["new"] == list(by_agent(loaded))
 
     async def test_each_one_has_the_alerts_about_itself(self) -> None:
-        """Those of another one nobody would end."""
+        """Each process must load its own alerts about itself, and no other process's."""
         process = Process()
         for name in ("a", "b"):
             state = self.of(self.own(name), alert(f"target-{name}"), sent=later(0).monotonic)
@@ -330,7 +330,7 @@ class TestProcesses:
         ]
 
     async def test_when_it_last_sent_is_known_after_a_restart(self) -> None:
-        """Else one that comes back and sends no more would seem to have known nothing."""
+        """The time of a process's last delivery must outlive its restart."""
         process = Process()
         await process.memory.save(self.of(sent=later(-30).monotonic), later(0), instance="a")
         process.now = 20
@@ -355,7 +355,7 @@ class TestProcesses:
         assert (["known"], []) == (list(by_agent(loaded)), logged)
 
     async def test_one_that_is_long_gone_does_no_harm(self) -> None:
-        """Its document is there until the state expires it."""
+        """The document of a process that is long gone must not be used."""
         process = Process()
         await process.memory.save(
             self.of(alert("long ago"), sent=later(0).monotonic), later(0), instance="gone"

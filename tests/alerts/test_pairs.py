@@ -27,7 +27,7 @@ RELOAD_FAILED = "LoadFleetReloadFailed"
 
 
 class World:
-    """A clock, a state that is shared, and an Alertmanager that everybody tells."""
+    """A clock, a shared state, and an Alertmanager of all processes."""
 
     def __init__(self) -> None:
         self.time = FakeClock(unix=START.unix, monotonic=START.monotonic)
@@ -35,15 +35,15 @@ class World:
         self.alertmanager = FakeAlertmanager(self.time)
 
     def told(self) -> list[tuple[str, str]]:
-        """Return and forget what was told of agents."""
+        """Return and forget the notifications about agents."""
         return self.alertmanager.told()
 
     def starts(self) -> set[str]:
-        """Return the beginnings of all that was told of agents since."""
+        """Return the beginnings of the alerts about agents since then."""
         return {one["startsAt"] for one in self.alertmanager.taken() if "agent_id" in one["labels"]}
 
     def names(self) -> list[tuple[str, str]]:
-        """Return which alerts were told since, and of which exporter."""
+        """Return the alerts sent since then, with their exporter."""
         return sorted(
             {
                 (one["labels"]["alertname"], one["labels"].get("instance", ""))
@@ -53,7 +53,7 @@ class World:
 
 
 class Process:
-    """One exporter, with a name and readings of its own."""
+    """An exporter with a name and readings of its own."""
 
     def __init__(self, world: World, name: str, *, sends: bool, **settings: Any) -> None:
         self.world = world
@@ -93,7 +93,7 @@ class Process:
         )
 
     async def sees(self, **up: bool) -> None:
-        """Take readings of these agents and of one that is up, judge them, and send what is due."""
+        """Take readings of these agents and of a healthy one, judge them, and send due alerts."""
         now = self.world.time.clock.now()
         agents = tuple(
             Agent(
@@ -138,7 +138,7 @@ async def minutes(count: int, *processes: Process, **up: bool) -> None:
 
 
 def pair(world: World, **settings: Any) -> tuple[Process, Process]:
-    """Return one that sends and one that does not."""
+    """Return a process that sends and a process that does not."""
     return (
         Process(world, "a", sends=True, **settings),
         Process(world, "b", sends=False, **settings),
@@ -146,13 +146,13 @@ def pair(world: World, **settings: Any) -> tuple[Process, Process]:
 
 
 def swap(leader: Process, standby: Process) -> None:
-    """Have the other one send."""
+    """Hand over sending to the other process."""
     leader.sends, standby.sends = False, True
 
 
 class TestSends:
     async def test_of_two_that_see_the_same_one_tells(self) -> None:
-        """Each of them shows it."""
+        """Of two exporters that see the same, one must send the alert, and both show it."""
         world = World()
         leader, standby = pair(world)
 
@@ -164,7 +164,7 @@ class TestSends:
         ]
 
     async def test_what_is_about_itself_each_one_tells(self) -> None:
-        """Nobody else knows of it."""
+        """An exporter must send the alerts about itself, even if it is a standby."""
         world = World()
         leader, standby = pair(world)
         standby.telemetry[own.RELOAD_SUCCESSFUL].set(0)
@@ -174,7 +174,7 @@ class TestSends:
         assert [(RELOAD_FAILED, "b")] == world.names()
 
     async def test_one_heartbeat_is_enough(self) -> None:
-        """It is that of whoever sends, and goes over with it."""
+        """Only the sending process must send heartbeats, and its successor after it."""
         world = World()
         leader, standby = pair(world, alerts={})
         await minutes(2, leader, standby, x=True)
@@ -220,7 +220,7 @@ class TestSends:
 
 class TestFailOver:
     async def test_it_neither_ends_nor_repeats_a_page(self) -> None:
-        """The alert is told at once, with the beginning by which Alertmanager knows it."""
+        """The new sender must send an alert at once, with the beginning that Alertmanager knows."""
         world = World()
         leader, standby = pair(world)
         await minutes(1, leader, x=False)
@@ -240,7 +240,7 @@ class TestFailOver:
         assert before == after
 
     async def test_what_only_the_former_one_knew_goes_on(self) -> None:
-        """One that has just started has not seen it fire."""
+        """An alert that only the former sender saw must go on with the same beginning."""
         world = World()
         leader, standby = pair(world)
         await minutes(6, leader, x=False)
@@ -271,7 +271,7 @@ class TestFailOver:
         assert [("x", "resolved")] == [one for one in world.told() if one[1] == "resolved"]
 
     async def test_an_end_that_was_told_long_ago_is_no_news(self) -> None:
-        """Also where the new one came to know of it a moment ago."""
+        """An end that was sent long ago must not be sent again by the new sender."""
         world = World()
         leader, standby = pair(world)
         await minutes(6, leader, standby, x=False)
@@ -286,14 +286,14 @@ class TestFailOver:
         assert [] == world.told()
 
     async def test_what_has_ended_does_not_fire_again(self) -> None:
-        """One that saw the recovery a little later takes the end over from the former one."""
+        """A new sender that has not seen the recovery yet must not fire an ended alert again."""
         world = World()
         leader, standby = pair(world)
         await minutes(6, leader, standby, x=False)
         await minutes(1, leader, x=True)
         await minutes(5, leader, standby, x=True)
         told = world.told()
-        # What was delivered after the evaluation is saved with the next one.
+        # A delivery is saved with the next evaluation.
         await leader.alerting.tick()
         before = [one.phase for one in standby.alerting.active()]
         swap(leader, standby)
@@ -304,7 +304,7 @@ class TestFailOver:
         assert {("x", "resolved")} == set(world.told())
 
     async def test_an_end_that_was_delivered_is_not_waited_for(self) -> None:
-        """It is repeated for a quarter of an hour, as the former one would, and no longer."""
+        """A delivered end must be repeated for 15 minutes by the new sender too, and no longer."""
         world = World()
         leader, standby = pair(world)
         await minutes(6, leader, standby, x=False)
@@ -345,7 +345,7 @@ class TestFailOver:
         assert [("x", "resolved")] == world.told()
 
     async def test_who_sends_no_more_ends_nothing_and_complains_of_nothing(self) -> None:
-        """What it could not deliver, another one does."""
+        """A process that lost the lead must no longer count as failing: its successor delivers."""
         world = World()
         leader, standby = pair(world)
         await minutes(6, leader, standby, x=False)
@@ -361,7 +361,7 @@ class TestFailOver:
         assert ([], 1.0, 0.0) == (world.told(), failing, leader.failing())
 
     async def test_without_the_store_it_goes_on_from_what_it_knows(self) -> None:
-        """It tells what fires, and an end rather twice than never."""
+        """Without the store, the new sender must send the alerts and ends that it knows itself."""
         world = World()
         leader, standby = pair(world)
         await minutes(6, leader, standby, x=False, y=False)
@@ -377,7 +377,7 @@ class TestFailOver:
         assert ["alerts_forgotten", "alerts_not_saved"] == [entry["event"] for entry in logged]
 
     async def test_the_own_alerts_of_another_one_are_not_taken_over(self) -> None:
-        """They would fire for ever under its name."""
+        """A new sender must not take over alerts about the former process."""
         world = World()
         leader, standby = pair(world)
         leader.telemetry[own.RELOAD_SUCCESSFUL].set(0)
@@ -393,7 +393,7 @@ class TestFailOver:
 
 class TestRestart:
     async def test_a_new_pod_goes_on_with_what_the_sender_knows(self) -> None:
-        """It has another name, and what waits goes on waiting."""
+        """A process of a new name must go on with the sender's alerts, also with pending ones."""
         world = World()
         leader, standby = pair(world)
         await minutes(4, leader, x=False)
@@ -405,7 +405,7 @@ class TestRestart:
         assert [("x", "firing")] == world.told()
 
     async def test_the_one_that_sends_comes_back_under_another_name(self) -> None:
-        """Nothing is told with another beginning."""
+        """A sender that restarts under another name must send no alert with another beginning."""
         world = World()
         leader, standby = pair(world)
         await minutes(6, leader, standby, x=False)
@@ -433,7 +433,7 @@ class TestRestart:
 
 class TestDelivers:
     async def test_it_does_until_no_receiver_answers(self) -> None:
-        """Of several one is enough, and to refuse an alert is an answer."""
+        """A process delivers until no Alertmanager answers; a refusal is an answer."""
         world = World()
         process = Process(world, "a", sends=True)
         found = [process.alerting.delivers]
@@ -445,7 +445,7 @@ class TestDelivers:
         assert [True, True, False, True] == found
 
     async def test_without_receivers_there_is_nothing_to_complain_of(self) -> None:
-        """Who has nobody to tell need not hand that over."""
+        """A process without receivers must not count as failing to deliver."""
         process = Process(World(), "a", sends=True, alertmanagers=[])
 
         assert process.alerting.delivers

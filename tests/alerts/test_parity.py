@@ -38,7 +38,7 @@ STEPS = 360
 
 RUNBOOKS = "https://runbooks.example/"
 
-#: The table but for what goes on while nothing is known, which has tests of its own.
+#: The table without rules that hold while nothing is known; those have tests of their own.
 RULES = tuple(
     replace(rule, about=None, details=rule.about.details if rule.details is None else rule.details)
     if rule.about
@@ -49,7 +49,7 @@ RULES = tuple(
 
 OPTIONS = RulesOptions(writing=PLAIN, links=Links(runbook_url=RUNBOOKS))
 
-#: Values worth trying, by the end of the metric's name; `t` is now.
+#: Values by the end of the metric's name; `t` is the present time.
 VALUES = (
     ("_clock_delta_seconds", lambda _: [-7.25, -0.5, 4.999, 5.0, 5.0001, 12.5, 3725.0]),
     ("poll_interval_seconds", lambda _: [60.0, 60.0, 300.0]),
@@ -63,7 +63,7 @@ VALUES = (
     ("", lambda _: [0.0, 1.0]),
 )
 
-#: Labels whose values conditions ask for, by target.
+#: Values of labels that conditions match, by target.
 SPECIAL = {
     "managed": ("vendor", "", ""),
     "task": ("agents", "suites", "agents"),
@@ -96,7 +96,7 @@ def label_values(name: str, target: int) -> list[str]:
         return [SPECIAL[name][target % 3]]
     if name in COMMON_LABELS:
         return [f"{name}-{target // 2}"]
-    # Something of everything that has to survive templates and JSON.
+    # Characters that have to survive templates and JSON.
     return [[f"{name}-0", f'{name} "1"\\ ü', f"<{name}>2"][target % 3]]
 
 

@@ -48,7 +48,7 @@ def test_the_metrics_of_a_condition_are_found_however_deep() -> None:
 
 
 def test_what_is_known_of_the_fleet_has_all_labels_of_the_exposition() -> None:
-    """Also those that the configuration adds to a source."""
+    """Samples of the fleet must have all exposed labels, also the source's configured ones."""
     found = view([SNAPSHOT], SelfMetrics().registry, {"loadfleet_agent_up"})
 
     (series,) = found.of("loadfleet_agent_up")
@@ -81,7 +81,7 @@ def test_what_no_condition_reads_is_left_out() -> None:
 
 
 def test_what_a_target_does_not_tell_has_no_series() -> None:
-    """A metric without any series is as one that nobody has."""
+    """A value that the target does not report must have no series."""
     found = view([SNAPSHOT], SelfMetrics().registry, {"loadfleet_agent_clock_delta_seconds"})
 
     assert [] == [*found.of("loadfleet_agent_clock_delta_seconds")]

@@ -1,4 +1,4 @@
-"""What can be said of alerting in the configuration."""
+"""The settings of alerting: defaults, mistakes, secrets and labels."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestAlertmanagers:
         assert (3.0, tmp_path / "ca.pem") == (one.timeout, one.ca_file)
 
     def test_all_mistakes_are_named_with_their_places(self, tmp_path: Path) -> None:
-        """Whoever starts the daemon corrects them in one go."""
+        """All mistakes must be reported at once, each with its key."""
         found = problems(
             tmp_path,
             alertmanagers=[
@@ -121,12 +121,12 @@ class TestAlertmanagers:
     def test_a_mistake_is_named_with_the_remedy(
         self, tmp_path: Path, alertmanager: dict[str, Any], problem: str
     ) -> None:
-        """What fields say together can be wrong too; no value is quoted."""
+        """A problem, also of contradictory settings, must name its remedy and quote no value."""
         assert (f"alerting.{problem}",) == problems(tmp_path, alertmanagers=[alertmanager])
 
     @pytest.mark.parametrize("path", ["/api/v2", "/am/api/v2/", "/api/v1/alerts"])
     def test_the_path_of_the_api_is_not_given(self, tmp_path: Path, path: str) -> None:
-        """It would be there twice, and every alert would be lost with a 404."""
+        """A URL that ends in the API's path must be refused: the path is added."""
         why = "ends in the path of the API, which is added; leave /api/… out"
         url = f"http://am{path}"
 
@@ -138,13 +138,13 @@ class TestAlertmanagers:
         ) == found
 
     def test_no_alertmanager_is_listed_twice(self, tmp_path: Path) -> None:
-        """It would be told everything twice, under one name in the metrics."""
+        """An Alertmanager that is listed twice must be refused: it would get every alert twice."""
         assert ("alerting.alertmanagers[1]: is listed twice; remove one",) == problems(
             tmp_path, alertmanagers=["http://am", "http://am"]
         )
 
     def test_a_secret_file_that_is_missing_is_named(self, tmp_path: Path) -> None:
-        """Better now than when the first page is due."""
+        """A secret file that is missing must be reported at the start."""
         (problem,) = problems(
             tmp_path, alertmanagers=[{"url": "http://am", "bearer_token_file": "absent"}]
         )
@@ -163,7 +163,7 @@ class TestHoldOnSilence:
         ) == found
 
     def test_the_longer_one_of_the_intervals_counts(self, tmp_path: Path) -> None:
-        """Nothing is told more often than it is evaluated."""
+        """`hold_on_silence` must be at least four times the longer interval."""
         (found,) = problems(tmp_path, evaluation_interval="2m", hold_on_silence="7m")
 
         assert found.startswith("alerting.hold_on_silence: must be at least 8m")
@@ -185,7 +185,7 @@ class TestHeartbeat:
         ],
     )
     def test_a_url_switches_the_evaluation_on(self, tmp_path: Path, url: str) -> None:
-        """Without any Alertmanager too: what it says is that rules are judged."""
+        """A heartbeat URL must switch the built-in alerts on, also without an Alertmanager."""
         alerting = settings(tmp_path, heartbeat_url=url).alerting
 
         assert alerting.built_in
@@ -193,7 +193,7 @@ class TestHeartbeat:
         assert url == alerting.heartbeat.reveal()
 
     def test_a_file_can_hold_it(self, tmp_path: Path) -> None:
-        """Whoever knows the URL can send a heartbeat, so it is a secret."""
+        """The heartbeat URL may come from a file, because it is a secret."""
         (tmp_path / "url").write_text("https://hc-ping.com/CANARY\n")
 
         alerting = settings(tmp_path, heartbeat_url_file="url").alerting
@@ -228,7 +228,7 @@ class TestHeartbeat:
         ) == found
 
     def test_two_are_one_too_many(self, tmp_path: Path) -> None:
-        """Nobody could tell which of them counts."""
+        """A heartbeat URL beside a heartbeat file must be refused."""
         (tmp_path / "url").write_text("https://hc-ping.com/1")
 
         (found,) = problems(
@@ -241,7 +241,7 @@ class TestHeartbeat:
         )
 
     def test_it_is_not_shown(self, tmp_path: Path) -> None:
-        """Neither on `/config` nor, whoever writes it there, in the log."""
+        """The heartbeat URL must be shown neither on `/config` nor in a `repr`."""
         found = settings(tmp_path, heartbeat_url="https://hc-ping.com/CANARY")
 
         assert "<secret>" == redacted(found)["alerting"]["heartbeat_url"]
@@ -272,7 +272,7 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
 
 
 def test_the_log_knows_which_secrets_to_take_out(tmp_path: Path) -> None:
-    """Those on the way to the Alertmanagers count as much as the vendors'."""
+    """Secrets of Alertmanagers must be known to the log's redaction."""
     alerting = settings(
         tmp_path,
         alertmanagers=[
@@ -285,7 +285,7 @@ def test_the_log_knows_which_secrets_to_take_out(tmp_path: Path) -> None:
 
 
 def test_an_alert_is_named_once(tmp_path: Path) -> None:
-    """With and without its prefix it is the same, and nobody knows which was meant."""
+    """An alert that is named with and without its prefix must be refused."""
     named = {"AgentUnreachable": {"off": True}, "LoadFleetAgentUnreachable": {"for": "9m"}}
 
     found = problems(tmp_path, alerts=named)
@@ -295,7 +295,7 @@ def test_an_alert_is_named_once(tmp_path: Path) -> None:
 
 
 def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
-    """Off without an Alertmanager; evaluated each quarter of a minute, told again each minute."""
+    """The defaults must be: off; evaluated every 15 s, sent again every minute, kept for 4 h."""
     alerting = settings(tmp_path).alerting
 
     assert ((), 15.0, 60.0, 14_400.0) == (
@@ -308,7 +308,7 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
 
 
 def test_one_process_of_several_alerts_under_its_number() -> None:
-    """What one share finds well must not end the alert of another."""
+    """A shard's alerts must carry its number, or one shard would end the alerts of another."""
     settings = AlertingSettings(external_labels={"site": "bern"})
 
     assert settings == settings.of_shard(Shard())

@@ -10,16 +10,16 @@ from exporter.alerts.thresholds import AlertSettings, Thresholds
 
 
 def table(**thresholds: Any) -> dict[str, Rule]:
-    """Return the rules for some thresholds, given as in the file, by their names without prefix.
+    """Return the rules for some thresholds, given as in the file, by name without prefix.
 
-    Of two of a name there is the last.
+    Of two rules with one name, the last one is returned.
     """
     found = rules(Thresholds.model_validate(thresholds))
     return {rule.name.removeprefix("LoadFleet"): rule for rule in found}
 
 
 def test_everything_that_can_go_wrong_is_in_it() -> None:
-    """The list is the contract of the alerts' names and of whom they disturb."""
+    """The table must have exactly these alerts and severities, which users rely on."""
     expected = {
         Severity.CRITICAL: {
             "ExporterGone", "NoLeader", "CredentialsRefused", "SourceDown", "TaskFailing",
@@ -114,7 +114,7 @@ def test_trials_can_be_made_short() -> None:
 
 @pytest.mark.parametrize("name", ["RecorderUnreachable", "LoadFleetRecorderUnreachable"])
 def test_each_alert_can_be_changed(name: str) -> None:
-    """How urgent it is, and how long it waits, is the user's to say."""
+    """Users may change the severity and the waiting time of each alert."""
     settings = AlertSettings.model_validate({"severity": "critical", "for": "10m"})
     found = rules(Thresholds(), {name: settings})
 
@@ -134,7 +134,7 @@ def test_an_alert_that_is_off_is_left_out() -> None:
 
 
 def test_what_needs_history_or_others_is_left_to_prometheus() -> None:
-    """Everything else the daemon can judge alone."""
+    """The daemon must evaluate all alerts but these, which need a history or other exporters."""
     expected = {
         "ExporterGone", "ExporterRestarting", "SourceUnreachable", "BudgetExhausted",
         "VendorSurprises", "PollsSkipped", "AgentFlapping", "NoLeader", "TwoLeaders",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WRITING = Writing(lookback=180.0)
 
-#: What means something in Prometheus' templates, in PromQL, in printf, in YAML or in Python.
+#: Characters with a meaning in Prometheus' templates, PromQL, printf, YAML or Python.
 AWKWARD = (
     'say "hello"',
     "back\\slash\\n",
@@ -45,7 +45,7 @@ AWKWARD = (
 
 ON = ("source", "agent_id")
 
-#: Every kind of detail.
+#: A text with every kind of detail.
 TEXT = Text(
     "Agent {agent} (id {agent_id:urlquery}) of {source} {nothing}: {value:humanizePercentage}.",
     (
@@ -150,7 +150,7 @@ def promtool(folder: Path, view: Samples, *, late: str = "") -> str:
 
 
 def test_prometheus_fills_texts_in_the_same(tmp_path: Path) -> None:
-    """Whatever people call their machines, both ways must say the same of them."""
+    """Prometheus and the exporter must write the same alert texts, also for awkward names."""
     dice = random.Random(1)  # noqa: S311 - not for secrets
     view: dict[str, list[Sample]] = {}
     for source in AWKWARD:

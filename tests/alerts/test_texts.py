@@ -64,13 +64,13 @@ class TestText:
     ],
 )  # fmt: skip
 def test_durations_are_written_for_people(text: str, seconds: float) -> None:
-    """Nobody counts seconds of a day."""
+    """Durations must be written in the largest fitting units."""
     assert text == humanize_duration(seconds)
 
 
 @pytest.mark.parametrize(("text", "ratio"), [("50%", 0.5), ("66.67%", 2 / 3), ("100%", 1.0)])
 def test_ratios_are_written_in_per_cent(text: str, ratio: float) -> None:
-    """Four digits are enough for anybody."""
+    """Ratios must be written in per cent, with four digits at most."""
     assert text == humanize_percentage(ratio)
 
 

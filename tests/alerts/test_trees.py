@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from tests.support.alerts import Samples
 
 
-#: So many trees are compared in a play, or as many as there is time for.
+#: The number of trees compared in a play, unless the time is over before.
 TREES = 2000
 SECONDS = 20.0
 
-#: So many sets of samples, an hour apart.
+#: The number of sets of samples, which are an hour apart.
 WORLDS = 10
 BEGIN = 1_700_000_000
 
@@ -48,12 +48,12 @@ LABELS = {
     "phase": ("", "back\\slash", "zwei\nZeilen", "x|y.*", "ü {{ }} %"),
 }
 
-#: Exact in binary, so that the order of a sum does not matter.
+#: Values that are exact in binary, so that sums do not depend on the order.
 VALUES = (0.0, -0.0, 1.0, 1.0, -1.0, 2.5, -7.25, 5.0, 2e12, math.inf, -math.inf, math.nan)
 
 NUMBERS = (0.0, 0.0, 1.0, -1.0, 0.5, 5.0, 1e12, 1_700_000_000.0)
 
-#: As conditions are written for Prometheus, and as short as can be.
+#: The way conditions are written for Prometheus, and the shortest way.
 WRITINGS = (e.Writing(lookback=60.0, without=("pod",)), e.PLAIN)
 
 
@@ -78,7 +78,7 @@ def world(dice: random.Random) -> Samples:
                 if text or dice.random() < 0.5
             }
             view.setdefault(metric, []).append((labels, dice.choice(VALUES)))
-        # As a database has them: of 0 and -0 the first is the greatest.
+        # In the order of Prometheus' database: of 0 and -0, the first counts as the greatest.
         view[metric].sort(key=lambda sample: identity(sample[0]))
     return view
 
@@ -95,9 +95,9 @@ class Trees:
         """Return a condition.
 
         Args:
-            depth: How large it may be.
-            strict: Whether it is evaluated in any case. What decides nothing is not, so that a
-                refusal in there shows in Prometheus alone.
+            depth: The greatest depth.
+            strict: Whether the exporter always evaluates the condition. It skips conditions that
+                decide nothing, so that only Prometheus would refuse one in there.
         """
         if depth == 0 or self._dice.random() < 0.1:
             return self._leaf()
@@ -110,7 +110,7 @@ class Trees:
                 return self._dice.choice((one.times, one.plus))(self._dice.choice(NUMBERS))
             case 2 | 3:
                 by = self._dice.choice(get_args(e.Aggregation))
-                # Without labels it merges processes, of which there is one.
+                # Without labels, it would only merge processes, and there is one.
                 return one.merged(by, *self._names(least=1))
             case 4:
                 return one.compared(self._comparison(), self._dice.choice(NUMBERS))
@@ -135,7 +135,7 @@ class Trees:
             matches=tuple(self._match() for _ in range(self._dice.choice((0, 0, 0, 1, 2)))),
             share=self._dice.choice((1.0, 0.5)),
         )
-        # Of its selection Prometheus tells some labels, unless a function is around it.
+        # Prometheus' `absent` takes labels from matchers, so only selections without any.
         if kind < 0.15 and not selected.matches:
             return e.Absent(of=selected)
         return selected
@@ -257,7 +257,7 @@ def compared(server: Prometheus, worlds: list[Samples], seed: int, plays: int) -
 async def test_random_conditions_come_to_what_prometheus_says(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Whatever conditions are made of, both ways must agree, also on what is refused."""
+    """Prometheus and the exporter must agree on random conditions, and refuse the same ones."""
     seed, plays = request.config.getoption("--seed"), request.config.getoption("--plays")
     worlds = [world(random.Random(f"{seed} {place}")) for place in range(WORLDS)]  # noqa: S311
     fill(tmp_path, worlds)

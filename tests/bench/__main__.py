@@ -41,7 +41,7 @@ _SIGNS = {None: " ", True: "+", False: "-"}
 
 
 def machine() -> dict[str, str]:
-    """Describe what is measured on."""
+    """Describe the machine."""
     info = Path("/proc/cpuinfo").read_text()
     model = next((line for line in info.splitlines() if line.startswith("model name")), "")
     memory = Path("/proc/meminfo").read_text().splitlines()[0].split()[1]
@@ -56,7 +56,7 @@ def machine() -> dict[str, str]:
 
 
 def line(figure: Figure) -> str:
-    """Write one figure for people."""
+    """Return one figure as a line of text."""
     bound = ">=" if figure.at_least else "<="
     goal = "" if figure.goal is None else f"{bound} {figure.goal:g}"
     detail = ", ".join(f"{name} {value:.3g}" for name, value in figure.detail.items())
@@ -73,7 +73,7 @@ def say(*lines: str) -> None:
 
 
 def main() -> int:
-    """Measure what is asked for."""
+    """Measure the requested rows."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("name", nargs="*", help=f"rows: {', '.join(ROWS)}; all if none is named")
     parser.add_argument("--quick", action="store_true", help="small loads, to see that it works")

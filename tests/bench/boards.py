@@ -1,4 +1,4 @@
-"""The row about boards: what ten open ones cost, and how long a viewer waits."""
+"""The row about boards: the cost of ten open boards, and the waiting time of a viewer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.support import browsing, tab
 from tests.support.wait import until as eventually
 
 
-#: As often as the script asks.
+#: The interval at which the board's script refreshes.
 _EVERY_SECONDS = 5.0
 
 _BOARDS = 10
@@ -46,7 +46,7 @@ _PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
 def boards(*, quick: bool) -> list[Figure]:
-    """Measure two daemons at the same time, one of which ten boards look at, and then a browser."""
+    """Measure two daemons at the same time, one of which serves ten boards; then a browser."""
     agents, interval = (1_000, 10.0) if quick else (10_000, 60.0)
     with ExitStack() as stack:
         urls = [stack.enter_context(vendor(agents, delay=0.25))[0] for _ in range(2)]
@@ -72,7 +72,7 @@ def boards(*, quick: bool) -> list[Figure]:
         took = time.monotonic() - begun
         used = [program.cpu_seconds - old for program, old in zip(programs, cpu, strict=True)]
         done = [pings(url) - old for url, old in zip(urls, before, strict=True)]
-        # As much as the other one for the same pings, and the rest is for the boards.
+        # The CPU time beyond what the daemon without boards used for as many pings.
         extra = (used[0] - used[1] * done[0] / done[1]) / took
         looks = sum(viewer.looks for viewer in viewers)
         same = sum(viewer.unchanged for viewer in viewers)
@@ -125,7 +125,7 @@ def boards(*, quick: bool) -> list[Figure]:
 
 
 class _Viewer:
-    """A browser that asks for the board again and again, with the tag of what it has."""
+    """A browser that requests the board repeatedly, with the tag of its present page."""
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port)
@@ -152,7 +152,7 @@ async def _browsed(url: str, agents: int) -> tuple[float, float]:
         for _ in range(5):
             async with tab(browser, viewport={"width": 1440, "height": 900}) as page:
                 await page.goto(url)
-                # Asked for from outside: the page's policy lets nobody evaluate texts in it.
+                # Not `wait_for_function`, which the page's security policy forbids.
                 await eventually(partial(page.evaluate, f"!!{_PAINT}"))
                 paints.append(float(await page.evaluate(_PAINT)))
         async with tab(browser) as page:

@@ -1,4 +1,4 @@
-"""The row about the built-in alerts: what it costs to judge ten thousand agents once."""
+"""The row about the built-in alerts: the cost of one evaluation for ten thousand agents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GOAL_MS = 100.0
 
 
 def evaluation(*, quick: bool) -> list[Figure]:
-    """Measure an evaluation of fleets of which nothing, one percent and everything is down."""
+    """Measure an evaluation of fleets of which none, one percent and all are down."""
     agents = 1_000 if quick else 10_000
     found = {down: _milliseconds(agents, down) for down in (0.0, 0.01, 1.0)}
     return [
@@ -69,7 +69,7 @@ def _fleet(agents: int, turn: int, down: int) -> Snapshot:
 
 
 def _agent(number: int, agent: Agent, *, down: int) -> Agent:
-    """Return an agent of which at most one thing is wrong."""
+    """Return an agent with at most one problem."""
     assert agent.state is not None
     state = replace(agent.state, up=number >= down, outdated=False, clock_delta_seconds=0.1)
     return replace(agent, active=True, protected=True, state=state)

@@ -1,4 +1,4 @@
-"""Readings of a fleet of any size: twelve samples per agent, all of which change with the turn."""
+"""Readings of a fleet of any size: twelve samples per agent, all of which change each turn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SAMPLES_PER_AGENT = 12
 
 
 def snapshot(agents: int, turn: int) -> Snapshot:
-    """Make a snapshot; of two turns that follow each other no two values are alike."""
+    """Make a snapshot, all of whose values differ from those of the turn before."""
     dice = random.Random(turn)  # noqa: S311 - the same for every run
     odd = bool(turn % 2)
     at = Moment(unix=1.7e9 + 60 * turn, monotonic=float(turn))
@@ -73,7 +73,7 @@ class Families:
         self._metrics: Sequence[Metric] = list(_metrics(of))
 
     def collect(self) -> Iterable[Metric]:
-        """Return them."""
+        """Return the families."""
         return self._metrics
 
 

@@ -1,4 +1,4 @@
-"""The row about growth: what a ping and a series cost in fleets of a thousand to 100,000 agents."""
+"""The row about growth: the cost of a ping and a series in fleets of 1,000 to 100,000 agents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.bench.fleet import SAMPLES_PER_AGENT
 from tests.bench.harness import Figure, Scraper, daemon, pings, sample, source, until, vendor
 
 
-#: As often as Prometheus asks by default.
+#: The interval of Prometheus' own example configuration.
 _SCRAPE_SECONDS = 15.0
 
 _PEAK_MIB = 700.0
@@ -20,9 +20,9 @@ class _Cost(NamedTuple):
 
     Attributes:
         micros: Microseconds of CPU per ping.
-        bytes_per_series: Resident memory beyond that of an idle one, by the series.
-        peak_mib: Resident memory at its highest.
-        held_ms: The longest time the loop was held, by the processor's clock, of one with alerts.
+        bytes_per_series: Resident memory per series, beyond that of an idle daemon.
+        peak_mib: The highest resident memory.
+        held_ms: The longest time the loop was held, in CPU time, of a daemon with alerts.
     """
 
     micros: float
@@ -81,13 +81,13 @@ def growth(*, quick: bool) -> list[Figure]:
 
 
 def _cost(agents: int, *, least: int, alerts: bool = False) -> _Cost:
-    """Measure over so many pings, and two rounds, at least."""
+    """Measure over a number of pings and two polls, at least."""
     # The same number of pings a second, whatever the size.
     interval = max(1.0, agents / 1_000)
     with vendor(agents) as (url, _):
         alerting = _alerting(url) if alerts else None
         of = source(url, interval=interval, timeout=0.5)
-        # Who watches the loop costs CPU as well.
+        # Watching the loop costs CPU time, which must not be measured with it.
         daemon_module = "tests.bench.watched" if alerts else "exporter"
         with daemon(of, program=daemon_module, alerting=alerting) as (port, program):
             idle = program.memory_mib
@@ -96,7 +96,7 @@ def _cost(agents: int, *, least: int, alerts: bool = False) -> _Cost:
             _scraped_until(port, url, before + max(2 * agents, least))
             micros = (program.cpu_seconds - cpu) / (pings(url) - before) * 1e6
             peak, used = program.peak_mib, program.memory_mib - idle
-            # Last of all, as the page is taken in another form.
+            # Last, because this scrape asks for another form of the page.
             series = sample(Scraper(port).get(), "loadfleet_exporter_series")
             assert series >= agents * SAMPLES_PER_AGENT
     return _Cost(micros, used * 2**20 / series, peak, program.held_ms if alerts else 0.0)
@@ -115,7 +115,7 @@ def _scraped_until(port: int, url: str, done: float) -> None:
     def reached() -> bool:
         nonlocal due
         if time.monotonic() >= due:
-            # Connections that are idle for so long are closed.
+            # With a new connection, since one that was idle for so long is closed.
             Scraper(port, gzip=True).get()
             due += _SCRAPE_SECONDS
         return pings(url) >= done

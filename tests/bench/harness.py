@@ -1,4 +1,4 @@
-"""What all rows need: programs whose CPU and memory can be read, scrapes, and figures."""
+"""Tools of all rows: programs whose CPU time and memory can be read, scrapes, and figures."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _MIB = 1024.0
 
 _LARGEST_PAGE = 512 * 1024 * 1024
 
-#: For programs that are to start as they are installed, with their bytecode beside them.
+#: The environment of programs that start as if installed, with their bytecode on disk.
 ENVIRON = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
-#: No folder can be made there, whoever runs it, so that the state is in memory.
+#: A state in memory: not even root can make a folder at this path.
 NOWHERE = {"path": "/dev/null/state"}
 
 
@@ -43,11 +43,11 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         row: The row it belongs to.
-        what: What it is.
+        what: Its description.
         value: A ratio, unless `what` says otherwise.
-        goal: What it is to be, `None` for a number that only explains another.
+        goal: The bound of the value, `None` for a number that only explains another.
         at_least: Whether the goal is a lower bound.
-        detail: What the ratio was made of, with units.
+        detail: The parts of the ratio, with units.
     """
 
     row: str
@@ -59,17 +59,17 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal was reached."""
+        """True if the value reaches the goal; `None` without a goal."""
         if self.goal is None:
             return None
         return self.value >= self.goal if self.at_least else self.value <= self.goal
 
 
 class Program:
-    """A process of the benchmark and what it has cost so far.
+    """A process of the benchmark, and its cost so far.
 
     Attributes:
-        output: What it printed, once it has ended.
+        output: Its output, once it has ended.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -78,10 +78,10 @@ class Program:
         self._proc = Path("/proc") / str(process.pid)
 
     def listens(self, port: int) -> None:
-        """Wait until it listens.
+        """Wait until the program listens.
 
         Raises:
-            AssertionError: It ended instead.
+            AssertionError: The program has ended.
         """
 
         def listening() -> bool:
@@ -103,7 +103,7 @@ class Program:
 
     @property
     def peak_mib(self) -> float:
-        """Resident memory at its highest."""
+        """The highest resident memory."""
         return self._status("VmHWM")
 
     @property
@@ -121,7 +121,7 @@ class Program:
 
 @contextmanager
 def running(*command: str | Path) -> Iterator[Program]:
-    """Run a program while the context lasts; what it printed is shown if something fails."""
+    """Run a program while the context lasts, and show its output after a failure."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=output, stderr=output)
         program = Program(process)
@@ -170,10 +170,10 @@ def daemon(
     """Run the daemon as it is installed and yield its port.
 
     Args:
-        sources: Of its configuration; see `source`.
+        sources: The sources of its configuration; see `source`.
         program: The module to run instead, with the same flags.
-        state: Where its state is; on the disk if not given.
-        alerting: The section of its configuration; without one nobody is told of alerts.
+        state: Its section `state`; on the disk by default.
+        alerting: Its section `alerting`; without one, no alerts are sent.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
@@ -209,14 +209,14 @@ def source(
 
 
 def rounds(url: str) -> list[dict[str, float]]:
-    """Return what a portal was asked, list by list."""
+    """Return a portal's polls: one entry per fetched list."""
     body = Scraper(int(url.rpartition(":")[2]), path="/rounds").get()
     answer: list[dict[str, float]] = json.loads(body.partition(b"\r\n\r\n")[2])
     return answer
 
 
 class Scraper:
-    """One connection, kept if the server keeps it; reads as fast as the socket gives."""
+    """A connection to scrape by, kept if the server keeps it."""
 
     def __init__(self, port: int, *, path: str = "/metrics", gzip: bool = False) -> None:
         encoding = "gzip" if gzip else "identity"
@@ -229,7 +229,7 @@ class Scraper:
         self._socket: socket.socket | None = None
 
     def get(self) -> bytes:
-        """Return a whole reply, head included; chunks are not taken apart."""
+        """Return a whole reply with its head, and chunks as they are."""
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=120)
         self._socket.sendall(self._request)
@@ -288,7 +288,7 @@ def until(
     """Return as soon as a condition holds.
 
     Raises:
-        TimeoutError: It did not come to hold.
+        TimeoutError: The condition never held.
     """
     deadline = time.monotonic() + timeout_seconds
     while not condition():
@@ -298,7 +298,7 @@ def until(
 
 
 def reachable(port: int) -> bool:
-    """Tell whether somebody listens."""
+    """Return whether a server listens."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -315,7 +315,7 @@ def free_port() -> int:
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the middle one."""
+    """Return the median."""
     return statistics.median(values)
 
 

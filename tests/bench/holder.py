@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Holder:
-    """As much of the pages' view as a scrape and a reload need."""
+    """The part of the pages' view that a scrape and a reload need."""
 
     def __init__(self, agents: int) -> None:
         self._store = Store(SYSTEM_CLOCK)

@@ -1,4 +1,4 @@
-"""The exporter as it is mostly written: plain httpx, Gauge objects, `start_http_server`."""
+"""An exporter as exporters are mostly written: httpx, Gauge objects, `start_http_server`."""
 
 from __future__ import annotations
 

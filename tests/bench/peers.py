@@ -50,7 +50,7 @@ http {{
 
 
 def missing() -> list[str]:
-    """Return the packages of which a program is not installed."""
+    """Return the packages whose program is not installed."""
     return [package for program, package in PACKAGES.items() if _path(program) is None]
 
 
@@ -64,7 +64,7 @@ def pushgateway() -> Iterator[tuple[int, Program]]:
 
 
 def push(port: int, page: bytes) -> None:
-    """Give a pushgateway its samples."""
+    """Push samples to a pushgateway."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/metrics/job/bench", data=page, method="PUT"
     )
@@ -111,7 +111,7 @@ def blackbox(call: dict[str, object]) -> Iterator[tuple[int, Program]]:
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """Run a Redis with data that are relied on, and yield its URL."""
+    """Run a Redis with data old enough to be trusted, and yield its URL."""
     with tempfile.TemporaryDirectory() as name:
         server = RedisServer("redis-server", Path(name))
         try:

@@ -1,4 +1,4 @@
-"""The rows about calls: what a ping costs, how long ten thousand take, what a bad one spoils."""
+"""The rows about calls: the cost of a ping, the time of ten thousand, and hanging targets."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _DURATION = "loadfleet_exporter_http_request_duration_seconds"
 
 
 def cpu_per_ping(*, quick: bool) -> list[Figure]:
-    """Measure the CPU of a ping from the schedule to the page, beside a blackbox exporter's."""
+    """Measure the CPU time of a ping, from the schedule to the page, and a blackbox exporter's."""
     agents, turns = (1_000, 1) if quick else (5_000, 5)
     taken: dict[int, list[float]] = {flight: [] for flight in (16, 64, 256)}
     probes = []
-    # In turns, since a machine that others share is not always as fast.
+    # In turns, because a shared machine is not always equally fast.
     for _ in range(turns):
         for flight, each in taken.items():
             each.append(_cpu_micros(agents, flight))
@@ -56,7 +56,7 @@ def cpu_per_ping(*, quick: bool) -> list[Figure]:
 
 
 def ten_thousand(*, quick: bool) -> list[Figure]:
-    """Measure how long a round of slow pings takes against the ideal, and what is reported."""
+    """Measure the time of a poll of slow pings against the ideal, and the reported time."""
     agents, flight, delay = 2_560 if quick else 10_000, 256, 0.25
     turns = []
     for _ in range(1 if quick else 5):
@@ -89,7 +89,7 @@ def ten_thousand(*, quick: bool) -> list[Figure]:
 
 
 def hanging(*, quick: bool) -> list[Figure]:
-    """Measure when the healthy targets of a round are done with and without 2 % that hang."""
+    """Measure the time of a poll's healthy targets, with and without 2 % that hang."""
     agents, flight, delay, every = 2_560 if quick else 10_000, 256, 0.25, 50
     interval = 45.0
     with vendor(agents, delay=delay) as (url, _), daemon(_source(url, interval, flight)):
@@ -98,7 +98,7 @@ def hanging(*, quick: bool) -> list[Figure]:
         vendor(agents, delay=delay, hanging=every) as (url, _),
         daemon(_source(url, interval, flight)),
     ):
-        # In the first round nobody knows yet who hangs.
+        # In the first poll, it is not known yet which agents hang.
         first, second = _rounds(url, agents - agents // every, 2)
     figure = Figure(
         row="hanging",
@@ -145,7 +145,7 @@ def _source(url: str, interval: float, flight: int) -> dict[str, object]:
 
 
 def _rounds(url: str, pings: int, wanted: int) -> list[float]:
-    """Return how long rounds took from the list to the last answer, once there are so many."""
+    """Return the durations of polls, from the list to the last answer, once there are enough."""
     found: list[dict[str, float]] = []
 
     def done() -> bool:
@@ -211,7 +211,7 @@ def _blackbox_micros(probes: int, flight: int) -> float:
 
 
 async def _load(port: int, path: str, requests: int, flight: int) -> None:
-    """Send requests over as many kept connections as are to be in flight."""
+    """Send requests over kept connections, one for each request in flight."""
     left = iter(range(requests))
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 

@@ -1,4 +1,4 @@
-"""The rows about scrapes: how fast a page is served, made again, and what it takes to keep it."""
+"""The rows about scrapes: the time to serve and to render a page, and the memory to keep it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 _NEVER = 3600.0
 
-#: Scrapes of one server between two turns of the next.
+#: The number of scrapes of one server before the other's turn.
 _BLOCK = 5
 
 
 def unchanged(*, quick: bool) -> list[Figure]:
-    """Measure scrapes of an unchanged page, and the memory of who keeps it."""
+    """Measure scrapes of an unchanged page, and the memory of the process that keeps it."""
     agents = _agents(quick=quick)
     scrapes = 15 if quick else 60
     with (
@@ -85,7 +85,7 @@ def unchanged(*, quick: bool) -> list[Figure]:
 
 
 def changed(*, quick: bool) -> list[Figure]:
-    """Measure scrapes before which every series got another value."""
+    """Measure scrapes after a change of every series."""
     agents = _agents(quick=quick)
     turns = 5 if quick else 12
     port = free_port()
@@ -127,7 +127,7 @@ def changed(*, quick: bool) -> list[Figure]:
 
 
 def rendering(*, quick: bool) -> list[Figure]:
-    """Measure the CPU of making the bytes of a wholly changed snapshot."""
+    """Measure the CPU time of rendering a wholly changed snapshot."""
     agents = _agents(quick=quick)
     turns = 5 if quick else 11
     snapshots = [snapshot(agents, turn) for turn in range(2)]
@@ -185,7 +185,7 @@ def _body(scraper: Scraper) -> bytes:
 
 
 def _vendor_part(page: bytes) -> bytes:
-    """Leave out the exporter's own metrics, of which some are the pushgateway's as well."""
+    """Leave out the exporter's own metrics, some of which the pushgateway has as well."""
     body = page[page.find(b"# HELP") :]
     return (
         body[: body.find(b"# HELP loadfleet_exporter")] if b"loadfleet_exporter" in body else body
@@ -195,10 +195,10 @@ def _vendor_part(page: bytes) -> bytes:
 def _interleaved(
     port: int, pushed: int, file: int, scrapes: int, *, gzip: bool
 ) -> tuple[dict[str, float], float]:
-    """Return each server's p50 in ms, and ours over nginx's: the middle one of all blocks.
+    """Return each server's p50 in ms, and the median over all blocks of ours over nginx's.
 
-    The exporter and nginx take turns request by request, so that whatever else the machine does
-    meets both.
+    The exporter and nginx take turns request by request, so that other load of the machine meets
+    both.
     """
     ours, theirs, static = (Scraper(each, gzip=gzip) for each in (port, pushed, file))
     times: dict[str, list[float]] = {"exporter_ms": [], "nginx_ms": [], "pushgateway_ms": []}

@@ -1,7 +1,7 @@
-"""A portal that answers as fast as Python can, so that what is measured is its client.
+"""A portal that answers as fast as Python can, so that its client dominates the measurement.
 
-It knows two actions: the list of agents and the ping of one. `GET /rounds` tells what was asked,
-one entry per list that was fetched.
+It knows two actions: the list of agents and the ping of an agent. `GET /rounds` returns the polls,
+one entry per fetched list.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _FILLER = "x" * 120
 
 
 class Portal:
-    """The fleet, and what was asked about it.
+    """The fleet, and the calls about it.
 
     Args:
-        agents: How many there are.
-        delay: Seconds that a ping takes.
-        hanging: One of so many never answers; 0 for none.
+        agents: The number of agents.
+        delay: The duration of a ping, seconds.
+        hanging: One of so many agents never answers; 0 for none.
     """
 
     def __init__(self, agents: int, delay: float, hanging: int) -> None:
@@ -34,16 +34,16 @@ class Portal:
         self.rounds: list[dict[str, float]] = []
 
     def begin(self) -> bytes:
-        """Answer with the list, which begins a round."""
+        """Answer with the list, which begins a poll."""
         self.rounds.append({"started": time.monotonic(), "pings": 0, "ended": 0.0})
         return _listing(self.agents)
 
     def hangs(self, agent: int) -> bool:
-        """Tell whether an agent never answers."""
+        """Return whether an agent never answers."""
         return bool(self.hanging) and agent % self.hanging == 0
 
     def pinged(self, agent: int) -> bytes:
-        """Answer a ping, whose numbers are other ones each time."""
+        """Answer a ping, with other numbers each time."""
         if self.rounds:
             self.rounds[-1]["pings"] += 1
             self.rounds[-1]["ended"] = time.monotonic()
@@ -51,7 +51,7 @@ class Portal:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection; requests of one packet each, as the exporter sends them."""
+    """A connection of the exporter, whose requests are one packet each."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal

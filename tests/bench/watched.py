@@ -1,4 +1,4 @@
-"""The daemon as `exporter` runs it, with somebody beside it who sees how long its loop is held.
+"""The daemon as `exporter` runs it, with a watch that measures how long its loop is held.
 
 At the end it prints the longest time in seconds in which nothing else could run, and the longest
 by the processor's clock, which other processes of a busy machine do not prolong.
@@ -20,7 +20,7 @@ from exporter.settings.load import configure_for, load
 
 _TICK_SECONDS = 0.002
 
-#: Starting holds the loop, and nobody waits for anything yet.
+#: Time after the start that is not measured: nothing depends on the loop yet.
 _WARM_SECONDS = 20.0
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.bench.harness import Program
 
 
-#: What the exporter is made of; the bare imports are the limit of its start.
+#: The exporter's dependencies, whose imports are the lower bound of its start time.
 _PACKAGES = (
     "aiohttp, apscheduler.schedulers.asyncio, bcrypt, cryptography.x509, httptools, httpx,"
     " jinja2, msgspec, prometheus_client, pydantic, pydantic_settings, yaml,"
@@ -85,7 +85,7 @@ def whole(*, quick: bool) -> list[Figure]:
 
 
 def state(*, quick: bool) -> list[Figure]:
-    """Measure the CPU of three daemons at the same time: state on the disk, on Redis, in memory."""
+    """Measure the CPU time of three daemons: with the state on disk, on Redis, and in memory."""
     agents, interval, turns = (1_000, 6.0, 5) if quick else (10_000, 60.0, 5)
     with ExitStack() as stack:
         places = {"disk": None, "redis": {"url": stack.enter_context(redis())}, "none": NOWHERE}
@@ -101,7 +101,7 @@ def state(*, quick: bool) -> list[Figure]:
         assert found == {"disk": 1, "redis": 1, "none": 0}, "a state is not where it was to be"
         cpu = {name: program.cpu_seconds for name, program in programs.items()}
         before = {name: pings(url) for name, url in urls.items()}
-        # Whole rounds, so that all have done the same.
+        # Whole polls, so that all programs have done the same work.
         until(
             lambda: min(map(pings, urls.values())) >= (1 + turns) * agents,
             timeout_seconds=(1 + turns) * interval + 60,
@@ -123,7 +123,7 @@ def state(*, quick: bool) -> list[Figure]:
 
 
 def start(*, quick: bool) -> list[Figure]:
-    """Measure from the start to the first page, and the memory of a daemon with nothing to do."""
+    """Measure the time from the start to the first page, and the memory of an idle daemon."""
     turns = 3 if quick else 9
     times: dict[str, list[float]] = {"exporter": [], "imports": []}
     memory: dict[str, list[float]] = {"exporter": [], "imports": []}
@@ -162,7 +162,7 @@ def _under_load(agents: int, interval: float, seconds: float) -> dict[str, float
             until(lambda: pings(url) >= agents)
             time.sleep(1)
             idle = _scraped(port, 8)
-            # From the start of a round on, so that as many are due as the time has intervals.
+            # From the start of a poll, so that the number of polls is that of the intervals.
             until(lambda: len(rounds(url)) > 1)
             found = _measured(port, program, url, seconds)
     due = agents / interval
@@ -186,14 +186,14 @@ def _naive_under_load(agents: int, interval: float, seconds: float) -> dict[str,
         flags = ("--port", port, "--url", url, "--interval", interval)
         with module("naive", *flags, "--concurrency", _CONCURRENCY) as program:
             program.listens(port)
-            # It may never get through a round; what it has after a minute is scraped.
+            # It may never finish a poll, so it is scraped after a minute at the latest.
             deadline = time.monotonic() + interval
             until(lambda: pings(url) >= agents or time.monotonic() > deadline)
             return _measured(port, program, url, seconds)
 
 
 def _measured(port: int, program: Program, url: str, seconds: float) -> dict[str, float]:
-    """Scrape once a second; the CPU is the part of one core."""
+    """Scrape once a second, and return the CPU time as a share of one core."""
     cpu, before, begun = program.cpu_seconds, pings(url), time.monotonic()
     times = _scraped(port, seconds)
     took = time.monotonic() - begun

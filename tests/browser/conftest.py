@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser for all tests of a module; each has tabs of its own."""
+    """Return a browser for all tests of a module; each test opens tabs of its own."""
     async with support.browsing() as found:
         yield found
 
@@ -25,6 +25,6 @@ async def browser() -> AsyncIterator[Browser]:
 async def demo(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[support.Demo]:
-    """One demo for all tests of a module; it is not started where there is no browser."""
+    """Return a demo for all tests of a module, if there is a browser."""
     async with support.demo(tmp_path_factory.mktemp("demo")) as found:
         yield found

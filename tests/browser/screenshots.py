@@ -1,6 +1,6 @@
 """Make the screenshots of the documents: `python -m tests.browser.screenshots`.
 
-The demo runs for a while with a few things happening, so that there is something to see.
+The demo runs for a while with a few events, so that the pages show something.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.support.wait import until
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "docs" / "pictures"
 
-#: So many readings make a line worth looking at.
+#: The number of readings in a line.
 READINGS = 24
 
 _AGENTS = range(41, 61)
@@ -51,7 +51,7 @@ async def live(fleet: Demo) -> None:
 
 
 async def main() -> None:
-    """Make all of them."""
+    """Make all screenshots."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         async with browsing() as browser, demo(Path(folder)) as fleet:

@@ -1,4 +1,4 @@
-"""A real browser, and the two things it looks at: the demo, and a daemon made by hand."""
+"""A real browser, and the two daemons it visits: the demo, and one made by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
 
 
-#: A board that polls every 5 s and a page that refreshes every 5 s, on a machine that is busy.
+#: Ample for a poll every 5 s and a refresh every 5 s on a busy machine.
 PATIENCE_MS = 40_000.0
 
 expect.set_options(timeout=PATIENCE_MS)
@@ -42,7 +42,7 @@ _FLAGS = (
 
 
 class Demo:
-    """A running demo whose fleet stands still until a test changes it."""
+    """A running demo, whose fleet changes only by a test."""
 
     def __init__(self, url: str, portal: str) -> None:
         self.url = url
@@ -54,7 +54,7 @@ class Demo:
         assert "error" not in reply, reply
 
     async def api(self, path: str) -> list[dict[str, Any]]:
-        """Return what the JSON API says."""
+        """Return an answer of the JSON API."""
         data = json.loads(await fetch(f"{self.url}api/v1/{path}"))["data"]
         found: list[dict[str, Any]] = data[path]
         return found
@@ -62,7 +62,7 @@ class Demo:
 
 @asynccontextmanager
 async def demo(folder: Path) -> AsyncIterator[Demo]:
-    """Run the demo until all of its fleet is known."""
+    """Run the demo, and wait until its whole fleet is known."""
     port, portal_port = free_port(), free_port()
     async with running(
         *EXPORTER,
@@ -109,11 +109,11 @@ async def browsing() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def tab(browser: Browser, **options: Any) -> AsyncIterator[Page]:
-    """Open a page that must neither complain nor fetch anything from elsewhere.
+    """Open a page that may neither log an error nor fetch anything from elsewhere.
 
     Args:
-        browser: Where.
-        options: Of the browser's context, such as `color_scheme`.
+        browser: The browser.
+        options: Options of the browser's context, such as `color_scheme`.
     """
     complaints: list[str] = []
     hosts: set[str] = set()
@@ -132,7 +132,7 @@ async def tab(browser: Browser, **options: Any) -> AsyncIterator[Page]:
 
 
 async def violations(page: Page) -> list[str]:
-    """Return what axe finds serious or critical."""
+    """Return axe's serious and critical violations."""
     found = (await Axe().run(page)).response["violations"]
     return [
         f"{each['id']}: {node['target']} {node['failureSummary']}"

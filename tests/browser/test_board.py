@@ -1,4 +1,4 @@
-"""What the script does in the browser, on fleets made by hand."""
+"""The board's script in a browser, on fleets made by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-#: Whether the page is what a new one would be, but for how its times are told.
+#: Compares the page with a newly loaded one, except for the wording of times.
 SAME = """async () => {
     const text = await (await fetch(location.href)).text();
     const sent = new DOMParser().parseFromString(text, "text/html");
@@ -50,7 +50,7 @@ def fleet() -> fakes.FakeView:
 
 
 async def test_typing_filters(browser: Browser) -> None:
-    """What is typed is searched for at once, and the address can be sent to a colleague."""
+    """Typing must filter the rows at once, and the resulting address must show the same rows."""
     async with serving(fleet()) as url, tab(browser) as page:
         await page.goto(url)
 
@@ -103,7 +103,7 @@ async def test_heads_sort(browser: Browser) -> None:
 
 
 async def test_the_keyboard_is_enough(browser: Browser) -> None:
-    """From the first key the content can be skipped to, filtered, and opened."""
+    """The keyboard alone must be enough to skip to the content, to filter and to open a target."""
     async with serving(fleet()) as url, tab(browser) as page:
         await page.goto(url)
 
@@ -136,7 +136,7 @@ async def test_without_script(browser: Browser) -> None:
 
 
 async def test_the_scheme_is_the_viewer_s(browser: Browser) -> None:
-    """Whoever wants it dark gets it dark."""
+    """The page must follow the browser's light or dark scheme."""
     async with serving(fleet()) as url:
         colours = []
         for scheme in ("light", "dark"):
@@ -180,7 +180,7 @@ async def test_says_when_the_exporter_is_gone(browser: Browser) -> None:
         await page.goto(url)
         notice = page.locator("#notice")
 
-        # Aborted by hand: a refused connection would be logged by the browser itself.
+        # Fulfilled with a text, because the browser itself would log a refused connection.
         await page.route(url, lambda route: route.fulfill(status=200, content_type="text/plain"))
         await expect(notice).to_contain_text("does not answer")
         await page.unroute(url)
@@ -189,7 +189,7 @@ async def test_says_when_the_exporter_is_gone(browser: Browser) -> None:
 
 
 async def test_a_page_of_a_proxy_is_not_the_board(browser: Browser) -> None:
-    """A proxy whose exporter is restarted answers with HTML of its own, and the board stays."""
+    """A proxy's error page must not replace the board."""
     answer = {"status": 200, "content_type": "text/html", "body": "<h1>502 Bad Gateway</h1>"}
     async with serving(fleet()) as url, tab(browser) as page:
         await page.goto(url)
@@ -205,13 +205,13 @@ async def test_a_page_of_a_proxy_is_not_the_board(browser: Browser) -> None:
 
 
 async def _refresh(page: Page) -> None:
-    """Have the page refreshed now."""
+    """Refresh the page now."""
     await page.get_by_role("button", name="Stop refreshing").click()
     await page.get_by_role("button", name="Refresh again").click()
 
 
 async def test_nothing_is_lost_or_doubled(browser: Browser) -> None:
-    """However rows and sections come, go and change places, the page is what was sent."""
+    """After rows and sections come, go or move, the page must equal the one the server sent."""
     view = fleet()
     agents = {name: fakes.agent(name) for name in "abcdef"}
     fleets: list[list[Reading]] = [
@@ -230,14 +230,14 @@ async def test_nothing_is_lost_or_doubled(browser: Browser) -> None:
         for readings in fleets:
             view.snapshot = fakes.changed(view.snapshot, readings=tuple(readings))
 
-            # What `back` does: it refreshes at once, and only once.
+            # The event of the back button, which refreshes at once, and once only.
             await page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
 
             await until(lambda: page.evaluate(SAME), timeout_seconds=30)
 
 
 async def test_refreshing_can_be_stopped(browser: Browser) -> None:
-    """Whoever reads slowly can stop the page from changing under the eyes."""
+    """A button must stop the page's refreshing, and start it again."""
     view = fleet()
     async with serving(view) as url, tab(browser) as page:
         await page.clock.install()
@@ -277,7 +277,7 @@ async def test_times_are_the_viewer_s(browser: Browser) -> None:
 
 
 async def test_a_window_is_counted_down_to(browser: Browser) -> None:
-    """What is to come is told by how long that takes, until it is there."""
+    """A window's beginning must be counted down to, until it has come."""
     view = fleet()
     window = {"before": "23:00", "for": "30m"}
     nightly = {"name": "nightly", "agents": {}, "window": window}

@@ -24,7 +24,7 @@ WORDS = {"up": "runnable", "down": "not runnable"}
 
 
 async def test_the_fleet_is_right(browser: Browser, demo: Demo) -> None:
-    """What the page shows must be what the API says, and what the demo is known to be."""
+    """The page must show the targets that the API lists, in the states the demo is known for."""
     async with tab(browser) as page:
         await page.goto(demo.url)
         targets = await demo.api("targets")
@@ -125,7 +125,7 @@ async def test_everybody_can_use_it(
 
 @pytest.mark.parametrize("path", ["", "target?source=simulated-portal&kind=suite&id=4"])
 async def test_on_a_telephone(browser: Browser, demo: Demo, path: str) -> None:
-    """Nothing sticks out at the side, and each value still has its name."""
+    """On a telephone, the page must not be wider than the screen, and each value have its name."""
     size = {"width": 360, "height": 740}
     async with tab(browser, viewport=size, is_mobile=True, device_scale_factor=2) as page:
         await page.goto(demo.url + path)

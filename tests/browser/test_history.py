@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-#: The 30 days begin with a full hour.
+#: The beginning of the 30 days, at a full hour.
 BEGIN = (fakes.NOW.unix // HOUR - 719) * HOUR
 
 #: Newest span, uptime, outages, the longest of them and the mean time to repair.
@@ -42,8 +42,8 @@ SPANS = [
 async def month(folder: Path) -> AsyncIterator[str]:
     """Serve the page of an agent that was polled every ten minutes, after a restart.
 
-    It was down for two hours on the fourth day, for one on the twenty-first, and for half of one
-    between 14 and 13 hours ago.
+    It was down for two hours on the fourth day, for an hour on the twenty-first, and for half an
+    hour between 14 and 13 hours ago.
     """
     clock = FakeClock(unix=BEGIN - 1)
     feed = await Feed(folder, clock).begin()
@@ -74,7 +74,7 @@ async def spans(table: Locator) -> list[list[str]]:
 
 
 async def test_thirty_days(browser: Browser, tmp_path: Path) -> None:
-    """Bars, uptimes and outages of a month are right and can be used by everybody."""
+    """The bars, uptimes and outages of a month must be right and accessible."""
     viewer = {"timezone_id": "Asia/Kolkata", "locale": "en-GB"}
     async with month(tmp_path) as url, tab(browser, **viewer) as page:
         await page.goto(url)
@@ -82,7 +82,7 @@ async def test_thirty_days(browser: Browser, tmp_path: Path) -> None:
 
         assert SPANS == await spans(table)
         bars = page.locator("svg.past[role=img]")
-        # What is less than a cell of an hour or six is no worse than partly.
+        # An outage shorter than a cell of one or six hours is shown as partly.
         for place, looks in enumerate((("up", "down"), ("up", "partly"), ("up", "partly"))):
             for look in looks:
                 box = await bars.nth(place).locator(f"path.{look}").bounding_box()

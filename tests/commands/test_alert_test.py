@@ -1,4 +1,4 @@
-"""`alert-test`: what is sent to whom, what is told of the answers, and that nothing stays."""
+"""The command `alert-test`: the alerts sent, the answers reported, and no alert left over."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ONE, TWO = "http://one.test", "http://two.test"
 
 
 class Bench:
-    """Two Alertmanagers that are told what the command tells them."""
+    """Two Alertmanagers that the command sends alerts to."""
 
     def __init__(self) -> None:
         self.time = FakeClock(unix=START.unix, monotonic=START.monotonic)
@@ -67,7 +67,7 @@ class Bench:
         )
 
     def lines(self, url: str) -> list[str]:
-        """Return what was told of an Alertmanager."""
+        """Return the output lines about an Alertmanager."""
         return [
             " ".join(line.removeprefix(url).split())
             for line in self.out.getvalue().splitlines()
@@ -77,7 +77,7 @@ class Bench:
 
 class TestRehearse:
     async def test_every_alertmanager_is_told_each_severity_and_its_end(self) -> None:
-        """Each in a call of its own, so that each has an answer of its own."""
+        """Every Alertmanager must be sent one call for each severity's alert and for its end."""
         bench = Bench()
 
         accepted = await bench.rehearse()
@@ -93,7 +93,7 @@ class TestRehearse:
             ] == bench.lines(url)
 
     async def test_an_alert_says_that_it_is_a_test_and_from_where(self) -> None:
-        """Who is woken by it must not look for trouble; to the routes it is as any other."""
+        """A test alert must name itself a test and its sender, with the labels of a real one."""
         bench = Bench()
 
         await bench.rehearse(Severity.CRITICAL)
@@ -117,7 +117,7 @@ class TestRehearse:
         assert "2023-11-14T22:14:20.000+00:00" == alert["endsAt"]
 
     async def test_a_severity_that_is_named_twice_is_sent_once(self) -> None:
-        """It would be the same alert."""
+        """A severity that is given twice must be sent once."""
         bench = Bench()
 
         await bench.rehearse(Severity.INFO, Severity.INFO)
@@ -134,7 +134,7 @@ class TestRehearse:
         ],
     )
     async def test_a_refusal_is_told_and_the_others_go_on(self, status: int, told: str) -> None:
-        """Where nothing was accepted there is nothing to end."""
+        """A refused test alert must be reported and have no end sent; other receivers go on."""
         bench = Bench()
         bench.one.status = status
 
@@ -160,7 +160,7 @@ class TestRehearse:
         ] == bench.lines(TWO)
 
     async def test_it_says_what_to_expect(self) -> None:
-        """At once is too soon for anybody to be notified; longer is not."""
+        """The command must say whether people will be notified, which takes some time."""
         at_once, held = Bench(), Bench()
         held.stop.set()
 
@@ -184,7 +184,7 @@ class TestRehearse:
         assert (1, 2) == (before, len(bench.one.calls))
 
     async def test_it_ends_its_alerts_where_nobody_reads_what_it_says(self) -> None:
-        """As with `| head -1`."""
+        """The command must end its alerts even if its output is closed, as by `| head -1`."""
         bench = Bench()
         bench.out.close()
 
@@ -206,7 +206,7 @@ class TestCommand:
     def test_without_an_alertmanager_it_is_a_mistake(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Nothing was tested."""
+        """Without a configured Alertmanager, the command must fail as a usage error."""
         code = main(["alert-test"], environ={})
 
         assert 2 == code
@@ -216,7 +216,7 @@ class TestCommand:
     def test_a_wrong_value_is_a_mistake(
         self, flag: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Told before anything is sent."""
+        """A wrong value must be a usage error, before anything is sent."""
         with pytest.raises(SystemExit) as ended:
             main(["alert-test", flag], environ={})
 
@@ -224,7 +224,7 @@ class TestCommand:
         assert flag.partition("=")[0] in capsys.readouterr().err
 
     async def test_one_that_cannot_be_reached_fails(self, tmp_path: Path) -> None:
-        """The reason is the one that the daemon's log would have."""
+        """An Alertmanager that cannot be reached must fail the command, with the reason."""
         async with serve(Starlette()) as plain:
             nobody, no_tls = f"http://127.0.0.1:{free_port()}", f"https{plain[4:]}"
 

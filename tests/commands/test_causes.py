@@ -76,7 +76,7 @@ class TestCauses:
         assert ["agent-0", "agent-1", "agent-2"] == [entry.name for entry in found]
 
     def test_many_that_fail_alike_are_one(self) -> None:
-        """The number, the reason and the first names tell it all."""
+        """Targets that fail alike must share a line: the number, the reason and the first names."""
         rows = agents(12)
 
         found = causes(unreachable(rows), rows, [])
@@ -90,7 +90,7 @@ class TestCauses:
         ] == told(found)
 
     def test_another_reason_is_another_line(self) -> None:
-        """One agent that times out is not lost among those that refuse."""
+        """Targets with another reason must have a line of their own."""
         rows = [*agents(4), agents(5, Reason.TIMEOUT)[4]]
 
         found = causes(unreachable(rows), rows, [])
@@ -129,7 +129,7 @@ class TestCauses:
         assert [10.0] == [entry.since_timestamp_seconds for entry in found]
 
     def test_a_source_that_is_down_is_told_once(self) -> None:
-        """Neither its tasks nor what was known of its targets are causes of their own."""
+        """A source that is down must be one cause, which includes its tasks and targets."""
         rows = agents(2)
         problems = [
             problem("SourceDown", description="Nothing is known of it."),
@@ -169,13 +169,13 @@ class TestCauses:
         ] == told(found)
 
     def test_what_is_only_of_interest_is_left_out(self) -> None:
-        """It needs nobody's attention."""
+        """Problems of severity info must be left out."""
         assert [] == causes([problem("AgentRestarted", severity=Severity.INFO)], [], [])
 
 
 class TestComplaints:
     def test_what_an_entry_tells_is_not_told_again(self) -> None:
-        """Of the causes of a source the rest is left."""
+        """Complaints of a source must leave out the causes that an entry names already."""
         row = source(agents="no such host", suites="another")
         found = causes([problem("TaskFailing", name="agents")], [], [row])
 

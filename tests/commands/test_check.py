@@ -38,12 +38,12 @@ def told(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def test_the_same_configuration_keeps_everything() -> None:
-    """What a reload would not touch must be said to be kept."""
+    """A source that a reload would not change must be reported as kept."""
     assert ["keep     a"] == told(configuration("a"), configuration("a"))
 
 
 def test_it_tells_what_starts_stops_and_restarts() -> None:
-    """Before a change goes live, somebody can read what it does."""
+    """The command must report the sources that a reload would start, stop and restart."""
     old = configuration("a", "b")
     new = configuration("b", "c", timeout="3s")
 
@@ -51,12 +51,12 @@ def test_it_tells_what_starts_stops_and_restarts() -> None:
 
 
 def test_another_secret_restarts_nothing() -> None:
-    """Secrets are read again by themselves and are shown by nobody."""
+    """Another secret must restart nothing, and not be shown."""
     assert ["keep     a"] == told(configuration("a"), configuration("a", auth_token="u"))
 
 
 def test_web_settings_need_a_restart() -> None:
-    """Whoever moves the port must not wait for a reload to do it."""
+    """A change of `web` must be reported as one that needs a restart."""
     new = configuration("a") | {"web": {"max_requests": 3}}
 
     assert [
@@ -115,7 +115,7 @@ def test_preflights_that_are_the_same_do_not_differ() -> None:
     ],
 )
 def test_what_is_no_url_is_refused(url: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing but a daemon is asked, and a password is not repeated."""
+    """`--diff` must refuse anything that is not a daemon's URL, without repeating a password."""
     with pytest.raises(SystemExit) as ended:
         main(["check-config", f"--diff={url}"], environ={})
 
@@ -126,7 +126,7 @@ def test_what_is_no_url_is_refused(url: str, why: str, capsys: pytest.CaptureFix
 
 
 async def test_what_is_no_configuration_is_no_daemon() -> None:
-    """A page of somebody else's must not be compared."""
+    """A page that is no configuration must be refused as no exporter's."""
 
     async def answer(_: Request) -> Response:
         return PlainTextResponse("a: [")
@@ -139,7 +139,7 @@ async def test_what_is_no_configuration_is_no_daemon() -> None:
 def test_the_command_says_that_it_is_about_the_comparison(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing starts here, so nothing can fail to."""
+    """A failed comparison must be reported under `--diff`, not as a failed start."""
     path = tmp_path / "loadfleet.yml"
     path.write_text(yaml.safe_dump(configuration("a")))
 

@@ -89,7 +89,7 @@ class TestParse:
     def test_a_mistyped_flag_gets_its_commands_usage_and_the_nearest_flag(
         self, arguments: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What is meant is among the command's flags; a value could be a secret."""
+        """A mistyped flag must be answered with the command's nearest flag, without the value."""
         with pytest.raises(SystemExit) as ended:
             parse(["check-config", *arguments])
 
@@ -140,7 +140,7 @@ class TestParse:
     def test_a_value_is_not_repeated(
         self, arguments: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What stands where a value belongs may be a secret."""
+        """An error message must not repeat a value: it may be a secret."""
         with pytest.raises(SystemExit):
             parse(arguments)
 
@@ -169,7 +169,7 @@ class TestParse:
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_has_help(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
-        """Help is where people look first."""
+        """Every command must have help."""
         with pytest.raises(SystemExit) as ended:
             parse([command, "--help"])
 
@@ -192,7 +192,7 @@ class TestParse:
 def test_a_pipe_is_not_looked_at_for_changes(
     tmp_path: Path, make: Callable[[Path], object], expected: float
 ) -> None:
-    """It can be read once, and is no mistake by that."""
+    """A pipe must not be watched for changes, since it can be read only once."""
     path = tmp_path / "loadfleet.yml"
     make(path)
 
@@ -223,7 +223,7 @@ class TestCheckConfig:
     async def test_it_says_what_would_be_watched(
         self, configuration: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Somebody who changed an interval or switched a task off sees it here."""
+        """`check-config` must list the polled tasks of each source."""
         code = await run("check-config", configuration)
 
         output = capsys.readouterr().out
@@ -237,7 +237,7 @@ class TestCheckConfig:
     async def test_it_warns_of_what_may_do_harm(
         self, simulation: Simulation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A risk that somebody has chosen is told and does not fail."""
+        """A setting that may do harm must cause a warning, and not fail."""
         document = simulation.configuration()
         document["sources"][0]["concurrency"] = 8
         path = tmp_path / "loadfleet.yml"
@@ -291,7 +291,7 @@ class TestCheckConfig:
         configuration: str,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """What is fine here must not keep the daemon from starting."""
+        """Settings that only the daemon uses must be checked by every command that takes them."""
         environ = {
             "LOADFLEET_CONFIG_AUTO_RELOAD_INTERVAL": "5",
             "LOADFLEET_CONFIG_CHECK": "true",
@@ -321,7 +321,7 @@ class TestExplain:
     async def test_it_shows_reply_reading_and_samples(
         self, configuration: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """From the vendor's words to the numbers on /metrics, in one document."""
+        """The command must print the vendor's reply, the reading and the samples together."""
         code = await run("explain", configuration, "simulated-portal", "agent", "43")
 
         document = yaml.safe_load(capsys.readouterr().out)
@@ -368,7 +368,7 @@ class TestExplain:
         listing: str,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """Who gives a name is told where the id stands."""
+        """A name given as an id must be answered with a hint at the command that lists ids."""
         await run("explain", configuration, *target)
 
         told = capsys.readouterr().err
@@ -380,7 +380,7 @@ class TestExplain:
     async def test_an_id_is_not_blamed_for_another_mistake(
         self, configuration: str, target: tuple[str, ...], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Where the source or the kind is wrong, the id may be right."""
+        """When the source or the kind is wrong, the message must not blame the id."""
         await run("explain", configuration, *target)
 
         assert "give the id" not in capsys.readouterr().err
@@ -420,7 +420,7 @@ class TestOwnLedger:
     def test_who_polls_without_the_daemons_ledger_is_told(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Nobody can see from outside whether a command counts its refused calls by itself."""
+        """A command that polls without the daemon's ledger must say so."""
         warn_of_own_ledger("status", Engine())
 
         told = capsys.readouterr().err
@@ -428,7 +428,7 @@ class TestOwnLedger:
         assert told.endswith("; --url asks the daemon instead\n")
 
     def test_who_shares_it_is_told_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A warning that always comes is read by nobody."""
+        """A command that shares the daemon's ledger must print no warning."""
         engine = Engine()
         engine.state.backend = "sqlite"
 
@@ -439,7 +439,7 @@ class TestOwnLedger:
 
 class TestMetrics:
     async def test_it_lists_every_family(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Whoever writes a rule looks the names up here."""
+        """The command must list every family of the catalogue."""
         code = await run("metrics")
 
         lines = capsys.readouterr().out.splitlines()
@@ -461,7 +461,7 @@ class TestMetrics:
 def test_only_what_a_command_needs_is_imported(
     arguments: tuple[str, ...], unneeded: tuple[str, ...]
 ) -> None:
-    """What others need would make each start of this one longer."""
+    """A command must not import modules that only other commands need: they slow its start."""
     told = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "exporter", *arguments],
         capture_output=True,
@@ -484,7 +484,7 @@ def test_a_command_searches_for_its_garbage() -> None:
 
 
 def test_an_interrupt_of_the_start_leaves_no_traceback() -> None:
-    """Who starts the wrong thing ends it at once, and reads no code of ours for that."""
+    """An interrupt during the start must end the program with code 130 and no traceback."""
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPT], capture_output=True, text=True, check=False
     )
@@ -501,7 +501,7 @@ def test_an_interrupt_of_the_start_leaves_no_traceback() -> None:
     ],
 )
 def test_output_that_goes_nowhere(redirected: str, expected: tuple[int, str]) -> None:
-    """A full disk is told in a sentence, and what somebody has closed is not written to."""
+    """A full disk must be reported in one sentence, and a closed output be left alone."""
     done = subprocess.run(
         ["sh", "-c", f'"$0" -m exporter metrics {redirected}', sys.executable],
         capture_output=True,

@@ -71,7 +71,7 @@ class TestBash:
     def test_files_are_completed_by_their_names(
         self, script: str, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
-        """A flag that takes a file offers those that there are, blanks and all."""
+        """The value of a flag that takes a file must be completed, also with blanks in the name."""
         folder = tmp_path_factory.mktemp("files")
         (folder / "fleet of bern.yml").touch()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-#: What there is to see at once, each with how to find it on the page.
+#: Sights of the demo's page, each with a function that finds it.
 SIGHTS: dict[str, Callable[[Page], bool]] = {
     "an agent that is down": lambda page: 0 in select(page, c.AGENT_UP.name).values(),
     "an outdated agent": lambda page: 1 in select(page, c.AGENT_OUTDATED.name).values(),
@@ -39,8 +39,8 @@ SIGHTS: dict[str, Callable[[Page], bool]] = {
     "a stuck run": lambda page: 1 in select(page, c.RUN_PHASE.name, phase="stuck").values(),
 }
 
-#: The families of the tasks that nobody has switched on, that of tasks that fail: none does, and
-#: that which needs a day of pings.
+#: Families that the demo lacks: those of tasks that are off, that of failed tasks, since none
+#: fails, and the one that needs a day of pings.
 ABSENT = {
     family.name
     for family in (
@@ -149,5 +149,5 @@ async def test_trouble_of_each_kind_is_seen_at_once(tmp_path: Path) -> None:
 
 
 async def test_every_family_is_served_within_a_minute(tmp_path: Path) -> None:
-    """Who wants to know what a metric looks like finds it here, if its task is on."""
+    """The demo must serve every family within a minute, unless its task is off."""
     assert [] == await lacking(tmp_path, unserved, timeout_seconds=60.0)

@@ -107,7 +107,7 @@ def watched() -> fakes.FakeView:
     )
 
 
-#: Of daemons of which one knows a time zone that this machine does not, and one tells none.
+#: Answers of a daemon with a time zone unknown on this machine, and of one without any.
 ELSEWHERE, NOWHERE = (
     json.dumps(
         {
@@ -157,7 +157,7 @@ class TestNamed:
     async def test_its_json_is_what_the_daemon_says(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Nothing is lost on the way, not even a limit that is none."""
+        """The printed JSON must be the daemon's answer, infinite limits included."""
         async with daemon(watched()) as url:
             await run("--format=json", f"--url={url}")
             async with fakes.browsing(watched()) as client:
@@ -172,14 +172,14 @@ class TestNamed:
         [
             ("ftt", "preflight: NAME must be one of: fit, ill, dark; did you mean fit?\n"),
             ("", "preflight: a NAME has no value\n"),
-            # As a byte comes that is no UTF-8.
+            # A byte that is not UTF-8, as Python decodes it.
             ("\udcff", "preflight: NAME must be one of: fit, ill, dark\n"),
         ],
     )
     async def test_a_name_that_is_not_there(
         self, name: str, told: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """It is a mistake, with the nearest there is; an empty variable does not ask for all."""
+        """An unknown or empty name must be a usage error, with the nearest known name."""
         async with daemon(watched()) as url:
             code = await run(name, f"--url={url}")
 
@@ -194,7 +194,7 @@ class TestNamed:
         assert (1, ["fit", "dark", "ill"]) == (code, [each["name"] for each in told])
 
     async def test_none_is_configured(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """The remedy is told: where to write one, or the flags that do without."""
+        """Without a configured preflight, the error must name the remedies."""
         async with daemon(fakes.FakeView(sources=[fakes.source()])) as url:
             code = await run(f"--url={url}")
 
@@ -204,7 +204,7 @@ class TestNamed:
         assert "such as --agents='ubuntu.*' --min-up=10" in told
 
     async def test_a_daemon_that_begins(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Nothing is known before the first polls."""
+        """Before the first polls, a preflight must not be known."""
         settings = preflight("tonight", ".*")
         source = fakes.source(status=TaskStatus())
         view = fakes.FakeView(sources=[source], preflights=[settings])
@@ -261,7 +261,7 @@ class TestNamed:
     async def test_an_answer_about_another_is_none(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What leaves out the question must not decide."""
+        """An answer about another preflight than the one asked for must not decide."""
 
         async def answer(_: Request) -> Response:
             async with fakes.browsing(watched()) as client:
@@ -332,7 +332,7 @@ class TestConditions:
     async def test_a_shard_knows_a_part_of_the_fleet(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Its share may be fit while the rest is not."""
+        """A daemon that is a shard must be refused: it knows a part of the fleet only."""
         view = watched()
         view.shard = Shard(index=1, total=2)
 
@@ -376,7 +376,7 @@ class TestConditions:
     async def test_a_mistake_is_told_by_its_flag(
         self, flags: list[str], told: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Nobody has to know the configuration that the flags stand for."""
+        """A mistake must be reported by the flag that has it."""
         async with daemon(watched()) as url:
             code = await run(*flags, f"--url={url}")
 
@@ -385,7 +385,7 @@ class TestConditions:
         assert written.err.startswith(f"preflight: {told}")
 
     async def test_all_mistakes_at_once(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Each has a line."""
+        """All mistakes in flags must be reported at once, one a line."""
         async with daemon(watched()) as url:
             await run("--users=x", "--clock=y", "--source=z", f"--url={url}")
 
@@ -408,7 +408,7 @@ class TestConditions:
 TASKS = ("agents", "clusters", "suites")
 
 
-#: A configuration of which nothing can be polled.
+#: A configuration whose source cannot be reached.
 SOURCE = "sources: [{provider: realload, name: prod, url: 'http://127.0.0.1:9', auth_token: x}]"
 
 
@@ -427,7 +427,7 @@ class TestConfiguration:
     def test_what_there_is_not(
         self, flags: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """It is told before anything is sent."""
+        """A mistake must be reported before any call is sent."""
         path = tmp_path / "loadfleet.yml"
         path.write_text(SOURCE)
 
@@ -437,7 +437,7 @@ class TestConfiguration:
         assert capsys.readouterr().err.startswith(f"preflight: {told}")
 
     def test_a_name_beside_others(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """The nearest name is told."""
+        """An unknown name must be answered with the nearest one."""
         path = tmp_path / "loadfleet.yml"
         path.write_text(
             f"{SOURCE}\npreflights: [{{name: nightly, idle: true}}, {{name: weekly, idle: true}}]"
@@ -453,14 +453,14 @@ class TestConfiguration:
     def test_flags_for_polling_do_not_go_with_a_url(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Who names a file must not believe that it was read."""
+        """A configuration file beside `--url` must be refused: it would not be read."""
         code = main(["preflight", "--url=http://localhost", "--config.file=x.yml"], environ={})
 
         assert 2 == code
         assert "leave out --config.file\n" in capsys.readouterr().err
 
     def test_a_wait_without_a_unit(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Nobody guesses whether minutes are meant."""
+        """A wait without a unit must be refused."""
         with pytest.raises(SystemExit) as ended:
             main(["preflight", "--wait=10"], environ={})
 
@@ -526,13 +526,13 @@ class Daemon:
 
 class TestAwaited:
     async def test_without_a_wait_it_asks_once(self) -> None:
-        """Whatever comes is the answer."""
+        """Without a wait, the command must ask once and take that answer."""
         daemon = Daemon(ILL, FIT)
 
         assert (ILL, [0.0], "") == (await daemon.wait(0), daemon.asked, daemon.told.getvalue())
 
     async def test_it_ends_with_the_first_fit_answer(self) -> None:
-        """It is asked about every five seconds."""
+        """The command must ask every five seconds, and end with the first fit answer."""
         daemon = Daemon(DARK, ILL, FIT, ILL)
 
         assert (FIT, [0.0, 5.0, 10.0]) == (await daemon.wait(60), daemon.asked)
@@ -547,7 +547,7 @@ class TestAwaited:
         assert [12.0, 7.0, 2.0, 0.0] == daemon.left
 
     async def test_a_daemon_that_is_restarted_is_waited_for(self) -> None:
-        """Neither the first question nor a later one has to get a reply."""
+        """The wait must outlive questions that get no answer, the first one included."""
         daemon = Daemon(LOST, ILL, LOST, FIT)
 
         assert (FIT, 4) == (await daemon.wait(60), len(daemon.asked))
@@ -561,7 +561,7 @@ class TestAwaited:
         assert (ILL.reports, "nobody listens") == (answer.reports, answer.lost)
 
     async def test_nobody_answers(self) -> None:
-        """What is not known is not judged."""
+        """When no daemon answers until the deadline, the command must not judge the fleet."""
         daemon = Daemon(LOST)
 
         with pytest.raises(NotAskedError, match="nobody listens"):
@@ -586,7 +586,7 @@ class TestAwaited:
         assert FIT == await daemon.wait(60)
 
     async def test_a_log_gets_a_line_per_change(self) -> None:
-        """It shows that the job waits, and for what, and does not fill up."""
+        """While it waits, the command must log one line per change."""
         ageing, worse = outcome(Result.FAILED, reason="a second more"), outcome(*BOTH)
         daemon = Daemon(ILL, ageing, worse, LOST, LOST, FIT)
 
@@ -600,7 +600,7 @@ class TestAwaited:
         ] == daemon.told.getvalue().splitlines()
 
     async def test_a_terminal_gets_one_line_that_is_erased(self) -> None:
-        """What is left of the time is told with each question."""
+        """The terminal's line must show the time left, and be erased at the end."""
         ours, theirs = pty.openpty()
 
         with os.fdopen(theirs, "w") as out:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 AT = 1_700_000_000.0
 
-#: What steers a terminal, XML, a job of GitHub's or Markdown, if it gets through.
+#: Characters that would control a terminal, XML, a GitHub job or Markdown.
 EVIL = '\x1b[2J\x00\n::error::%0A<b>&"|`x`$y$[l](u)\u202e\ud800\r##[group]'
 
 
@@ -86,7 +86,7 @@ class TestTable:
         ] == as_table(MIXED, Paper()).splitlines()
 
     def test_a_target_that_fails_several_checks_stands_once(self) -> None:
-        """It has all its reasons, each once, and the worst result."""
+        """A target that fails several checks must be listed once, with all reasons."""
         dark = finding("a", Result.UNKNOWN, "tells no clock")
         found = report(
             check("clock", Result.UNKNOWN, dark),
@@ -101,14 +101,14 @@ class TestTable:
         ]
 
     def test_of_many_targets_the_first_are_told(self) -> None:
-        """Nobody scrolls over thousands, and where the others are is said."""
+        """Of many targets, the first ones must be listed, and the number of the others."""
         told = as_table(CROWD, Paper())
 
         assert MOST_TARGETS == told.count("is down")
         assert "and 3 more; --format=json has all of them\n" in told
 
     def test_several_are_apart(self) -> None:
-        """Each has a title of its own."""
+        """Each of several preflights must have a title."""
         told = as_table(answer(report(PASSED), report(UNKNOWN, name="other")), Paper())
 
         assert "\n\nother: not known to be fit\n" in told
@@ -167,7 +167,7 @@ class TestTable:
         ids=["a window that is due", "one that comes", "capacity", "no limit", "wanted twice"],
     )
     def test_what_else_there_is_to_know(self, facts: dict[str, Any], note: str) -> None:
-        """What stands below the tables is told in whole sentences."""
+        """Notes below the tables must be whole sentences."""
         assert note in as_table(answer(report(PASSED, **facts)), Paper()).splitlines()
 
     def test_the_worst_is_coloured(self) -> None:
@@ -202,7 +202,7 @@ class TestJUnit:
         ] == [(case.get("name"), [each.tag for each in case]) for case in first.iter("testcase")]
 
     def test_a_failure_tells_its_reason_and_targets(self) -> None:
-        """Whoever reads the report of the job needs no other page."""
+        """A failure in the JUnit report must hold its reason and its targets."""
         (failure,) = parsed(as_junit(MIXED)).iter("failure")
 
         assert "agents is so" == failure.get("message")
@@ -261,7 +261,7 @@ class TestGitHub:
         ] == commands(as_annotations(MIXED))
 
     def test_a_notice_where_it_is_fit(self) -> None:
-        """Good news is told as well."""
+        """A fit fleet must be a notice."""
         assert [("notice", "a, b: 100%: fit", "Capacity: 2 fit agents may carry 300 users")] == (
             commands(as_annotations(answer(report(PASSED, name="a, b: 100%"))))
         )
@@ -275,7 +275,7 @@ class TestGitHub:
         assert text.replace("\n", "").isprintable()
 
     def test_the_summary_has_tables(self) -> None:
-        """They are those of the terminal, as Markdown."""
+        """The summary must have the terminal's tables, as Markdown."""
         assert [
             "### tonight: not fit",
             "",
@@ -296,7 +296,7 @@ class TestGitHub:
         ] == as_markdown(MIXED).splitlines()
 
     def test_no_name_writes_on_the_page(self) -> None:
-        """What means something to Markdown or HTML stands behind a backslash."""
+        """Characters that Markdown or HTML would interpret must be escaped in names."""
         told = as_markdown(HOSTILE)
 
         rows = [re.sub(r"\\.", "", line) for line in told.splitlines() if "✘" in line]

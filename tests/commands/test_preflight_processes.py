@@ -52,7 +52,7 @@ async def calls(portal: Portal) -> dict[str, int]:
 
 
 async def test_each_code_without_a_daemon(portal: Portal) -> None:
-    """It polls by itself; a list that cannot be read is not known."""
+    """Without a daemon, the command must poll and end with the code of its verdict."""
     codes = [
         (await portal.ended("preflight", *flags))[0]
         for flags in (["nightly"], ["weekly"], [], ["nightyl"], ["nightly", "--idle"])
@@ -87,7 +87,7 @@ async def test_what_only_a_daemon_knows_is_told(portal: Portal) -> None:
 
 
 async def test_each_form_and_each_code_of_a_daemon(portal: Portal, tmp_path: Path) -> None:
-    """It causes no call to the vendor, whichever way it is asked."""
+    """With `--url`, the command must call no vendor, whatever the format."""
     portal.pace("1h")
     summary = tmp_path / "summary.md"
 
@@ -171,7 +171,7 @@ async def test_waiting_for_a_daemon_that_is_restarted(portal: Portal) -> None:
 
 
 async def test_an_interrupt_on_a_terminal(portal: Portal) -> None:
-    """Ctrl-C ends the wait, and the line that told of it is erased."""
+    """Ctrl-C must end the wait and erase its line."""
     async with on_terminal("preflight", portal.flag, "weekly", "--wait=90s") as (process, seen):
         await until(lambda: b"more: weekly is not fit (failed: agents)" in seen)
         process.send_signal(signal.SIGINT)

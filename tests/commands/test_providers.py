@@ -21,7 +21,7 @@ TEXT = (
 
 @pytest.fixture(autouse=True)
 def _nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the developer's own plug-ins out of the way."""
+    """Hide the developer's own plug-ins."""
     monkeypatch.setattr(providers, "PROVIDERS", dict(BUILT_IN))
     monkeypatch.setattr(providers, "INSTALLED", {})
     monkeypatch.setattr(providers, "BROKEN", ())
@@ -43,7 +43,7 @@ def test_lists_those_that_are_built_in(capsys: pytest.CaptureFixture[str]) -> No
 def test_says_of_a_plug_in_which_package_brings_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """People look for what they have to update."""
+    """A plug-in must be listed with its package and version."""
     locust = BUILT_IN["locust"]
     monkeypatch.setattr(providers, "INSTALLED", {"locust": Installed(locust, "acme-load 1.2")})
 
@@ -69,7 +69,7 @@ def test_names_what_cannot_be_used(
 
 
 def test_a_source_of_a_broken_plug_in_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says why the provider is not known, since its name is right."""
+    """A source of a broken plug-in must be reported with the plug-in's error."""
     monkeypatch.setattr(load, "BROKEN", (BROKEN,))
 
     with pytest.raises(ConfigurationError) as caught:
@@ -79,7 +79,7 @@ def test_a_source_of_a_broken_plug_in_is_a_mistake(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_broken_plug_in_is_a_warning_to_everybody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever does not use it is not held up."""
+    """A broken plug-in must be no more than a warning to a configuration that does not use it."""
     monkeypatch.setattr(load, "BROKEN", (BROKEN,))
     content = b"sources: [{provider: locust, url: 'http://127.0.0.1:8089'}]"
 

@@ -102,7 +102,7 @@ class TestGet:
         assert "ca_file" not in told
 
     async def test_what_speaks_no_http_is_a_clear_error(self) -> None:
-        """As a daemon with TLS does that is asked without."""
+        """A server that does not speak HTTP must be answered with a hint at https."""
 
         async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"\x15\x03\x03\n")
@@ -112,7 +112,7 @@ class TestGet:
             assert "begins with https:// if the daemon has TLS" in await asked(f"http://{address}")
 
     async def test_an_endless_answer_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What is no daemon must not fill the memory."""
+        """An answer larger than the limit must be cut off, or it would fill the memory."""
         monkeypatch.setattr(remote, "MAX_REPLY_BYTES", 1 << 20)
 
         async def pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -159,7 +159,7 @@ class TestFlag:
     def test_credentials_are_refused_and_not_repeated(
         self, command: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What stands on a command line is seen by everybody on the machine."""
+        """Credentials in `--url` must be refused: a command line is visible to other users."""
         with pytest.raises(SystemExit) as ended:
             main([*command, "--url=http://user:CANARY@localhost"], environ={})
 
@@ -172,28 +172,28 @@ class TestFlag:
     def test_flags_for_polling_do_not_go_with_it(
         self, command: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Who names a file must not believe that it was read."""
+        """A configuration file beside `--url` must be refused: it would not be read."""
         code = main([*command, "--url=http://localhost", "--config.file=x.yml"], environ={})
 
         assert 2 == code
         assert "leave out --config.file\n" in capsys.readouterr().err
 
     async def test_a_variable_of_the_daemons_is_no_mistake(self) -> None:
-        """In a container the environment is the daemon's."""
+        """A daemon's environment variable beside `--url` must be ignored: containers set it."""
         async with daemon(fakes.FakeView(fakes.agent(), sources=[fakes.source()])) as url:
             code = await run("status", f"--url={url}", environ={"LOADFLEET_CONFIG_FILE": "gone"})
 
         assert 0 == code
 
 
-#: Of a daemon that knows a kind of targets that this version does not.
+#: The answer of a newer daemon, with a kind of targets that this version does not know.
 NEWER = """{"data": {"ready": true, "headline": {"level": "good", "text": "x"}, "sources": [],
   "targets": [{"kind": "spoon"}], "runs": []}}"""
 
 
 class TestStatus:
     async def test_it_prints_the_daemons_table(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """The table is the one that polling would print, and so is the code."""
+        """The table and the exit code must be the same as when the command polls itself."""
         view = fakes.FakeView(
             fakes.agent("a", up=False),
             fakes.cluster(fakes.member("a", up=True), fakes.member("b", up=False)),
@@ -255,7 +255,7 @@ class TestStatus:
     async def test_its_json_is_what_the_daemon_says(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Nothing is lost on the way, not even a limit that is none, or a name that looks so."""
+        """The printed JSON must be the daemon's answer, infinite limits included."""
         view = fakes.FakeView(
             fakes.agent("+Inf"),
             fakes.cluster(fakes.member("a", up=True)),
@@ -366,7 +366,7 @@ class TestStatus:
         assert [["prod"]] == [asked["sources"] for asked in view.asked]
 
     async def test_its_metrics_are_the_daemons(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """They are those of `/metrics`, while the code is that of the verdict."""
+        """The metrics must be the daemon's page, and the exit code that of the verdict."""
         view = fakes.FakeView(fakes.agent(up=False), sources=[fakes.source()])
 
         async with daemon(view) as url:
@@ -415,7 +415,7 @@ class TestExplain:
     async def test_it_prints_what_the_daemon_found(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Whatever characters an id has, it is the one that is asked about."""
+        """An id of any characters must reach the daemon unchanged."""
         target = fakes.agent(agent_id="a&kind=b c")
         view = fakes.FakeView(target, sources=[fakes.source()])
 

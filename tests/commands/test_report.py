@@ -83,7 +83,7 @@ def failing(name: str, failure: FailureRow, *, failing: bool = True) -> TaskRow:
 
 class TestReport:
     def test_begins_with_the_answer(self) -> None:
-        """The first line tells whether the fleet is well, the second what else there is."""
+        """The report must begin with the answer, and continue with the details."""
         answer = Headline(level="bad", text="The fleet is not well.", details=("1 outdated",))
 
         lines = Report(answer=answer, sources=[], targets=[]).text(Paper()).splitlines()
@@ -104,7 +104,7 @@ class TestReport:
         ] == lines[2:]
 
     def test_what_needs_a_look_comes_first(self) -> None:
-        """Whatever their kind, targets that are down are at the top."""
+        """Targets that are down must come first, whatever their kind."""
         down = RecorderRow(
             kind=Kind.RECORDER,
             id="5",
@@ -175,7 +175,7 @@ class TestReport:
         ] == [re.split(r"\s{2,}", line)[-1] for line in lines[3:]]
 
     def test_says_that_a_suite_is_not_runnable(self) -> None:
-        """What is called down must not be taken for a machine that is down."""
+        """A suite that is down must be called not runnable: no machine is down."""
         suite = SuiteRow(
             kind=Kind.SUITE, id="1", name="", provider="", source="", state=Condition.DOWN
         )
@@ -183,7 +183,7 @@ class TestReport:
         assert written([suite])[-1].endswith("  not runnable")
 
     def test_names_what_fails(self) -> None:
-        """A source whose task fails says why, and one that is held back says so."""
+        """The report must name failing tasks with their reasons, and sources that are held back."""
         failure = FailureRow(timestamp_seconds=0.0, reason=Reason.TIMEOUT, message="no reply")
         task = failing("agents", failure)
         past = failing("suites", failure, failing=False)
@@ -200,7 +200,7 @@ class TestReport:
         assert ["prod: the vendor is slow, its time-outs accuse no target"] == slow[1:]
 
     def test_tells_what_fails_alike_once(self) -> None:
-        """One cause is one line with all its tasks, and another is a line of its own."""
+        """Tasks that fail for the same reason must share a line."""
         reasons = {"agents": Reason.DNS, "suites": Reason.TIMEOUT, "recorders": Reason.DNS}
         tasks = tuple(
             failing(
@@ -218,7 +218,7 @@ class TestReport:
         ] == lines[1:]
 
     def test_counts_runs_in_flight(self) -> None:
-        """Runs are told by their phases."""
+        """Runs in flight must be counted by phase."""
         runs = [
             RunRow(provider="", source="", id=str(n), name="", phase=phase, followed=True)
             for n, phase in enumerate(("booting", "running", "running"))
@@ -264,7 +264,7 @@ class TestReport:
         assert all(50 >= len(line) + line.count("東") for line in lines)
 
     def test_is_coloured_by_what_is_wrong(self) -> None:
-        """What is up and wrong is not green, and what is down and not wrong is not red."""
+        """A row's colour must follow its severity, not its state."""
         rows = [
             target("bern", severity=Severity.WARNING),
             target("ended", Condition.DOWN, managed="vendor"),
@@ -327,7 +327,7 @@ class TestReport:
         assert "!" not in written([row], problems=found)[-1]
 
     def test_needs_attention_stands_under_the_answer(self) -> None:
-        """What is wrong is told with severity, name, source, since when and why."""
+        """Problems must be listed below the answer: severity, name, source, time and reason."""
         row = target(state=Condition.DOWN, reason=Reason.NOT_REACHABLE, problems=("x",))
 
         lines = written([row], problems=[problem("AgentUnreachable", since=1000.0)], at=1300.0)
@@ -341,7 +341,7 @@ class TestReport:
         ] == lines[1:6]
 
     def test_a_screen_keeps_room_for_targets(self) -> None:
-        """However much is wrong, the table of targets has its place."""
+        """On a small screen, problems must leave room for the table of targets."""
         found = [problem("AgentClockSkew", source=str(number)) for number in range(9)]
 
         lines = written([target()], problems=found, paper=Paper(width=80, height=18))
@@ -350,7 +350,7 @@ class TestReport:
         assert lines[-1].startswith("up ")
 
     def test_names_of_problems_cannot_steer_the_terminal(self) -> None:
-        """They come from the vendor as those of targets do."""
+        """Control characters in a problem's names must not reach the terminal."""
         found = [problem("AgentUnreachable", name="\x1b[2J", source="\x1b[3J")]
 
         lines = written(problems=found)
@@ -358,7 +358,7 @@ class TestReport:
         assert all(character.isprintable() for line in lines for character in line)
 
     def test_counts_groups_in_place_of_targets(self) -> None:
-        """One line per value, with how many are wrong and in which state."""
+        """Groups must be listed in place of targets, with counts per severity and state."""
         rows = [
             target("a", labels={"site": "bern"}),
             target("b", Condition.DOWN, severity=Severity.CRITICAL, labels={"site": "basel"}),

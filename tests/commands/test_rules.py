@@ -45,7 +45,7 @@ def alerts_of(output: str) -> dict[str, dict[str, Any]]:
 def test_without_a_configuration_it_prints_what_is_shipped(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Whoever asks gets the defaults, also where there is nothing to watch."""
+    """Without a configuration, the command must print the rules as they are shipped."""
     assert (0, COMMITTED.read_text(), "") == rules()
 
 
@@ -57,7 +57,7 @@ def test_those_for_vmalert_are_shipped(rules: Callable[..., tuple[int, str, str]
 
 
 def test_thresholds_come_from_the_file(rules: Callable[..., tuple[int, str, str]]) -> None:
-    """Neither sources nor their secrets have to be there."""
+    """The thresholds must be read from the file, without its sources or their secrets."""
     code, output, _ = rules(
         file="alerting: {thresholds: {clock_skew: 90s, run_stuck: off}}\n"
         "sources: [{provider: realload, auth_token_file: /nowhere/token}]\n"
@@ -71,7 +71,7 @@ def test_thresholds_come_from_the_file(rules: Callable[..., tuple[int, str, str]
 def test_the_environment_goes_over_the_file(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """As it does for the daemon; what it does not mention stays."""
+    """The environment must take precedence over the file, setting by setting."""
     _, output, _ = rules(
         file="alerting: {thresholds: {clock_skew: 90s, agents_down_ratio: 0.3}}\n",
         LOADFLEET_ALERTING__THRESHOLDS__CLOCK_SKEW="7s",
@@ -96,7 +96,7 @@ def test_the_runbooks_can_be_elsewhere(
     environ: dict[str, str],
     file: str,
 ) -> None:
-    """Who copies them to a wiki says so by flag, environment or file, in this order."""
+    """The runbooks' URL must be taken from the flag, the environment or the file, in this order."""
     _, output, _ = rules(*flags, file=file, **environ)
 
     assert "runbook_url: https://wiki/r/LoadFleetSourceDown.md\n" in output
@@ -106,7 +106,7 @@ def test_the_runbooks_can_be_elsewhere(
 def test_the_runbooks_are_the_exporter_s_own_where_it_is_reached(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Who says under which URL others reach the exporter gets links to what it serves itself."""
+    """When `external_url` is set, the rules must link to the runbooks that the exporter serves."""
     _, output, _ = rules(file="web: {external_url: https://fleet.example/lab/}\n")
 
     expected = "runbook_url: https://fleet.example/lab/runbooks/LoadFleetSourceDown.md\n"
@@ -116,7 +116,7 @@ def test_the_runbooks_are_the_exporter_s_own_where_it_is_reached(
 def test_runbooks_that_are_named_go_over_the_exporter_s_own(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Who keeps runbooks in a wiki gets links to these, wherever the exporter is reached."""
+    """A configured runbook URL must take precedence over the exporter's own runbooks."""
     _, output, _ = rules(
         "--runbook-url=https://wiki/r", file="web: {external_url: https://fleet.example}\n"
     )
@@ -211,7 +211,7 @@ def test_a_flag_that_cannot_be_used_is_named(
 def test_a_format_that_does_not_exist_is_refused(
     rules: Callable[..., tuple[int, str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The message has those that do, so that nobody has to look them up."""
+    """An unknown format must be refused with the known ones."""
     with pytest.raises(SystemExit) as stopped:
         rules("--format=graphana")
 
@@ -237,7 +237,7 @@ def test_the_lookback_is_in_every_window(rules: Callable[..., tuple[int, str, st
 def test_what_tells_exporters_apart_is_chosen(
     rules: Callable[..., tuple[int, str, str]], flag: str, expected: str
 ) -> None:
-    """Who has replicas under a label of their own names it; without replicas none is needed."""
+    """The labels that tell replicas apart must be replaceable, also by none."""
     _, output, _ = rules(flag)
 
     assert expected in alerts_of(output)["LoadFleetAgentUnreachable"]["expr"]
@@ -262,7 +262,7 @@ def test_alerts_link_to_the_board_where_it_is_known(
 def test_the_board_is_where_the_file_says_unless_a_flag_does(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Who has told the daemon its own address need not repeat it."""
+    """The board's URL must be `external_url` unless a flag gives another."""
     file = "web: {external_url: https://fleet.example}\n"
 
     _, told, _ = rules(file=file)
@@ -276,7 +276,7 @@ def test_the_board_is_where_the_file_says_unless_a_flag_does(
 def test_an_alert_is_changed_by_the_configuration(
     rules: Callable[..., tuple[int, str, str]], name: str
 ) -> None:
-    """Its name may have the prefix that it has elsewhere."""
+    """A configured change must apply to its alert, with or without the name's prefix."""
     _, output, _ = rules(file=f"alerting: {{alerts: {{{name}: {{severity: critical, for: 10m}}}}}}")
 
     alert = alerts_of(output)["LoadFleetRecorderUnreachable"]
@@ -285,7 +285,7 @@ def test_an_alert_is_changed_by_the_configuration(
 
 @pytest.mark.parametrize("name", ["AgentUnprotected", "Heartbeat", "TaskFailing"])
 def test_any_alert_can_be_off(rules: Callable[..., tuple[int, str, str]], name: str) -> None:
-    """So can the heartbeat, and an alert that has two severities."""
+    """Any alert can be switched off, also one with two severities."""
     _, output, _ = rules(file=f"alerting: {{alerts: {{{name}: {{off: true}}}}}}")
 
     assert f"alert: LoadFleet{name}\n" not in output
@@ -295,7 +295,7 @@ def test_any_alert_can_be_off(rules: Callable[..., tuple[int, str, str]], name: 
 def test_an_alert_that_does_not_exist_is_a_mistake(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """Somebody would believe that it is off."""
+    """An alert that does not exist must be refused."""
     code, output, errors = rules(file="alerting: {alerts: {AgentUnreachabel: {off: true}}}")
 
     assert (2, "") == (code, output)
@@ -306,7 +306,7 @@ def test_an_alert_that_does_not_exist_is_a_mistake(
 
 
 def test_the_heartbeat_takes_no_severity(rules: Callable[..., tuple[int, str, str]]) -> None:
-    """It always fires, so that it would page for ever."""
+    """The heartbeat must take no severity: it always fires, and would page for ever."""
     code, _, errors = rules(file="alerting: {alerts: {LoadFleetHeartbeat: {severity: critical}}}")
 
     assert 2 == code
@@ -340,7 +340,7 @@ def test_prometheus_takes_what_is_printed(
     flags: tuple[str, ...],
     file: str,
 ) -> None:
-    """Whatever was chosen, it is PromQL and its templates are templates."""
+    """With all flags and settings, Prometheus must accept the rules and their templates."""
     path = tmp_path / "alerts.yml"
     path.write_text(rules(*flags, file=file)[1])
 
@@ -352,7 +352,7 @@ def test_prometheus_takes_what_is_printed(
 def test_rules_of_grafana_ask_the_data_source_that_is_named(
     rules: Callable[..., tuple[int, str, str]],
 ) -> None:
-    """The shipped one is the default."""
+    """Grafana's rules must use the given data source, by default the shipped one."""
     _, shipped, _ = rules("--format=grafana")
 
     _, named, _ = rules("--format=grafana", "--datasource-uid=mimir")

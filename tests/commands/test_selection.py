@@ -36,13 +36,13 @@ class TestSelected:
         "flag", ["--source=", "--label=site=", "--kind=", "--state=,", "--group-by="]
     )
     def test_a_value_that_is_missing_does_not_choose_all(self, flag: str) -> None:
-        """A script's variable may be empty; its job would be judged by other sources."""
+        """An empty value, as of an unset variable, must be refused and not select everything."""
         _, mistakes = select(flag)
 
         assert (f"{flag.rstrip(',')} has no value",) == mistakes
 
     def test_without_flags_it_is_all(self) -> None:
-        """Nothing is left out that nobody asked to leave out."""
+        """Without flags, everything must be selected."""
         chosen, mistakes = select()
 
         assert ((), None, False, "") == (
@@ -66,7 +66,7 @@ class TestSelected:
     def test_sources_are_chosen_by_name_and_label(
         self, flags: list[str], expected: set[str]
     ) -> None:
-        """Of one thing any value fits, of several things all must fit."""
+        """Values of one flag must be alternatives, and different flags must all match."""
         chosen, mistakes = select(*flags)
 
         assert ((), frozenset(expected)) == (mistakes, chosen.sources)
@@ -126,7 +126,7 @@ class TestSelection:
     def test_problems_are_those_of_what_is_shown(
         self, flags: list[str], facts: dict[str, Any], expected: bool
     ) -> None:
-        """What is of no target is told beside, unless it is of a source that is not judged."""
+        """Problems must follow the chosen targets; one without a target follows its source."""
         chosen, _ = select(*flags)
         known: dict[str, Any] = {"alert": "x", "severity": "warning", "description": ""}
         problem = Problem(**{**known, "source": "prod", **facts})

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: What can be done with the history.
+#: The actions that apply to the history too.
 ACTIONS = ("check", "vacuum")
 
 
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no configuration file."""
+    """Change into a folder without a configuration file."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -51,13 +51,13 @@ async def fill(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files' contents, but for the index of who reads what."""
+    """Return the files' contents, without the index of readers."""
     files = (path for path in folder.iterdir() if path.suffix != ".db-shm")
     return {path.name: path.read_bytes() for path in files}
 
 
 async def test_check_tells_what_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It reads all of it, changes nothing, and ends with 0."""
+    """`state check` must report the whole state, change nothing, and end with 0."""
     await fill(folder)
     before = contents(folder)
 
@@ -76,7 +76,7 @@ async def test_check_tells_what_is_there(folder: Path, capsys: pytest.CaptureFix
 async def test_check_works_beside_a_daemon(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was written and is not yet in the main file counts, and the daemon goes on."""
+    """`state check` must count what is still in the write-ahead log, and not disturb the daemon."""
     state = opened(folder)
     await state.put("a", b"1")
     before = contents(folder)
@@ -111,7 +111,7 @@ async def test_what_is_damaged_is_left_as_it_is(
 def test_where_nothing_is_nothing_is_made(
     action: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A mistyped folder is told, not made."""
+    """A folder without a state must be an error, and not be made."""
     code = main(["state", action, f"--state.path={folder}"], environ={})
 
     assert 1 == code
@@ -209,14 +209,14 @@ async def test_vacuum_gives_room_back(folder: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("twin", ["LOADFLEET_STATE_PATH", "LOADFLEET_STATE__PATH"])
 async def test_the_environment_names_the_folder_as_well(twin: str, folder: Path) -> None:
-    """As the flag's twin and as the setting."""
+    """The folder must be taken from the environment, by the flag's or the setting's name."""
     await fill(folder)
 
     assert 0 == main(["state", "check"], environ={twin: str(folder)})
 
 
 async def test_the_file_names_the_folder_as_well(folder: Path, tmp_path: Path) -> None:
-    """From the file's own folder on; neither sources nor their secrets have to be there."""
+    """The folder must be taken from the file, even if its sources are missing."""
     await fill(folder)
     (tmp_path / "loadfleet.yml").write_text("state: {path: state}\n")
 
@@ -241,13 +241,13 @@ def test_a_mistake_is_told(
 
 
 def test_without_any_folder_it_asks_for_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is no home there is no default."""
+    """Without a home there is no default folder, so the command must ask for one."""
     assert 2 == main(["state", "check"], environ={})
     assert "--state.path" in capsys.readouterr().err
 
 
 def test_an_action_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is not one is a mistake of usage."""
+    """A missing or unknown action must be a usage error."""
     with pytest.raises(SystemExit) as ended:
         main(["state", "chek"], environ={})
 
@@ -277,7 +277,7 @@ class TestServer:
     def test_check_tells_what_is_there(
         self, server: RedisServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Which server, since when, and how much."""
+        """The report must name the server, the age of the data and their size."""
         server.age(3 * 86_400)
 
         code = main(["state", "check", f"--state.url={server.url()}"], environ={})
@@ -294,7 +294,7 @@ class TestServer:
     def test_export_prints_a_line_per_document(
         self, server: RedisServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """As of a file, without the salt."""
+        """`state export` must print one line per document, without the salt."""
         code = main(["state", "export"], environ={"LOADFLEET_STATE_URL": server.url()})
 
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -315,7 +315,7 @@ class TestServer:
 
 
 def test_a_server_is_not_made_smaller(capsys: pytest.CaptureFixture[str]) -> None:
-    """It does that itself, so nothing is connected to."""
+    """`state vacuum` must refuse a server: it gives room back by itself."""
     code = main(["state", "vacuum", "--state.url=redis://127.0.0.1:1"], environ={})
 
     assert 2 == code
@@ -323,7 +323,7 @@ def test_a_server_is_not_made_smaller(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_folder_and_server_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also where the two come from different layers."""
+    """A folder beside a server must be refused, also if they come from different layers."""
     code = main(
         ["state", "check", "--state.url=redis://127.0.0.1:1"],
         environ={"LOADFLEET_STATE_PATH": "/state"},

@@ -46,7 +46,7 @@ async def portal(tmp_path: Path) -> AsyncIterator[Portal]:
 
 
 class Reluctant(fakes.FakeView):
-    """A daemon that is at first busy and then hangs, once it is told to."""
+    """A daemon that can be made busy, and then to hang."""
 
     def __init__(self, *readings: Reading, **facts: Any) -> None:
         super().__init__(*readings, **facts)
@@ -85,7 +85,7 @@ async def test_well(portal: Portal) -> None:
 
 
 async def test_down(portal: Portal) -> None:
-    """What is wrong ends with 1, and is told directly below the answer."""
+    """A fleet with problems must end the command with 1 and be listed below the answer."""
     await portal.control(change={"agents": {"42": {"up": False}}})
 
     code, answer, _ = await portal.status()
@@ -114,7 +114,7 @@ async def test_a_test_that_begins_soon(portal: Portal) -> None:
 
 
 async def test_unread(portal: Portal) -> None:
-    """A task that fails is told once, with its reason, though all that is known is well."""
+    """A failing task must be reported once, with its reason, even if all known targets are well."""
     await portal.control(fault="bad_gateway", fault_on=["getMeasuringAgents"])
 
     code, answer, _ = await portal.status()
@@ -157,14 +157,14 @@ async def test_as_metrics(portal: Portal) -> None:
 
 
 async def test_colour_on_request(portal: Portal) -> None:
-    """Whoever wants colour in a pipe gets it."""
+    """With `--color=always`, the output must be coloured, also in a pipe."""
     _, answer, _ = await portal.status("--color=always", NO_COLOR="1")
 
     assert answer.startswith("\x1b[32mThe fleet is well")
 
 
 async def test_watching_is_for_tables(portal: Portal) -> None:
-    """What makes no sense is a mistake in usage, before anything is sent."""
+    """Contradictory flags must be a usage error, before any call is sent."""
     code, answer, complaints = await portal.status("--watch", "--format=json")
 
     assert (2, "") == (code, answer)
@@ -187,7 +187,7 @@ async def test_only_the_source_that_is_asked_about_is_polled(portal: Portal) -> 
 
 
 async def test_a_source_that_is_not_there_is_a_usage_error(portal: Portal) -> None:
-    """It is told before anything is sent, with the nearest that there is."""
+    """An unknown source must be a usage error with the nearest name, before any call."""
     code, answer, complaints = await portal.status("--source=simulated-protal")
 
     assert (2, "") == (code, answer)
@@ -199,7 +199,7 @@ async def test_a_source_that_is_not_there_is_a_usage_error(portal: Portal) -> No
 
 
 async def test_progress_and_an_interrupt(portal: Portal) -> None:
-    """A poll that takes long tells how far it is; Ctrl-C ends it without a trace of that."""
+    """A long poll must show its progress, and Ctrl-C must erase it."""
     await portal.control(fault="hang", fault_on=["pingMeasuringAgent"])
 
     async with on_terminal("status", portal.flag) as (process, seen):
@@ -213,7 +213,7 @@ async def test_progress_and_an_interrupt(portal: Portal) -> None:
 
 
 async def test_watching(portal: Portal) -> None:
-    """Changes are told until an interrupt, and the code is that of the last state."""
+    """With `--watch`, changes must be printed until an interrupt, with the last state's code."""
     portal.pace("1s")
 
     async with portal.starting("--watch") as process:
@@ -227,7 +227,7 @@ async def test_watching(portal: Portal) -> None:
 
 
 async def test_a_daemon_is_asked_without_a_call_to_the_vendor(portal: Portal) -> None:
-    """What the daemon knows is printed, and nobody is called for it."""
+    """With `--url`, the command must print what the daemon knows and call no vendor."""
     portal.pace("1h")
 
     async with portal.watched() as (url, _):
@@ -245,7 +245,7 @@ async def test_a_daemon_is_asked_without_a_call_to_the_vendor(portal: Portal) ->
 
 
 async def test_watching_a_daemon(tmp_path: Path) -> None:
-    """Changes are told until an interrupt, which does not wait for an answer."""
+    """Watching a daemon must end at an interrupt, even during a call."""
     view = Reluctant(fakes.agent(), sources=[fakes.source()])
 
     async with watching(view, tmp_path) as status:

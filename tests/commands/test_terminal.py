@@ -72,7 +72,7 @@ class TestShowing:
         ) == out.getvalue()
 
     def test_a_terminal_is_given_back_after_an_error(self) -> None:
-        """Whatever happens, the cursor comes back."""
+        """The cursor must come back, also after an error."""
         out = Terminal()
 
         with pytest.raises(KeyError), showing(out, colour=False):
@@ -81,7 +81,7 @@ class TestShowing:
         assert out.getvalue().endswith("\x1b[?25h\x1b[?1049l")
 
     def test_a_terminal_has_a_size(self) -> None:
-        """What is shown is made to fit."""
+        """A report must be given the terminal's size and colours."""
         papers: list[Paper] = []
 
         def write(paper: Paper) -> str:
@@ -96,7 +96,7 @@ class TestShowing:
         assert papers[0].height
 
     def test_a_report_is_no_longer_than_the_screen(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What is said first stays in sight: a screen that is too small does not scroll."""
+        """A report longer than the screen must be cut at its end, without scrolling."""
         monkeypatch.setenv("LINES", "2")
         out = Terminal()
 
@@ -107,7 +107,7 @@ class TestShowing:
         assert "first\x1b[K\nsecond\x1b[K" == screen
 
     def test_a_file_gets_what_is_new(self) -> None:
-        """In a file reports stand below each other, none twice in a row, all in full."""
+        """In a file, reports must follow each other in full, without repetitions."""
         out = io.StringIO()
 
         with showing(out, colour=False) as show:

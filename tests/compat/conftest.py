@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 
-#: That of the packages which are installed, and those that follow it.
+#: The generations of Prometheus: that of the installed packages, and the later ones.
 GENERATIONS = INSTALLED, NEXT, _ = "installed", "next", "newest"
 
 
 @pytest.fixture
 def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have programs found in one generation first, and return its name."""
+    """Put the programs of one generation first on the search path, and return its name."""
     name: str = request.param
     if name == INSTALLED:
         return name
@@ -32,9 +32,9 @@ def generation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for a generation with all of them, or those that it is marked with.
+    """Run tests that take a generation with each one, or with those that they are marked with.
 
-    The one in the middle has its turn with `--whole`.
+    The generation in the middle runs with `--whole` only.
     """
     if "generation" in metafunc.fixturenames:
         marked = metafunc.definition.get_closest_marker("generations")

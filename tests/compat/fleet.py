@@ -1,4 +1,4 @@
-"""A fleet, the daemon that watches it and the people who are told, whatever is in between."""
+"""A fleet, the daemon that watches it, and a pager, with any server in between."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PORTAL = "simulated-portal"
 
-#: Of every kind a few, so that a page is scraped each second by all jobs.
+#: A few targets of every kind, so that all jobs can scrape the page each second.
 SMALL = (
     "--agents=6",
     "--controllers=2",
@@ -48,10 +48,10 @@ SMALL = (
     "--blazemeter-agents=4",
 )
 
-#: What Prometheus adds to what it scrapes.
+#: Series that Prometheus adds to the scraped ones.
 ADDED = r"up|scrape_.+|ALERTS.*|.+:.+"
 
-#: Before the names of what is scraped by more jobs than one.
+#: The prefix of jobs that scrape the same page as another job.
 ASIDE = "aside_"
 
 Series = frozenset[tuple[str, str]]
@@ -61,10 +61,10 @@ class Fleet:
     """A daemon that watches simulated vendors, and Alertmanager with a pager behind it.
 
     Attributes:
-        process: The daemon's.
+        process: The daemon's process.
         target: The daemon's host and port.
         alertmanager: The URL of Alertmanager.
-        told: What people were told, with the source.
+        told: The notifications, with their source.
     """
 
     def __init__(self, process: Process, target: str, portal: str, alertmanager: str) -> None:
@@ -80,7 +80,7 @@ class Fleet:
         assert "error" not in reply, reply
 
     async def heal(self) -> None:
-        """Have all agents of the portal up, and the daemon know it."""
+        """Bring all agents of the portal up, and wait until the daemon shows that."""
 
         async def all_up() -> bool:
             up = {
@@ -95,13 +95,13 @@ class Fleet:
         await until(all_up)
 
     async def samples(self) -> list[Sample]:
-        """Return what is exposed."""
+        """Return the exposed samples."""
         page = await fetch(f"http://{self.target}/metrics")
         families = text_string_to_metric_families(page)
         return [sample for family in families for sample in family.samples]
 
     async def series(self) -> set[Series]:
-        """Return the labels of what is exposed, the name among them; an empty one is none."""
+        """Return the labels of the exposed series, with the name and without empty ones."""
         return {
             frozenset(
                 label for label in (sample.labels | {"__name__": sample.name}).items() if label[1]
@@ -110,7 +110,7 @@ class Fleet:
         }
 
     async def until_known(self, server: Prometheus, job: str) -> None:
-        """Wait until a server has the series that are exposed as those of a job, and no others."""
+        """Wait until a server has exactly the exposed series as those of a job."""
         expected, found = set[Series](), set[Series]()
 
         async def same() -> bool:
@@ -130,11 +130,11 @@ class Fleet:
             pytest.fail(f"{job} lacks {missing[:5]} and has {strange[:5]}")
 
     async def page_an_agent(self, server: Prometheus, *, to_its_end: bool = True) -> None:
-        """Take an agent down, and wait until somebody is paged.
+        """Take an agent down, and wait for the page.
 
         Args:
-            server: What knows the agents.
-            to_its_end: Whether it comes back, and somebody is told so.
+            server: The server with the agents' series.
+            to_its_end: Whether to bring the agent back, and wait for the end of the page.
         """
         found: list[dict[str, Any]] = []
 
@@ -155,7 +155,7 @@ class Fleet:
 
 
 def beside(job: str, target: str, **more: Any) -> dict[str, Any]:
-    """Return a job that scrapes a target once more, under names that no rule looks at."""
+    """Return a job that scrapes a target once more, under names that no rule reads."""
     renamed = {
         "source_labels": ["__name__"],
         "target_label": "__name__",
@@ -196,9 +196,9 @@ def shipped(folder: Path, fleet: Fleet, *, scale: float = 0.02) -> dict[str, Any
     """Return the shipped configuration of Prometheus with this fleet in it, and write its rules.
 
     Args:
-        folder: Where to.
-        fleet: It.
-        scale: Of all times of the rules; 0.02 makes six seconds of five minutes.
+        folder: The folder of the rules.
+        fleet: The fleet.
+        scale: The scale of all times of the rules; 0.02 makes five minutes six seconds.
     """
     thresholds = {"for_scale": scale, "stale_intervals": 1000}
     options = AlertingSettings.model_validate({"thresholds": thresholds})
@@ -215,12 +215,12 @@ def shipped(folder: Path, fleet: Fleet, *, scale: float = 0.02) -> dict[str, Any
 
 
 class Front:
-    """What passes scrapes on to an exporter as they are.
+    """A proxy that passes scrapes on to an exporter unchanged.
 
     Attributes:
         address: Its host and port.
-        formats: The formats that were answered.
-        scrapes: How many came.
+        formats: The formats of the answers.
+        scrapes: The number of scrapes.
     """
 
     def __init__(self, target: str) -> None:

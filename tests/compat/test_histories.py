@@ -1,7 +1,8 @@
-"""The histories of tests/rules on later generations: what happens to alerts, step by step.
+"""The histories of tests/rules on later generations of Prometheus and in vmalert.
 
-Each tells when an alert fires first and last. Prometheus 3 leaves the begin of a window out, and
-vmalert sees what it has recorded at its next evaluation only, so both may be some steps off.
+Each history has the first and the last step at which an alert fires. Prometheus 3 excludes the
+beginning of a window, and vmalert reads its recorded series at the next evaluation only, so both
+may be some steps off.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: An alert of each way to fire and to end; `--whole` plays all, which takes minutes.
+#: An alert for each way to fire and end; `--whole` plays all alerts, which takes minutes.
 SAMPLE = ("AgentUnreachable", "BudgetExhausted", "ExporterGone", "ExporterRestarting", "RunFailed")
 
-#: Steps of half a minute. The third is what vmalert sees one evaluation late, twice in a row.
+#: Tolerance in steps of half a minute. vmalert is an evaluation late, twice in a row, hence 3.
 EARLIER, LATER = 1, 3
 
 _SAMPLE = re.compile(r"(\{[^{}]*\}) ([-+.\dE]+)", re.IGNORECASE)
@@ -41,7 +42,7 @@ _STEP_SECONDS = 30
 def test_prometheus_tells_the_same(
     generation: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """Each alert fires when it should, but for a step."""
+    """In each generation of Prometheus, each alert must fire when expected, within one step."""
     files = written_to(tmp_path, text_of(everything()), _chosen(pytestconfig))
 
     assert [] == _off(["promtool", "test", "rules", *map(str, files)], later=0)
@@ -52,12 +53,12 @@ def test_prometheus_tells_the_same(
 def test_vmalert_tells_the_same(
     generation: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """Each alert fires when it should, but for three steps."""
+    """In vmalert, each alert must fire when expected, within three steps."""
     found = []
     for path in written_to(tmp_path, metricsql(text_of(everything())), _chosen(pytestconfig)):
         document = yaml.safe_load(path.read_text())
         _for_vmalert(document, path.name.split(".")[0])
-        # The marks of a series' end are lost in vmalert where a label's value has a comma.
+        # vmalert loses the stale markers of series with a comma in a label's value.
         path.write_text(
             re.sub(r"(?<=\w), (?=then|a pair)", " ", yaml.safe_dump(document, width=10**6))
         )
@@ -68,7 +69,7 @@ def test_vmalert_tells_the_same(
 
 @pytest.mark.generations("newest")
 def test_vmalert_needs_rules_of_its_own(generation: str, tmp_path: Path) -> None:
-    """By Prometheus' own rules it would tell that an exporter which started twice starts often."""
+    """With Prometheus' own rules, vmalert would report an exporter that started only twice."""
     groups = {
         name: tests for name, tests in of_everything().items() if name == "ExporterRestarting"
     }
@@ -84,7 +85,7 @@ def test_vmalert_needs_rules_of_its_own(generation: str, tmp_path: Path) -> None
 
 def _chosen(config: pytest.Config) -> dict[str, list[dict[str, Any]]]:
     whole = config.getoption("whole")
-    # Days are played in steps of three minutes, of which one is longer than a reading is bridged.
+    # Histories of days are left out: a reading does not last for their step of three minutes.
     step = f"{_STEP_SECONDS}s"
     return {
         name: [test for test in tests if step == test["interval"]]
@@ -105,7 +106,7 @@ def _for_vmalert(document: dict[str, Any], group: str) -> None:
 
 
 def _off(command: list[str], *, later: int) -> list[str]:
-    """Return what a tool says of when alerts fired that differs by more than some steps."""
+    """Return a tool's failures in which an alert fired more than some steps too early or late."""
     program, *arguments = command
     done = subprocess.run(
         [require(program), *arguments], capture_output=True, text=True, check=False
@@ -122,7 +123,7 @@ def _off(command: list[str], *, later: int) -> list[str]:
             expected = _values(samples)
         elif what == "got":
             got = _values(samples)
-            # The number of steps follows from the first and the last, but for gaps.
+            # But for gaps, the first and the last step give the number of steps.
             unit = 1 if kind == "count" else _STEP_SECONDS
             slack = (EARLIER + later) * unit
             found += [

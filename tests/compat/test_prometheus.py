@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: What a scrape can be told to ask for, by the first version that can be told.
+#: Formats that a job can ask for, by the first version of Prometheus that knows them.
 PROTOCOLS = {
     (2, 49): ("OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText0.0.4"),
     (3, 0): ("PrometheusText1.0.0",),
@@ -28,7 +28,7 @@ PROTOCOLS = {
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-#: What Prometheus counts of samples that it did not take as they were.
+#: Prometheus' counters of samples that it did not accept unchanged.
 REJECTED = (
     r"prometheus_target_scrapes_(?:sample_.+|exceeded_.+)_total"
     r"|prometheus_rule_evaluation_failures_total"
@@ -47,7 +47,7 @@ REJECTED = (
     ids=lambda command: "-".join(map(str, command[:3])),
 )
 def test_its_tools_take_the_shipped_files(generation: str, command: tuple[str | Path, ...]) -> None:
-    """Who installs that generation can use the files as they are."""
+    """The tools of each supported Prometheus must accept the shipped files."""
     result = run(str(command[0]), *command[1:])
 
     assert 0 == result.returncode, result.stdout + result.stderr
@@ -55,7 +55,7 @@ def test_its_tools_take_the_shipped_files(generation: str, command: tuple[str | 
 
 @pytest.mark.timeout(180)
 async def test_it_knows_the_fleet_and_pages(generation: str, tmp_path: Path) -> None:
-    """In each format it takes every series and no other, and an agent that is down is a page."""
+    """Each Prometheus must take every series in each format, and page for an agent that is down."""
     version = note(generation, "prometheus", "prometheus-alertmanager")
     protocols = [name for since, names in PROTOCOLS.items() if since <= version for name in names]
     async with fleet(tmp_path) as it, front(it.target) as between:

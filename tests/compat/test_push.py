@@ -1,4 +1,4 @@
-"""The page on pushing: its commands, a receiver that is away at first, an exporter that dies."""
+"""The page on pushing: its commands, with a receiver that is away and an exporter that dies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BASIC = {"Authorization": f"Basic {base64.b64encode(f'loadfleet:{PASSWORD}'.enco
 
 GONE = 'ALERTS{alertname="LoadFleetExporterGone",alertstate="firing"'
 
-#: So many scrapes come while the receiver is away.
+#: The number of scrapes while the receiver is away.
 AWAY = 8
 
 
@@ -49,7 +49,7 @@ class Site:
     """A network of its own with an exporter, and a receiver outside.
 
     Attributes:
-        receiver: What the receiver answers.
+        receiver: The receiver's server, for queries.
     """
 
     def __init__(self, folder: Path, fleet: Fleet, between: Front) -> None:
@@ -69,13 +69,13 @@ class Site:
         } | {f"localhost:{known}": f"localhost:{free_port()}" for known in (9090, 8429, 8880)}
 
     def adapted(self, text: str) -> str:
-        """Return a text of the page or of a file with this machine's places in it."""
+        """Return a text of the page or of a file, with this machine's addresses and paths."""
         for old, new in self._elsewhere.items():
             text = text.replace(old, new)
         return text
 
     def prepare(self, block: str) -> None:
-        """Run commands that install and check files, and change the files as readers are told."""
+        """Run commands that install and check files, and edit the files as the page says."""
         for command in block.splitlines():
             done = subprocess.run(
                 ["bash", "-euc", self.adapted(command)],
@@ -93,7 +93,7 @@ class Site:
 
     @asynccontextmanager
     async def run(self, block: str, *flags: str, name: str = "") -> AsyncIterator[Process]:
-        """Run a command that stays while the context lasts, with more flags, under a name."""
+        """Run a command with more flags, under a name, while the context lasts."""
         program, *arguments = shlex.split(self.adapted(block).replace("\\\n", ""))
         async with running(
             program, *arguments, *flags, folder=self._folder, name=name or program
@@ -119,7 +119,7 @@ class Site:
 async def test_prometheus_pushes_to_prometheus(
     generation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost while the receiver is away, and who dies is told there."""
+    """No sample may be lost while the receiver is away, and the receiver must page for a death."""
     version = note(generation, "prometheus")
     trust(tmp_path / "etc" / "prometheus", monkeypatch)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -148,7 +148,7 @@ async def test_prometheus_pushes_to_prometheus(
 async def test_vmagent_pushes_to_victoriametrics(
     generation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost while the receiver is away, and who dies is told there."""
+    """No sample may be lost while the receiver is away, and the receiver must page for a death."""
     note(generation, "victoria-metrics")
     trust(tmp_path / "etc" / "victoria-metrics", monkeypatch)
     prepare, start_agent = commands("With vmagent", PAGE)
@@ -170,7 +170,7 @@ async def test_vmagent_pushes_to_victoriametrics(
 
 
 def trust(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a certificate for the receiver into a folder, and have everybody trust it."""
+    """Put a certificate for the receiver into a folder, and make programs trust it."""
     folder.mkdir(parents=True)
     authority = Authority(folder)
     authority.issue("localhost", name="tls")
@@ -178,7 +178,7 @@ def trust(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def judged(site: Site, it: Fleet, between: Front, agent: Process) -> None:
-    """Have everything arrive, also what came before, and then the exporter and the agent die."""
+    """Check that all samples arrive, also earlier ones; then kill the exporter and the agent."""
     began, scrapes = time.time(), between.scrapes
     count = 'count_over_time(up{job="loadfleet",site="lab"}[1h])'
 

@@ -24,10 +24,10 @@ pytestmark = pytest.mark.generations("next", "newest")
 
 PROMETHEUS = DEPLOY / "prometheus" / "prometheus.yml"
 
-#: A sample is seen up to two seconds after its scrape; lost ones must be bridged for longer.
+#: A sample is visible up to two seconds after its scrape, and rules must bridge more than that.
 SCALE = 0.05
 
-#: What prometheus.yml has for Prometheus alone; vmalert takes it by flags.
+#: Keys of prometheus.yml for Prometheus alone; vmalert has flags for them.
 FOREIGN = ("evaluation_interval", "rule_files", "alerting")
 
 
@@ -48,7 +48,7 @@ def test_its_tools_take_the_shipped_files(generation: str) -> None:
 
 @pytest.mark.timeout(180)
 async def test_it_knows_the_fleet_and_pages(generation: str, tmp_path: Path) -> None:
-    """It takes every series and no other, evaluates each rule, and an agent down is a page."""
+    """VictoriaMetrics must take every series, evaluate each rule, and page."""
     note(generation, "victoria-metrics", "prometheus-alertmanager")
     async with fleet(tmp_path) as it:
         configuration = shipped(tmp_path, it, scale=SCALE) | {"rule_files": ["victoria.yml"]}

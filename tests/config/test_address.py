@@ -36,6 +36,6 @@ def test_reads_what_it_writes(text: str, expected: Address) -> None:
     ],
 )
 def test_refuses_all_else(text: str) -> None:
-    """What is no address is refused with what it should look like."""
+    """Text that is no address must be refused with the expected form."""
     with pytest.raises(ValueError, match="is not host:port"):
         parse_address(text)

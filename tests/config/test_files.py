@@ -1,4 +1,4 @@
-"""What a path can name beside a file that is in order: each has an end, and most are a mistake."""
+"""Paths that name no regular file: reading each must end, mostly with an error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def bound(path: Path) -> None:
-    # A socket's path is short.
+    # Relative, because a socket's path must be short.
     here = os.open(path.parent, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(f"/proc/self/fd/{here}/{path.name}")
@@ -35,7 +35,7 @@ def sparse(path: Path) -> None:
     os.truncate(path, 1 << 40)
 
 
-#: What may stand in the place of a file, with the reason why it is not read.
+#: Things that are no regular file, with the error of reading them.
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "gone": (lambda _: None, "No such file or directory"),
     "pipe": (os.mkfifo, "it is a named pipe and not a regular file"),
@@ -52,7 +52,7 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.fixture(params=KINDS)
 def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
-    """What stands in the place of a file, and why it is not read."""
+    """Return a path that is no regular file, and the reason why it is not read."""
     make, why = KINDS[request.param]
     path = tmp_path / "odd"
     make(path)
@@ -61,7 +61,7 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
 
 class TestRead:
     def test_what_is_no_file_is_not_waited_for(self, odd: tuple[Path, str]) -> None:
-        """The reason is told, and the error knows path and remedy."""
+        """Reading what is no file must fail at once, with the reason, the path and a remedy."""
         path, why = odd
 
         with pytest.raises(files.FileError) as caught:
@@ -72,12 +72,12 @@ class TestRead:
         assert caught.value.remedy
 
     def test_what_is_no_file_has_no_content(self, odd: tuple[Path, str]) -> None:
-        """Whoever looks for changes goes on."""
+        """A path that is no file must count as empty when the daemon looks for changes."""
         assert b"" == files.content(odd[0])
 
     @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
     def test_a_path_that_is_none_is_a_mistake(self, tmp_path: Path, name: str) -> None:
-        """Its characters may not be printable, so the error does not quote them."""
+        """A name that is no usable path must be refused without quoting it."""
         with pytest.raises(files.FileError, match="not a usable path"):
             files.read(tmp_path / name)
 
@@ -101,7 +101,7 @@ class TestRead:
 
 class TestPipe:
     def read(self, *contents: bytes, ended: bool = True, seconds: float = 10.0) -> bytes:
-        """Return what is read of a pipe into which somebody has written."""
+        """Return the content read of a pipe that these contents were written to."""
         read, write = os.pipe()
         try:
             for content in contents:
@@ -116,7 +116,7 @@ class TestPipe:
 
     @pytest.mark.parametrize("contents", [(), (b"one",), (b"one", b"two")])
     def test_all_that_was_written_is_read(self, contents: tuple[bytes, ...]) -> None:
-        """As `<(...)` gives it, whose writer may have ended before."""
+        """Everything written to a pipe must be read, even if the writer has ended."""
         assert b"".join(contents) == self.read(*contents)
 
     @pytest.mark.parametrize("contents", [(), (b"one",)])
@@ -126,7 +126,7 @@ class TestPipe:
             self.read(*contents, ended=False, seconds=0.0)
 
     def test_a_pipe_that_nobody_opens_is_a_mistake(self, tmp_path: Path) -> None:
-        """To open it waits for nobody either."""
+        """A pipe without a writer must be an error, not a wait."""
         os.mkfifo(tmp_path / "pipe")
 
         with pytest.raises(files.FileError, match="nobody has written"):
@@ -138,14 +138,14 @@ class TestPipe:
             self.read(b"y" * 11, ended=False)
 
     def test_it_cannot_be_read_again(self, tmp_path: Path) -> None:
-        """A reload would wait for a second writer, and nobody comes."""
+        """A pipe must not be read again: there is no second writer."""
         os.mkfifo(tmp_path / "pipe")
 
         with pytest.raises(ConfigurationError, match="is a pipe and cannot be read again"):
             yaml_file.read(tmp_path / "pipe")
 
     def test_paths_in_it_count_from_the_working_directory(self, tmp_path: Path) -> None:
-        """It lies in no folder that anybody has chosen."""
+        """Relative paths in a pipe must count from the working directory."""
         os.mkfifo(tmp_path / "pipe")
 
         assert Path() == yaml_file.folder_of(tmp_path / "pipe")
@@ -154,7 +154,7 @@ class TestPipe:
 
 class TestWrite:
     def test_a_file_is_replaced(self, tmp_path: Path) -> None:
-        """Whoever has the old one open goes on to read the old one; nothing else is left."""
+        """A write must replace the file, so that open readers keep the old content."""
         path = tmp_path / "file"
         path.write_text("old")
         with path.open() as reader:
@@ -165,7 +165,7 @@ class TestWrite:
         assert "new" == path.read_text()
 
     def test_a_link_is_not_followed(self, tmp_path: Path) -> None:
-        """Who can write to the folder must not choose what is overwritten elsewhere."""
+        """A write must not follow a link, which could point to a file elsewhere."""
         (tmp_path / "precious").write_text("old")
         path = tmp_path / "link"
         path.symlink_to("precious")
@@ -184,7 +184,7 @@ class TestWrite:
         assert [tmp_path / "folder"] == list(tmp_path.iterdir())
 
     def test_others_may_read_it(self, tmp_path: Path) -> None:
-        """As far as the umask lets them: Grafana is another user."""
+        """Other users may read the file, as far as the umask lets them."""
         before = os.umask(0o027)
         try:
             files.write(tmp_path / "file", b"")
@@ -207,7 +207,7 @@ class TestTls:
         assert f"cannot read {path} ({why}" in pair.text
 
     def test_a_source_is_not_made_with_it(self, odd: tuple[Path, str]) -> None:
-        """It may have come after the settings were checked."""
+        """A CA path that is no file must be refused when a source is made."""
         options = HttpOptions(ca_file=odd[0])
 
         with pytest.raises(ConfigurationError, match="cannot be used for TLS"):

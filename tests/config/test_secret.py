@@ -28,14 +28,14 @@ def test_a_secret_by_value_is_what_was_given() -> None:
 
 
 def test_the_newline_at_the_end_of_a_file_is_no_part_of_the_secret(path: Path) -> None:
-    """One newline goes, all other white space stays."""
+    """One newline at the end of the file must be cut from the secret, and no other space."""
     path.write_bytes(b" CANARY \n\r\n")
 
     assert " CANARY \n" == Secret(path=path).reveal()
 
 
 def test_nothing_printed_shows_a_secret(path: Path) -> None:
-    """Neither repr nor str nor format holds it."""
+    """Neither `repr` nor `str` nor a format may show a secret."""
     secrets = [Secret(value="CANARY"), Secret(path=path)]
     secrets[1].reveal()
 
@@ -93,7 +93,7 @@ def test_a_change_that_leaves_no_trace_is_read_after_refresh(path: Path) -> None
 
 
 def test_what_was_read_is_known_without_the_file(path: Path) -> None:
-    """Whoever takes secrets out of a log must not read files for it."""
+    """A secret that was read must be known without its file, so that logs can be redacted."""
     secret = Secret(path=path)
     before = secret.known()
     secret.reveal()
@@ -127,7 +127,7 @@ def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> Non
 
 
 def test_a_vanished_file_is_an_error_until_it_is_back(path: Path) -> None:
-    """The old content is not used on: who removed it meant it."""
+    """A secret whose file has vanished must be an error, not the old content."""
     secret = Secret(path=path)
     before = secret.fingerprint()
     path.unlink()

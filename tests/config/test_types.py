@@ -40,7 +40,7 @@ from exporter.config.types import (
     ],
 )
 def test_durations_are_read_as_prometheus_reads_them(text: object, seconds: float) -> None:
-    """Every unit, and units together in falling order, give seconds."""
+    """Durations must be read as Prometheus reads them."""
     assert seconds == parse_duration(text)
 
 
@@ -151,6 +151,6 @@ def test_fields_read_what_people_write(kind: Any, value: object, expected: objec
     ],
 )
 def test_fields_refuse_what_is_only_nearly_right(kind: Any, value: object) -> None:
-    """Nothing is guessed."""
+    """A value of the wrong type must be refused, not converted."""
     with pytest.raises(ValidationError):
         TypeAdapter(kind).validate_python(value)

@@ -1,4 +1,4 @@
-"""The suite that the wheel has is run here for the exporter's own providers."""
+"""Fixtures that run the wheel's conformance suite for the exporter's own providers."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def others(candidate: Candidate) -> Mapping[str, Candidate]:
-    """Return what is polled beside the candidate."""
+    """Return the candidates polled beside the tested one."""
     return {each.name: each for each in CANDIDATES if each.provider is not candidate.provider}

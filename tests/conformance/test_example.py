@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parent / "example"
 
-#: So many seconds a run of the whole suite may take on a busy machine.
+#: The longest time of a run of the whole suite on a busy machine, seconds.
 LONG_SECONDS = 400
 
 
 class Plugin(msgspec.Struct, frozen=True):
-    """The example in a folder that Python is told to look for packages in."""
+    """The example plug-in, in a folder of Python's search path."""
 
     folder: Path
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The environment in which it is installed beside the exporter."""
+        """The environment in which the plug-in is installed."""
         # An option that pytest does not know without its terminal.
         return {**os.environ, "PYTHONPATH": str(self.folder), "PYTEST_ADDOPTS": "--color=no"}
 
     def with_fault(self, module: str, old: str, new: str, folder: Path) -> Plugin:
-        """Install it with a mistake of its author's."""
+        """Install the plug-in with a mistake of its author."""
         shutil.copytree(self.folder, folder)
         path = folder / "loadfleet_farm" / f"{module}.py"
         text = path.read_text()
@@ -94,7 +94,7 @@ def test_it_is_listed(plugin: Plugin) -> None:
 
 
 async def test_the_daemon_polls_it(plugin: Plugin, tmp_path: Path) -> None:
-    """Its targets and its own family are on /metrics, filled from the vendor's replies."""
+    """The daemon must poll the plug-in's source and expose its own family."""
     app = CANDIDATE.vendor(SMALL, SYSTEM_CLOCK)
     secret = tmp_path / "secret"
     CANDIDATE.written(app.state.portal, secret)
@@ -116,7 +116,7 @@ async def test_the_daemon_polls_it(plugin: Plugin, tmp_path: Path) -> None:
 
 
 def test_it_conforms(plugin: Plugin, tmp_path: Path) -> None:
-    """Each check holds for the example, asked for by its distribution's name."""
+    """The example must pass all checks, when called by its distribution's name."""
     cases = tmp_path / "cases.xml"
 
     found = plugin.run("conformance", "loadfleet_farm", "--junit", str(cases))
@@ -127,7 +127,7 @@ def test_it_conforms(plugin: Plugin, tmp_path: Path) -> None:
     assert "<testcase" in cases.read_text()
 
 
-#: Mistakes of an author's: the module, what is replaced, and the check that has to fail.
+#: Mistakes of an author: the module, the text replaced, and the check that must fail.
 FAULTS = {
     "changes something": (
         *("client", 'method="GET"', 'method="POST"'),
@@ -210,7 +210,7 @@ def test_a_fault_is_found(plugin: Plugin, tmp_path: Path, fault: tuple[str, str,
     assert "Traceback" not in found.stderr
 
 
-#: Mistakes with which a plug-in cannot be used at all, and what is said of it.
+#: Mistakes that make a plug-in unusable, and the error messages.
 BREAKS = {
     "family outside its prefix": (
         *("families", 'family("farm"', 'family("barn"'),
@@ -231,7 +231,7 @@ BREAKS = {
 def test_what_cannot_be_used_is_named_and_skipped(
     plugin: Plugin, tmp_path: Path, fault: tuple[str, str, str, str]
 ) -> None:
-    """Both commands name it and fail, and the built-in providers stay."""
+    """A plug-in that cannot be used must be named and fail both commands; the others stay."""
     module, old, new, said = fault
     faulty = plugin.with_fault(module, old, new, tmp_path / "site")
 
@@ -245,7 +245,7 @@ def test_what_cannot_be_used_is_named_and_skipped(
 
 
 def test_a_vendor_that_asks_for_no_credentials(plugin: Plugin, tmp_path: Path) -> None:
-    """Nothing that has to do with refusals is tried where the candidate says so."""
+    """Checks of refusals must be skipped for a vendor without credentials."""
     guarded = plugin.with_fault(
         *("candidate", 'name="farm",', 'name="farm", guarded=False,'), tmp_path / "guarded"
     )
@@ -278,7 +278,7 @@ def test_a_mistake_is_told(plugin: Plugin, arguments: tuple[str, ...], said: str
 
 
 def test_a_plugin_without_a_candidate(plugin: Plugin, tmp_path: Path) -> None:
-    """Who did not simulate the vendor is told how to say so."""
+    """A plug-in without a simulated vendor must be refused with the entry point to declare."""
     shutil.copytree(plugin.folder, tmp_path / "site")
     (points,) = (tmp_path / "site").glob("*.dist-info/entry_points.txt")
     points.write_text("[loadfleet_exporter.providers]\nfarm = loadfleet_farm:FARM\n")

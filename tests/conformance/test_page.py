@@ -1,4 +1,4 @@
-"""The page on adding a provider shows the example plug-in, and names what is there."""
+"""The page on adding a provider: it shows the example plug-in, and its names exist."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_its_code_is_the_examples(block: str) -> None:
 
 
 def test_it_shows_something_of_each_module() -> None:
-    """A module that the page does not show is a riddle for who copies the rest."""
+    """The page must show a part of each of the example's modules."""
     modules = {path.name: path.read_text() for path in EXAMPLE.rglob("*.py")}
 
     assert {*modules} == {
@@ -40,7 +40,7 @@ def test_it_shows_something_of_each_module() -> None:
 
 
 def test_its_entry_points_are_the_examples() -> None:
-    """An entry point with a slip in it is not found by anybody."""
+    """The entry points on the page must be those of the example."""
     (shown,) = (text for language, text in BLOCKS if language == "toml")
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
 
@@ -49,13 +49,13 @@ def test_its_entry_points_are_the_examples() -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_it_names_exists(path: str) -> None:
-    """Who is sent somewhere has to find something there."""
+    """Every path the page names must exist in the repository."""
     assert (ROOT / path).exists()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_it_uses_is_public(name: str) -> None:
-    """What an author is told to use is in a public module, or a field of something there."""
+    """Every name the page tells authors to use must be public, or a field of a public class."""
     public = {*api.__all__, *conformance_api.__all__}
     fields = {
         field

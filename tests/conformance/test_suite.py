@@ -17,5 +17,5 @@ from tests.support.candidates import CANDIDATES
 
 
 def test_every_provider_is_a_candidate() -> None:
-    """Who adds a provider has to try it."""
+    """Every built-in provider must take part in the conformance suite."""
     assert {*BUILT_IN} == {candidate.provider.name for candidate in CANDIDATES}

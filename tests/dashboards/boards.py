@@ -1,4 +1,4 @@
-"""The committed dashboards, as the tests look at them."""
+"""The committed dashboards, in the form that the tests read."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BOARDS: dict[str, Json] = {
     for board in (json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json")))
 }
 
-#: What Grafana puts into queries by itself.
+#: Values of the variables that Grafana itself fills in.
 BUILT_IN = {"__rate_interval": "4m", "__range": "6h", "__interval": "1m"}
 
 
 class Panel(NamedTuple):
-    """A panel that asks something, and its dashboard."""
+    """A panel with queries, and its dashboard."""
 
     board: Json
     json: Json
@@ -42,7 +42,7 @@ class Panel(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query, what its labels are used for, and where it stands."""
+    """A query, the labels that are used of it, and its place."""
 
     place: str
     expression: str
@@ -53,7 +53,7 @@ class Query(NamedTuple):
 
 
 def panels() -> list[Panel]:
-    """Return all panels that ask something."""
+    """Return all panels with queries."""
     return [
         Panel(board, panel)
         for board in BOARDS.values()
@@ -102,7 +102,7 @@ def shown(panel: Json) -> set[str]:
 
 
 def hidden(panel: Json) -> set[str]:
-    """Return the fields of a table that are there for links alone."""
+    """Return the hidden fields of a table, which only links use."""
     (matcher,) = [
         each["matcher"]
         for each in panel["fieldConfig"]["overrides"]

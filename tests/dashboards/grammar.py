@@ -1,4 +1,4 @@
-"""What PromQL's own grammar tells of a query: its metrics, and the labels of its result."""
+"""Metrics of a PromQL query, and the labels of its result, read from the query's syntax tree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporter.metrics.telemetry import SelfMetrics
 from exporter.sources.registry import FAMILIES
 
 
-#: What Prometheus adds to every series.
+#: Labels that Prometheus adds to every series.
 TARGET = frozenset({"job", "instance"})
 
 SETS = {"and", "or", "unless"}
@@ -22,7 +22,7 @@ RATES = {"rate", "irate", "increase"}
 
 
 class Metric:
-    """What is known of a metric."""
+    """A metric's type and labels."""
 
     def __init__(self, kind: str, labels: set[str] | frozenset[str]) -> None:
         self.kind = kind
@@ -68,8 +68,8 @@ def labels(node: Any) -> frozenset[str]:
     """Return the labels that the series of an expression's result can have.
 
     Raises:
-        KeyError: It names a metric that there is not.
-        AssertionError: It names a label that its metric has not.
+        KeyError: The expression names an unknown metric.
+        AssertionError: The expression names a label that its metric does not have.
     """
     match node:
         case promql_parser.NumberLiteral():
@@ -95,7 +95,7 @@ def labels(node: Any) -> frozenset[str]:
 def _labels_of_recorded(node: promql_parser.VectorSelector) -> frozenset[str]:
     if node.name not in {STATE, UP}:
         return frozenset()
-    # What tells processes apart is merged.
+    # Labels that distinguish processes are merged.
     kinds = {each.value for each in node.matchers.matchers if "kind" == each.name}
     machines = [one for one in MACHINES if one.kind in kinds] or MACHINES
     return frozenset({"job", *LABELS}).union(*(machine.labels for machine in machines))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.dashboards.panels import Json
 
 
-#: With nothing left out, and with limits that stand nowhere else.
+#: Settings with all alerts on, and with limits that occur nowhere else.
 UNUSUAL = AlertingSettings.model_validate(
     {
         "thresholds": {
@@ -40,7 +40,7 @@ UNUSUAL = AlertingSettings.model_validate(
 
 
 def explained(alerting: AlertingSettings) -> list[Rule]:
-    """Return the rows that need a panel: all but the heartbeat, which tells of no trouble."""
+    """Return the rules that need a panel: all but the heartbeat, which always fires."""
     return [rule for rule in alerting.rules() if rule.severity is not Severity.NONE]
 
 
@@ -52,7 +52,7 @@ every_row = pytest.mark.parametrize(
     "rule", explained(UNUSUAL), ids=lambda rule: f"{rule.name}-{rule.severity}"
 )
 
-#: What the conditions of some alerts compare with.
+#: The limits of some alerts' conditions.
 LIMITS = {
     "AgentClockSkew": 1234,
     "ControllerClockSkew": 1234,
@@ -90,7 +90,7 @@ def answers(panel: Json) -> set[str]:
 
 
 def asked(panel: Json) -> set[str | None]:
-    """Return all metrics that a panel asks, and those that what is recorded is made of."""
+    """Return the metrics of a panel's queries, and those that its recorded series are made of."""
     queries = [filled(target["expr"]) for target in panel["targets"]]
     names = {selector.name for query in queries for selector in selectors(query)}
     kinds = re.findall(r'kind="(\w+)"', str(panel["targets"]))
@@ -106,7 +106,7 @@ def asked(panel: Json) -> set[str | None]:
 
 @every_alert
 def test_an_alert_has_one_panel_that_explains_it(name: str) -> None:
-    """Whoever is woken must find what woke them."""
+    """Every alert must have exactly one panel that shows its cause."""
     assert 1 == len(explaining(name))
 
 
@@ -114,7 +114,7 @@ def test_an_alert_has_one_panel_that_explains_it(name: str) -> None:
 def test_that_panel_shows_what_the_alert_judges(name: str) -> None:
     """A panel without the alert's own metric explains nothing."""
     ((_, panel),) = explaining(name)
-    # What an alert asks beside its first metric only leaves instances out.
+    # The metrics after the first one only exclude instances.
     (judged, *_) = selectors(RULES[name].expression.promql())
 
     assert judged.name in asked(panel)
@@ -122,7 +122,7 @@ def test_that_panel_shows_what_the_alert_judges(name: str) -> None:
 
 @pytest.mark.parametrize(("alert", "limit"), LIMITS.items())
 def test_that_panel_has_the_alerts_limit(alert: str, limit: float) -> None:
-    """The line that somebody sees crossed must be the one that the alert judges by."""
+    """The panel's limit must be the one that its alert judges by."""
     ((_, panel),) = explaining(PREFIX + alert)
 
     assert f'"value": {limit}' in json.dumps(panel).replace(".0,", ",")
@@ -142,7 +142,7 @@ def test_no_limit_is_forgotten() -> None:
 
 @every_alert
 def test_that_panel_links_to_the_alerts_runbook(name: str) -> None:
-    """Both ways from an alert must lead to the same place."""
+    """The panel must link to the runbook that its alert links to."""
     ((_, panel),) = explaining(name)
     links = Links(runbook_url=RUNBOOK_URL)
     expected = RULES[name].annotations(links)["runbook_url"].template
@@ -152,7 +152,7 @@ def test_that_panel_links_to_the_alerts_runbook(name: str) -> None:
 
 @every_row
 def test_an_alert_leads_to_the_dashboard_of_that_panel(rule: Rule) -> None:
-    """Whoever follows the alert's link must not look for the panel on other dashboards."""
+    """The alert's link must lead to the dashboard that has its panel."""
     links = Links(runbook_url=RUNBOOK_URL, grafana_url="https://grafana.example.com")
     ((board, _),) = explaining(rule.name)
     expected = f"https://grafana.example.com/d/{board['uid']}"
@@ -164,7 +164,7 @@ def test_an_alert_leads_to_the_dashboard_of_that_panel(rule: Rule) -> None:
 
 @every_row
 def test_its_runbook_names_that_dashboard(rule: Rule) -> None:
-    """Whoever reads the runbook must not be sent to another dashboard than the alert links to."""
+    """The runbook must name the dashboard that its alert links to."""
     ((board, _),) = explaining(rule.name)
 
     runbook = " ".join((RUNBOOKS / rule.runbook).read_text().split())

@@ -48,29 +48,29 @@ if TYPE_CHECKING:
     from tests.dashboards.boards import Json
 
 
-#: A scrape a second, so that rates need little history.
+#: Variables for a scrape each second, so that rates need little history.
 BUILT_IN = {"__rate_interval": "10s", "__range": "1m", "__interval": "1s"}
 
-#: A minute of life per second: runs begin and end while the test looks.
+#: A simulation 60 times as fast as real time, so that runs begin and end during the test.
 FLEET = ("--pace=60", "--fault-rate=0.03")
 
-#: A window that is due at any time.
+#: A window that lasts all day.
 ALWAYS = {"before": "00:00", "for": "1d"}
 
-#: A label of the users' own, which every series of a target has.
+#: A user's own label, which every series of a target has.
 SITE = "site"
 
-#: The instance of what is no exporter.
+#: The instance of another program.
 OTHER = "another-program"
 
 Series = dict[str, str]
 
 
 class Asked(Prometheus):
-    """A Prometheus, asked as the dashboards ask it."""
+    """A Prometheus that gets the dashboards' queries."""
 
     async def series(self, expression: str, *, instant: bool) -> list[Series]:
-        """Return the labels of what a query finds, now or over the last minute."""
+        """Return the labels of a query's series, now or over the last minute."""
         now = time.time()
         when = {"time": now} if instant else {"start": now - 60, "end": now, "step": 1}
         text = filled(expression, built_in=BUILT_IN)
@@ -82,7 +82,7 @@ class Asked(Prometheus):
         return [each["metric"] for each in found]
 
     async def offered(self, label: str, selector: str) -> list[str]:
-        """Return what a variable offers."""
+        """Return the values of a variable."""
         query = urllib.parse.urlencode({"match[]": filled(selector)})
         reply = json.loads(await fetch(f"{self.url}/api/v1/label/{label}/values?{query}"))
         found: list[str] = reply["data"]
@@ -91,11 +91,11 @@ class Asked(Prometheus):
 
 @asynccontextmanager
 async def watched(folder: Path, run: Callable[..., Any] = prometheus) -> AsyncIterator[Asked]:
-    """Run a fleet in which things go wrong, the daemon that watches it, and Prometheus.
+    """Run a fleet with problems, the daemon that watches it, and Prometheus.
 
     Args:
-        folder: Of them.
-        run: What runs Prometheus, or something in its place.
+        folder: The folder of their files.
+        run: Runs Prometheus, or a server in its place.
     """
     alerting = AlertingSettings.model_validate({"thresholds": {"for_scale": 0}})
     text = rules_file(alerting.rules(), RulesOptions.of(alerting))
@@ -140,7 +140,7 @@ async def generators(data: Json) -> AsyncIterator[None]:
 
 
 def certificates() -> Json:
-    """Return rules that record when certificates end: this fleet speaks plain HTTP."""
+    """Return rules that record ends of certificates, since this fleet speaks plain HTTP."""
     labels = {
         own.WEB_CERTIFICATE_END: "job, instance",
         own.VENDOR_CERTIFICATE_END: "job, instance, provider, source",
@@ -153,7 +153,7 @@ def certificates() -> Json:
 
 
 async def break_a_controller(asked: Asked, portal: str) -> None:
-    """Take a controller down: by themselves they are always up."""
+    """Take a controller down, since simulated ones are always up."""
     found: list[Series] = []
 
     async def some() -> bool:
@@ -190,7 +190,7 @@ def configuration(data: Json) -> Json:
 
 
 async def of_target(asked: Asked, panel: Panel, target: Json, columns: set[str]) -> list[str]:
-    """Return what is wrong with the answer to a panel's query, and add its labels to columns."""
+    """Return the faults of the answer to a panel's query, and add its labels to columns."""
     series = await asked.series(target["expr"], instant=target["instant"])
     place = f"{panel} {target['refId']}"
     found = of_series(place, series, target["legendFormat"])
@@ -203,33 +203,33 @@ async def of_target(asked: Asked, panel: Panel, target: Json, columns: set[str])
 
 
 async def of_columns(panel: Panel, columns: set[str]) -> list[str]:
-    """Return which labels of a table no row has had so far."""
+    """Return the labels of a table that no row has had so far."""
     missing = (shown(panel.json) | of_cells(panel.json)) - columns
     return [f"{panel}: no row has {label}" for label in sorted(missing)]
 
 
 def keeps_targets_apart(expression: str) -> bool:
-    """Return whether a query shows vendors' targets and adds up none of them."""
+    """Return whether a query shows vendors' targets, each by itself."""
     vendors = {family.name for family in FAMILIES} | {STATE, UP}
     sums = re.search(r"\b(sum|avg|count|max|min) ?(by|\()", expression)
     return not sums and {selector.name for selector in selectors(filled(expression))} <= vendors
 
 
 async def of_mark(asked: Asked, place: str, mark: Json) -> list[str]:
-    """Return what is wrong with the answer to an annotation's query."""
+    """Return the faults of the answer to an annotation's query."""
     series = await asked.series(mark["expr"], instant=False)
     return of_series(f"{place}: {mark['name']}", series, mark["textFormat"])
 
 
 async def of_variable(asked: Asked, place: str, variable: Json) -> list[str]:
-    """Return what is wrong with what a variable offers."""
+    """Return the faults of a variable's values."""
     query = variable["query"]["query"].removeprefix("label_values(")
     selector, label = query.removesuffix(")").rsplit(", ", 1)
     return [] if await asked.offered(label, selector) else [f"{place}: no values of {label}"]
 
 
 def of_series(place: str, series: list[Series], legend: str) -> list[str]:
-    """Return what is wrong with an answer: nothing, no label for the legend, strangers, twins."""
+    """Return the faults of an answer: no series, no label for the legend, foreign series, twins."""
     found = [] if series else [f"{place}: there is no answer"]
     missing = {label for each in series for label in set(in_braces(legend)) - each.keys()}
     found += [f"{place}: the legend has no {label}" for label in sorted(missing)]
@@ -241,7 +241,7 @@ def of_series(place: str, series: list[Series], legend: str) -> list[str]:
 
 
 def checks(asked: Asked) -> list[Callable[[], Awaitable[list[str]]]]:
-    """Return everything that is to be asked; each returns what is wrong with it now."""
+    """Return a check of each query; a check returns its present faults."""
     columns: defaultdict[str, set[str]] = defaultdict(set)
     return [
         # Each query by itself: a run of one vendor may have ended before another's begins.
@@ -269,7 +269,7 @@ def checks(asked: Asked) -> list[Callable[[], Awaitable[list[str]]]]:
 
 
 async def complaints(asked: Asked) -> list[str]:
-    """Ask everything until all was answered once, and return what is wrong with the rest."""
+    """Run all checks until each has passed once, and return the faults of the others."""
     open_checks = checks(asked)
     wrong: list[str] = []
 

@@ -42,7 +42,7 @@ def test_the_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_command_prints_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is printed must be fit for a pipe."""
+    """The command must print exactly the dashboard's file."""
     code = main(["dashboards", "loadfleet-agents"], environ={})
 
     assert 0 == code
@@ -60,7 +60,7 @@ def test_the_command_writes_all(tmp_path: Path) -> None:
 
 
 def test_the_command_follows_no_link(tmp_path: Path) -> None:
-    """It replaces what has the name of a dashboard, and nothing elsewhere."""
+    """The command must replace a link that has a dashboard's name, and not follow it."""
     (tmp_path / "precious").write_text("kept")
     path = tmp_path / "loadfleet-agents.json"
     path.symlink_to("precious")
@@ -74,7 +74,7 @@ def test_the_command_follows_no_link(tmp_path: Path) -> None:
 def test_the_command_names_a_folder_it_cannot_write_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A traceback helps nobody."""
+    """A folder that cannot be written to must be an error without a traceback."""
     (tmp_path / "file").write_text("")
 
     code = main(["dashboards", "--folder", str(tmp_path / "file")], environ={})

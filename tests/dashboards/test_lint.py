@@ -1,6 +1,6 @@
-"""The rules of dashboard-linter under their own names, so that both give the same verdict.
+"""The rules of dashboard-linter, under the linter's names.
 
-Exceptions stand in `grafana/dashboards/.lint`, where the linter looks for them too.
+Exceptions are in `grafana/dashboards/.lint`, where the linter looks for them too.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ every_table = pytest.mark.parametrize("panel", tables, ids=str)
 
 
 def rated(expression: str) -> set[str]:
-    """Return the metrics that stand directly inside of a rate."""
+    """Return the metrics that are the direct argument of a rate."""
     found: set[str] = set()
 
     def visit(node: promql_parser.Expr) -> bool:
@@ -44,7 +44,7 @@ def test_it_parses(query: Query) -> None:
 
 @every_query
 def test_its_metrics_and_labels_exist(query: Query) -> None:
-    """What nobody exposes leaves a panel empty, and a legend without its label says nothing."""
+    """A query must use only metrics and labels that exist, or its panel would be empty."""
     found = labels(promql_parser.parse(filled(query.expression)))
 
     assert set() == query.mentioned - found

@@ -15,10 +15,10 @@ from tests.dashboards.boards import BOARDS, FOLDER, Json, Panel, filled, marks, 
 from tests.dashboards.grammar import labels, selectors
 
 
-#: What comes with every Grafana that is still cared for; none needs a plug-in.
+#: Panels of every supported Grafana, without a plug-in.
 CORE = {"row", "stat", "state-timeline", "status-history", "table", "text", "timeseries"}
 
-#: Metrics with as many series as runs have just ended; there are few of them.
+#: Metrics with one series per run that has just ended, which are few.
 FEW = {
     family.name
     for family in (
@@ -55,7 +55,7 @@ def colours(panel: Json) -> set[tuple[str, str]]:
 
 
 def test_there_are_five() -> None:
-    """Each answers a question of its own; addresses hang on their uids."""
+    """There must be five dashboards with fixed uids, which addresses contain."""
     names = ("overview", "agents", "suites", "generators", "exporter")
     expected = {f"loadfleet-{name}" for name in names}
 
@@ -74,7 +74,7 @@ def test_it_is_of_the_classic_model(board: Json) -> None:
 
 @every_board
 def test_it_reads_at_the_pace_of_the_polls(board: Json) -> None:
-    """Nothing is newer than the polls, once a minute by default."""
+    """A dashboard must refresh once a minute, the default pace of the polls."""
     assert "1m" == board["refresh"]
     assert 1 == board["graphTooltip"]
     assert "browser" == board["timezone"]
@@ -100,7 +100,7 @@ def test_its_panels_have_ids(board: Json) -> None:
 
 @every_board
 def test_it_needs_no_plug_in(board: Json) -> None:
-    """What is not in Grafana's core is an empty box."""
+    """A dashboard must use panels of Grafana's core only: others need a plug-in."""
     assert CORE >= {panel["type"] for panel in board["panels"]}
 
 
@@ -122,7 +122,7 @@ def test_kubectl_can_apply_it(board: Json) -> None:
 
 @every_board
 def test_it_links_to_the_others_and_takes_the_choice_along(board: Json) -> None:
-    """Whoever follows a trail must not choose everything anew."""
+    """The links to other dashboards must keep the chosen variables and time range."""
     (others,) = [link for link in board["links"] if link["type"] == "dashboards"]
     docs, page = [link["url"] for link in board["links"] if link["type"] == "link"]
 
@@ -135,7 +135,7 @@ def test_it_links_to_the_others_and_takes_the_choice_along(board: Json) -> None:
 
 @every_board
 def test_its_variables_are_in_order(board: Json) -> None:
-    """Each narrows what the next one offers."""
+    """The variables must stand in order: each limits the values of the next."""
     names = [variable["name"] for variable in board["templating"]["list"]]
 
     assert ["datasource", "job", "provider", "source"] == names[:4]
@@ -199,7 +199,7 @@ def test_a_panel_shows_few_of_thousands(panel: Panel) -> None:
 
 
 def test_each_text_is_that_of_a_panel() -> None:
-    """What no panel shows is told to nobody."""
+    """Every text must be shown by a panel."""
     shown = "".join(
         panel.get("description", "") + panel["options"].get("content", "")
         for board in BOARDS.values()
@@ -212,7 +212,7 @@ def test_each_text_is_that_of_a_panel() -> None:
 
 
 def test_the_same_word_has_the_same_colour_everywhere() -> None:
-    """What is red on one dashboard must not be green on the next."""
+    """A state must have the same colour on all dashboards."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for panel in panels():
         for word, colour in colours(panel.json):
@@ -224,7 +224,7 @@ def test_the_same_word_has_the_same_colour_everywhere() -> None:
 
 @every_panel
 def test_states_are_told_by_words_not_by_colour_alone(panel: Panel) -> None:
-    """Not everybody can tell red from green."""
+    """States must be shown as words, for people who cannot tell the colours apart."""
     if panel.json["type"] in {"state-timeline", "status-history"}:
         (values, nothing) = panel.json["fieldConfig"]["defaults"]["mappings"]
 
@@ -249,7 +249,7 @@ def test_what_needs_an_option_names_it(panel: Panel) -> None:
 
 @every_panel
 def test_its_description_says_where_the_numbers_come_from(panel: Panel) -> None:
-    """Whoever doubts a number must be able to look it up."""
+    """A panel's description must name a metric of its queries."""
     mentioned = set(re.findall(r"`([\w:]+)`", panel.json["description"]))
 
     assert any(name in query for name in mentioned for query in panel.queries)

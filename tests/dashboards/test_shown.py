@@ -1,4 +1,4 @@
-"""What panels show of given series, as promtool computes it."""
+"""Values that panels show for given series, computed by promtool."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def series(labels: Mapping[str, str]) -> str:
 
 
 def of(provider: str, **labels: str) -> Labels:
-    """Return the labels of what is read from a source of a provider."""
+    """Return the labels of series about a source of a provider."""
     return {"provider": provider, "source": provider, **labels}
 
 
 def rule(name: str, severity: str, **labels: str) -> Labels:
-    """Return the labels by which Prometheus tells that a rule's alert fires."""
+    """Return the labels of `ALERTS` for a rule's firing alert."""
     return {"alertname": name, "severity": severity, "alertstate": "firing", **labels}
 
 
@@ -50,13 +50,13 @@ def check(
     *,
     letter: str = "A",
 ) -> None:
-    """Compare what a panel shows with what it should.
+    """Compare a panel's values with the expected ones.
 
     Args:
-        folder: Where promtool's file goes.
-        title: The panel's.
-        held: What Prometheus holds, by the metrics' names.
-        shown: What the panel shows.
+        folder: The folder of promtool's file.
+        title: The panel's title.
+        held: The series in Prometheus, by metric.
+        shown: The expected values.
         letter: The name of the query.
     """
     (query,) = [
@@ -69,7 +69,7 @@ def check(
     test = {
         "input_series": [
             {
-                # What rules make was scraped from nobody.
+                # Series that rules record have no labels of a scrape.
                 "series": metric + series(labels if metric == "ALERTS" else SCRAPED | labels),
                 "values": str(value),
             }
@@ -205,7 +205,7 @@ def test_an_empty_list_is_told_where_there_should_be_targets(tmp_path: Path) -> 
 
 
 def test_a_source_is_shown_as_each_exporter_sees_it(tmp_path: Path) -> None:
-    """Whether one exporter or the vendor is in trouble must be told apart."""
+    """The panel must tell a source that is down everywhere from one that a single exporter lost."""
     one, two, slow, refused = (
         of("realload"),
         of("realload", instance="two"),
@@ -231,7 +231,7 @@ def test_a_source_is_shown_as_each_exporter_sees_it(tmp_path: Path) -> None:
 
 
 def test_of_a_pair_one_polls_and_the_other_stands_by(tmp_path: Path) -> None:
-    """What the standby shows of a source that is down is still that it is down."""
+    """A source that is down must be shown as down by the standby too."""
     legend = {name: of(name) for name in ("well", "down")}
     check(
         tmp_path,
@@ -258,7 +258,7 @@ def test_of_a_pair_one_polls_and_the_other_stands_by(tmp_path: Path) -> None:
 
 
 class TestLabelsOfTheUsersOwn:
-    """Whatever labels people give to sources, joins work and the labels stay."""
+    """With labels that users add to sources, joins must work and keep these labels."""
 
     def test_a_member_is_joined_with_its_clusters_controller(self, tmp_path: Path) -> None:
         """The controller comes from another metric than the load factor."""

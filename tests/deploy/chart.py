@@ -1,4 +1,4 @@
-"""The Helm chart, the values with which it is tried, and Helm that renders it."""
+"""The Helm chart, test values, and Helm, which renders it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.servers import require
 
 CHART = ROOT / "deploy" / "helm" / "loadfleet-exporter"
 
-#: Where the pod has the files of its Secret.
+#: The folder of the Secret's files in the pod.
 SECRETS = "/run/secrets/loadfleet"
 BASE: dict[str, Any] = {
     "fullnameOverride": "loadfleet-exporter",
@@ -44,7 +44,7 @@ MONITORED = {
 }
 COPY = {**BASE, **STORE, "shards": 3}
 
-#: By the folder of the manifests, the values and the release's name that must give the same.
+#: For each folder of manifests, the chart's values and release name that must give the same.
 KUSTOMIZE: dict[str, tuple[dict[str, Any], str]] = {
     "base": (BASE, "loadfleet"),
     "overlays/high-availability": ({**BASE, **STORE, "replicas": 2}, "loadfleet"),
@@ -83,10 +83,10 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def helm(*arguments: str | Path, values: dict[str, Any] | None = None) -> str:
-    """Return what Helm prints.
+    """Return Helm's output.
 
     Raises:
-        AssertionError: It fails; with its message.
+        AssertionError: Helm failed, with its message.
     """
     ended = attempt(*arguments, values=values)
     assert 0 == ended.returncode, ended.stderr
@@ -118,7 +118,7 @@ def one(kind: str, objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def refusal(values: dict[str, Any]) -> str:
-    """Return the message with which values are refused."""
+    """Return the message of Helm's refusal of values."""
     ended = attempt("template", "loadfleet", CHART, values=values)
     assert 1 == ended.returncode, ended.stdout
     return ended.stderr
@@ -127,7 +127,7 @@ def refusal(values: dict[str, Any]) -> str:
 def attempt(
     *arguments: str | Path, values: dict[str, Any] | None
 ) -> subprocess.CompletedProcess[str]:
-    """Return how Helm ended and what it printed."""
+    """Return Helm's exit code and output."""
     return subprocess.run(
         [require("helm"), *arguments, *(["--values", "-"] if values else [])],
         input=json.dumps(values),

@@ -1,4 +1,4 @@
-"""What would be published, and a system to install it on, each made once."""
+"""Everything that a release would publish, and a system to install it on, each made once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with what `just build` makes of this checkout."""
+    """Return the folder of the files that `just build` makes of this checkout."""
     folder = tmp_path_factory.mktemp("build") / "dist"
     built = subprocess.run(
         [ROOT / ".ci" / "build", folder], capture_output=True, text=True, check=False
@@ -34,7 +34,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def base() -> Iterator[Path]:
-    """Return a base system to copy from, in a folder that goes afterwards: it is large."""
+    """Yield a base system to copy from, in a folder that is deleted afterwards."""
     for program in ("debootstrap", "unshare"):
         require(program)
     if os.geteuid() != 0:
@@ -47,7 +47,7 @@ def base() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def image(base: Path) -> Iterator[Image]:
-    """Build the image, in a folder that goes afterwards: it is large."""
+    """Build the image, in a folder that is deleted afterwards."""
     for program in ("buildah", "podman", "nsenter", "ip"):
         require(program)
     with tempfile.TemporaryDirectory() as folder, Builder(Path(folder)).build(base) as image:
@@ -69,7 +69,7 @@ def clone(_template: Path, tmp_path: Path) -> Clone:
 
 @pytest.fixture(scope="session")
 def released(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """Return a clone that was released with the commands that the person is told; only read it."""
+    """Return a clone that was released by the printed commands; tests must only read it."""
     clone = Clone(_template, tmp_path_factory.mktemp("released"))
     publish(clone, str(NEXT))
     return clone
@@ -77,5 +77,5 @@ def released(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone
 
 @pytest.fixture
 def tagged(released: Clone, tmp_path: Path) -> Clone:
-    """Return a clone of what was released, at its tag."""
+    """Return a clone of the release, at its tag."""
     return Clone(released.root, tmp_path)

@@ -1,4 +1,4 @@
-"""A base system of Debian in a folder, and programs that are run in it."""
+"""A Debian base system in a folder, and programs run in it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 #: The release of Debian that the image and the Debian package are tested with.
 SUITE = "trixie"
 
-#: Where Debian's programs look for the authorities that they trust.
+#: The file of the authorities that Debian's programs trust.
 AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
-#: Makes a folder the root of a program that may do there what root may.
+#: Runs a program as root with a folder as its root.
 _ENTER = """
 set -eu
 root=$1
@@ -45,12 +45,12 @@ def bootstrap(root: Path) -> None:
 
 
 def inside(root: Path, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command as root in the base system, and return how it ended with all its output.
+    """Run a command as root in the base system, and return its exit code and output.
 
     Args:
         root: The base system.
         command: The program and its arguments.
-        given: What it reads.
+        given: Its input.
     """
     return subprocess.run(
         ["unshare", "--mount", "sh", "-c", _ENTER, "sh", root, *command],
@@ -74,7 +74,7 @@ def run(*command: str | Path, check: bool = True) -> str:
 
 
 def _mirror() -> list[str]:
-    """Return the machine's archive of Debian; debootstrap knows one of its own."""
+    """Return the machine's Debian archive, since debootstrap's default is another one."""
     sites = run(
         *("apt-get", "indextargets", "--format", "$(REPO_URI)"),
         *("Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"),

@@ -1,4 +1,4 @@
-"""The image, built from the Dockerfile without a registry of images and run by a real engine.
+"""The image, built from the Dockerfile without an image registry, and run by a real engine.
 
 Debian's buildah builds on a base that debootstrap made, and Debian's podman, which takes Docker's
 commands, runs the result.
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 
-#: As it is published.
+#: The name under which the image is published.
 NAME = f"ghcr.io/loadfleet/loadfleet-exporter:{__version__}"
 
-#: What the release gives to the build beside the version.
+#: Build arguments of a release, beside the version.
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 CREATED = "2026-01-02T03:04:05Z"
 
-#: What pip must know of the machine to find packages.
+#: pip's settings of this machine, without which it finds no packages.
 _PIP_KEYS = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy"})
 
-#: Makes a host of its own: without the state and the systemd of the machine, with an empty network,
-#: and with one hierarchy of control groups, since crun cannot work with two. Whoever ends there is
-#: reaped, as by any init.
+#: Makes a separate host: without the machine's state and systemd, with an empty network, and with
+#: one hierarchy of control groups, since crun cannot work with two. Like any init, it reaps
+#: processes that end.
 _HOST = """
 set -eu
 mount -t tmpfs tmpfs /run
@@ -54,8 +54,8 @@ echo ready
 exec env --ignore-signal=CHLD sleep infinity
 """
 
-#: Docker's command: podman with the store that buildah has filled. Docker gives no writable folders
-#: to a container whose root is read-only. What podman logs is about systemd, which is not there.
+#: A stand-in for `docker`: podman with buildah's store. As in Docker, a read-only container has no
+#: writable folders. podman's log is dropped: it complains that there is no systemd.
 _DOCKER = """#!/bin/bash
 [ "$1" != run ] || set -- run --read-only-tmpfs=false "${@:2}"
 exec podman --log-level fatal PLACES "$@"
@@ -80,28 +80,28 @@ class Container:
 
     @property
     def address(self) -> str:
-        """The address that other containers reach it by."""
+        """The container's address for other containers."""
         form = "{{.NetworkSettings.IPAddress}}"
         return self._engine.docker("inspect", "--format", form, self._name).stdout.strip()
 
     @property
     def healthy(self) -> bool:
-        """Whether the image's own check succeeds now."""
+        """True if the image's own health check succeeds now."""
         checked = self._engine.docker("healthcheck", "run", self._name, check=False)
         return 0 == checked.returncode
 
     def kill(self, signal: str) -> int:
-        """Send a signal that ends it and return its exit code."""
+        """Send a signal that ends the container, and return its exit code."""
         self._engine.docker("kill", "--signal", signal, self._name)
         return int(self._engine.docker("wait", self._name).stdout)
 
 
 class Engine:
-    """A host of its own on which `docker` runs containers; it ends with what runs on it."""
+    """A separate host on which `docker` runs containers, and which ends with them."""
 
     def __init__(self, folder: Path, places: tuple[str, ...]) -> None:
         self._folder = folder
-        # Podman would raise them, which not everybody may.
+        # Podman would raise the limits, for which rights may be missing.
         _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
         _, processes = resource.getrlimit(resource.RLIMIT_NPROC)
         (folder / "containers.conf").write_text(
@@ -132,18 +132,18 @@ class Engine:
         self._pid = Path(f"/proc/{self._host.pid}/task/{self._host.pid}/children").read_text()
 
     def command(self, *command: str) -> tuple[str, ...]:
-        """Return a command that does the same on the engine's host."""
+        """Return a command that runs a command on the engine's host."""
         enter = ("nsenter", "--target", self._pid.strip(), "--mount", "--net", "--pid")
         path = f"PATH={self._folder / 'bin'}:{os.environ['PATH']}"
         conf = f"CONTAINERS_CONF={self._folder / 'containers.conf'}"
         return (*enter, "--", "env", path, conf, *command)
 
     def docker(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of Docker's; the output is that of both streams."""
+        """Run a Docker command, with the output of both streams."""
         return self._run("docker", *arguments, check=check)
 
     def shell(self, script: str, *, folder: Path, stdin: str = "", check: bool = True) -> str:
-        """Do what a page tells to type, in a folder that is also the home; return the output."""
+        """Run a page's commands in a folder, which is also the home, and return the output."""
         prepared = f'cd {folder}; export HOME={folder}; sudo() {{ "$@"; }}\n{script}'
         bash = ("bash", "-euo", "pipefail", "-c", prepared)
         return self._run(*bash, stdin=stdin, check=check).stdout
@@ -192,12 +192,12 @@ class Image:
     """A built image with its root mounted.
 
     Attributes:
-        engine: What runs it.
-        root: Where its files are.
-        config: How it is run, in Docker's words.
-        base_digest: What it was built on.
-        added_bytes: How much larger than its base it is, unpacked.
-        layer_bytes: The sizes of the layers on its base, as they are transferred.
+        engine: The engine that runs it.
+        root: The folder of its files.
+        config: Docker's configuration of the image.
+        base_digest: The digest of its base.
+        added_bytes: Its size beyond the base, unpacked.
+        layer_bytes: The transferred sizes of the layers on its base.
     """
 
     engine: Engine
@@ -219,7 +219,7 @@ class Builder:
 
     @contextmanager
     def build(self, base: Path) -> Iterator[Image]:
-        """Build the Dockerfile on a base, and have an engine for it."""
+        """Build the Dockerfile on a base, and yield the image with an engine."""
         try:
             base_bytes, arguments = self._import(base)
             secret = self._folder / "pip.conf"
@@ -248,7 +248,7 @@ class Builder:
                     run("umount", folder)
 
     def _import(self, base: Path) -> tuple[int, dict[str, str]]:
-        """Take the base; return its size and the arguments of a build on it."""
+        """Import the base, and return its size and the build's arguments."""
         dockerfile = (ROOT / "Dockerfile").read_text()
         (name,) = re.findall(r"^ARG BASE=(.+)$", dockerfile, re.MULTILINE)
         assert f"debian:{SUITE}-slim" == name.rpartition("/")[2]
@@ -286,15 +286,15 @@ class Builder:
 
 
 def _size(root: Path) -> int:
-    """Return how many bytes the files below a folder have."""
+    """Return the size of the files below a folder, in bytes."""
     return sum(path.lstat().st_size for path in root.rglob("*") if not path.is_dir())
 
 
 def _pip_configuration() -> str:
-    """Return what decides from where this machine's pip takes packages, as its file has it."""
+    """Return pip's settings of package indexes on this machine, in its file's form."""
     listed = run(sys.executable, "-m", "pip", "config", "list", check=False)
     found = re.findall(r"^(?:global|install|:env:)\.\.?([\w-]+)=(.+)$", listed, re.MULTILINE)
     values = {key: ast.literal_eval(value) for key, value in found if key in _PIP_KEYS}
-    # Folders of this machine are not there in the build.
+    # The machine's folders do not exist in the build.
     lines = (f"{key} = {value}" for key, value in values.items() if "file:" not in value)
     return "\n".join(["[global]", f"cert = /{AUTHORITIES}", *lines, ""])

@@ -18,7 +18,7 @@ PAGE = HOWTO / "install.md"
 
 
 def commands(heading: str, page: Path = PAGE) -> list[str]:
-    """Return the shell blocks of a section of a page, in their order."""
+    """Return the shell blocks of a section of a page, in order."""
     _, found, rest = page.read_text(encoding="utf-8").partition(f"\n## {heading}\n")
     assert found, f"{page.name} has no section {heading!r}"
     section = re.split(r"^## ", rest, maxsplit=1, flags=re.MULTILINE)[0]

@@ -23,5 +23,5 @@ def pins(path: str) -> dict[str, str]:
 
 
 def requirement(block: str) -> Requirement:
-    """Return what a pinned package's text asks for, without its hashes."""
+    """Return the requirement of a pinned package's text, without its hashes."""
     return Requirement(block.partition(" \\")[0])

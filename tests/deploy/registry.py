@@ -21,7 +21,7 @@ async def registry(folder: Path) -> AsyncIterator[str]:
     """Run a registry over plain HTTP and yield its host and port.
 
     Args:
-        folder: Where everything goes.
+        folder: The folder of its files.
     """
     address = f"127.0.0.1:{free_port()}"
     configuration = {

@@ -25,12 +25,12 @@ _PERSON = {
     "GIT_COMMITTER_EMAIL": "somebody@example.com",
 }
 
-#: Writes down that it was called, and how, and does what the test adds.
+#: A stub that records its call and runs the test's script.
 _STUB = '#!/bin/bash\necho "{name} $*" >>"$CALLS"\n{script}\n'
 
 
 class Clone:
-    """A clone in which a release is made, and programs that come before others on its path."""
+    """A clone for a release, with stub programs first on its path."""
 
     def __init__(self, template: Path, folder: Path) -> None:
         self.root = folder / "clone"
@@ -68,7 +68,7 @@ class Clone:
         return done.stdout.rstrip("\n")
 
     def release(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run what the justfile and the workflow run."""
+        """Run the command of the justfile and the workflow."""
         return self.run(sys.executable, "-m", "deploy.release", *arguments, **environ)
 
     def read(self, name: str) -> str:
@@ -91,7 +91,7 @@ class Clone:
         self.git("push", "--quiet", "origin", "HEAD:main")
 
     def stub(self, name: str, script: str = "") -> None:
-        """Put a program before others of its name."""
+        """Add a stub program to the path."""
         _write_stub(self._programs / name, script)
 
     def called(self) -> list[str]:
@@ -100,7 +100,7 @@ class Clone:
 
 
 def publish(clone: Clone, version: str) -> None:
-    """Prepare a release, and run the commands that are then printed."""
+    """Prepare a release, and run the printed commands."""
     done = clone.release("prepare", version)
     assert 0 == done.returncode, done.stderr
     commands = re.findall(r"^    (git .+)$", done.stdout, re.MULTILINE)
@@ -116,7 +116,7 @@ def _write_stub(path: Path, script: str) -> None:
 
 
 def make_template(root: Path) -> None:
-    """Make what is cloned: there is something to release, and the tests are passed by a stub.
+    """Make the repository to clone, with something to release, and a stub as the tests.
 
     The stub ends with the code `RUN_CODE`.
     """

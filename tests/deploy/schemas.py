@@ -16,11 +16,11 @@ OPERATOR_API = "monitoring.coreos.com/v1"
 
 
 def check(objects: Iterable[dict[str, Any]], *, oldest: str | None = None) -> None:
-    """An API server with the operator's kinds must take the objects and know all their fields.
+    """Check that an API server with the operator's kinds accepts the objects and their fields.
 
     Args:
-        objects: Of a rendered manifest.
-        oldest: The version of an API server that must take them as well as the newest does.
+        objects: The objects of a rendered manifest.
+        oldest: The oldest version of an API server that must accept them.
     """
     for each in objects:
         if each["apiVersion"] == OPERATOR_API:

@@ -42,7 +42,7 @@ EXPORTERS = ["exporter", "exporter-2"]
 
 
 def rendered(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the compose file as compose sees it in an environment."""
+    """Return the compose file as compose reads it in an environment."""
 
     def value(match: re.Match[str]) -> str:
         name, operator, text = match.groups()
@@ -55,7 +55,7 @@ def rendered(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def mounts(service: Mapping[str, Any]) -> dict[str, str]:
-    """Return where a service has what, by the place inside."""
+    """Return a service's mounts, by the path inside."""
     return {
         target: source
         for source, target, *_ in (volume.split(":") for volume in service.get("volumes", []))
@@ -79,7 +79,7 @@ def test_it_keeps_the_schema(environ: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_versions_are_pinned() -> None:
-    """What worked yesterday must be what starts tomorrow."""
+    """Every image must be pinned to a version."""
     images = {service["image"] for service in rendered({})["services"].values()}
 
     assert {NAME} == {image for image in images if "loadfleet" in image}
@@ -88,7 +88,7 @@ def test_versions_are_pinned() -> None:
 
 @pytest.mark.parametrize("environ", [{}, PORTAL, PAIR], ids=["demo", "portal", "pair"])
 def test_everything_mounted_is_there(environ: dict[str, str]) -> None:
-    """A bind mount of a missing file becomes an empty folder, which nobody understands."""
+    """Every mounted file must exist, or the mount would become an empty folder."""
     services = rendered(environ)["services"].values()
     sources = [source for service in services for source in mounts(service).values()]
 
@@ -192,7 +192,7 @@ async def test_the_exporter_runs_as_told(image: Image, tmp_path: Path) -> None:
 
 
 async def test_the_demo_is_the_simulated_fleet() -> None:
-    """The demo's sources must be those that the simulation offers, by the containers' names."""
+    """The demo's sources must be those of the simulation, under the containers' names."""
     fleet = rendered({})["services"]["fleet"]
     options = options_from(cli.parse(fleet["command"]))
     demo = yaml.safe_load((FOLDER / "demo.yml").read_text())
@@ -315,7 +315,7 @@ class TestHighAvailability:
 
     @pytest.mark.parametrize("name", EXPORTERS)
     def test_they_find_the_store(self, name: str, tmp_path: Path) -> None:
-        """What the environment says of the store must be taken, and name the service."""
+        """The exporters' environment must be valid settings, and point to the store's service."""
         compose = rendered(PAIR)
         inside = dict(compose["services"][name]["environment"])
         password = inside["LOADFLEET_STATE__PASSWORD_FILE"].removeprefix("/run/secrets/")
@@ -332,7 +332,7 @@ class TestHighAvailability:
         assert "/home/me/password" == compose["secrets"][password]["file"]
 
     def test_the_store_is_closed(self) -> None:
-        """Nobody outside may reach it, and nothing but its volume may be written."""
+        """The store must publish no port, and write to its volume only."""
         store = rendered(PAIR)["services"]["valkey"]
 
         assert "ports" not in store
@@ -345,7 +345,7 @@ class TestHighAvailability:
     @pytest.mark.slow
     @pytest.mark.parametrize("program", PROGRAMS)
     async def test_the_store_starts_as_it_must(self, program: str, tmp_path: Path) -> None:
-        """Its command must make a store that fits, and its health check must find it well."""
+        """The store's command must start a fitting server, and its health check succeed."""
         service = rendered(PAIR)["services"]["valkey"]
         script = service["command"][0].replace("$$", "$")
         kind, health = service["healthcheck"]["test"]

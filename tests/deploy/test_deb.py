@@ -1,4 +1,4 @@
-"""The Debian package: what is in it, and a machine on which it is installed, upgraded, removed."""
+"""The Debian package: its contents, and its installation, upgrade and removal on a machine."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ SHARED = f"usr/share/{NAME}"
 CONFIGURATION = "etc/loadfleet/loadfleet.yml"
 TOKEN = "etc/loadfleet/secrets/realload_token"
 
-#: Where the release's files are to be.
+#: The address of the release's files.
 RELEASE = f"https://github.com/loadfleet/{NAME}/releases/download/v{__version__}"
 
-#: In the place of programs that the page's commands find on a machine: the download takes the
-#: package that was built here, and the editor sets a URL.
+#: Stand-ins for programs that the page's commands use: the download takes the package built here,
+#: and the editor sets a URL.
 PROGRAMS = {
     "sudo": 'exec "$@"',
     "curl": f'cp "/srv/${{2#{RELEASE}/}}" .',
     "sudoedit": "sed -i s/portal.realload.com/portal.example.com/ $1",
 }
 
-#: What a machine keeps of packages that it had.
+#: Folders in which removed packages leave files.
 KEPT = ("root/", "run/", "srv/", "var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/")
 
-#: For apt.
+#: apt's setting to install no recommended packages.
 LEAN = 'APT::Install-Recommends "false";'
 
-#: Where a machine notes what systemd is asked for.
+#: The file that records requests to systemd.
 ASKED = "srv/asked"
 
-#: Puts modules of our names where Python looks for the user's and for the system's, as long as the
-#: command lasts.
+#: Puts modules named like the exporter's into Python's user and system folders while the command
+#: lasts.
 OTHERS = f"""
 export PYTHONPATH=/root/.local/lib/python3.13/site-packages
 for folder in /root /usr/lib/python3/dist-packages; do mount -t tmpfs tmpfs $folder; done
@@ -76,7 +76,7 @@ cd $PYTHONPATH
 {NAME} --version
 """
 
-#: Makes a folder the read-only root of a program without privileges, with a network of its own.
+#: Runs a program without privileges, with a folder as its read-only root and its own network.
 CONFINED = """
 set -eu
 root=$1
@@ -94,7 +94,7 @@ FETCH = (
 
 
 def build(dist: Path, folder: Path, *targets: str, umask: str = "022") -> list[Path]:
-    """Build packages of the wheel that `just build` made, and return them in their order."""
+    """Build packages of the wheel of `just build`, and return them in order."""
     folder.mkdir(exist_ok=True)
     shutil.copy(next(dist.glob("*.whl")), folder)
     run("bash", "-c", f"umask {umask}; exec .ci/deb {folder} {' '.join(targets)}")
@@ -113,7 +113,7 @@ def package(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(package: Path) -> dict[str, tarfile.TarInfo]:
-    """Return what the package has by its path."""
+    """Return the package's entries by path."""
     with contents(package) as archive:
         return {each.name.removeprefix("./").rstrip("/"): each for each in archive}
 
@@ -157,7 +157,7 @@ def test_its_versions_sort(lower: str, higher: str) -> None:
 
 
 def test_its_files_are_roots(files: dict[str, tarfile.TarInfo]) -> None:
-    """Nobody but root may change what is installed, or look into the folder of the secrets."""
+    """Only root may change the installed files, or look into the folder of secrets."""
     secrets = files.pop("etc/loadfleet/secrets")
     modes = {name: each.mode for name, each in files.items()}
 
@@ -213,7 +213,7 @@ def test_it_is_built_the_same_again_and_for_others(
     with contents(other) as archive:
         modules = [each.name for each in archive if each.name.endswith(".so")]
 
-    # Of bytes that differ pytest would show where, in hours.
+    # Not by `==`: pytest would take hours to show the difference of large bytes.
     assert filecmp.cmp(package, again, shallow=False)
     assert ("arm64", f"{__version__}-1~debian12") == (
         field(other, "Architecture"),
@@ -228,20 +228,20 @@ def test_it_is_built_the_same_again_and_for_others(
 
 
 class Machine:
-    """A base system with the programs that the page on installing takes for granted."""
+    """A base system with the programs that the page on installing assumes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def run(self, *command: str, given: str = "") -> str:
-        """Run a command as root, which must end well, and return its output."""
+        """Run a command as root, which must succeed, and return its output."""
         ended = inside(self.root, *command, given=given)
         assert 0 == ended.returncode, ended.stdout[-4000:]
         return ended.stdout
 
     def follow(self, number: int, *, given: str = "y\n") -> str:
         """Run a block of the page."""
-        # Nothing can be started where no systemd runs.
+        # Without a running systemd, no unit can be started.
         block = commands("Debian package")[number].replace(" --now", "")
         return self.run("bash", "-euc", f"cd /root\n{block}", given=given)
 
@@ -251,24 +251,24 @@ class Machine:
         path.chmod(0o755)
 
     def paths(self) -> set[str]:
-        """Return what is there, but for what a machine keeps of its packages."""
+        """Return the paths of all files, without those that packages leave."""
         found = (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
         return {path for path in found if not path.startswith(KEPT)}
 
     @contextmanager
     def copy(self) -> Iterator[Machine]:
-        """Yield another machine like this one, in a folder that goes afterwards: it is large."""
+        """Yield another machine like this one, in a folder that is deleted afterwards."""
         with tempfile.TemporaryDirectory() as folder:
             run("cp", "--archive", self.root, folder)
             yield Machine(Path(folder) / self.root.name)
 
     @contextmanager
     def systemd(self) -> Iterator[None]:
-        """Have the maintainer scripts take systemd for running, and note what they ask of it."""
+        """Make maintainer scripts believe that systemd runs, and record their requests."""
         running = self.root / "run/systemd/system"
         running.mkdir(parents=True)
         (self.root / ASKED).write_text("")
-        # Apt has maintainer scripts look for programs in the system's own folders alone.
+        # In /usr/bin, because apt's maintainer scripts look for programs in system folders only.
         program = self.root / "usr/bin/systemctl"
         real = program.rename(self.root / "srv/systemctl")
         self.program(program.name, f'echo "$*" >>/{ASKED}', folder="usr/bin")
@@ -278,7 +278,7 @@ class Machine:
 
     @property
     def asked(self) -> list[str]:
-        """What systemd was asked for the unit."""
+        """The requests to systemd that name the unit."""
         lines = (self.root / ASKED).read_text().splitlines()
         assert "--system daemon-reload" in lines
         return [line for line in lines if UNIT in line]
@@ -286,11 +286,11 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def bare(base: Path, package: Path) -> Iterator[Machine]:
-    """Return a machine as it is before the package."""
+    """Return a machine without the package."""
     with Machine(base).copy() as machine:
         for name, text in PROGRAMS.items():
             machine.program(name, text)
-        # Less to install, and no waiting for a disk that need not outlive a power cut.
+        # Fewer packages, and no waiting for the disk.
         for folder, line in (("apt/apt.conf.d", LEAN), ("dpkg/dpkg.cfg.d", "force-unsafe-io")):
             (machine.root / "etc" / folder / "test").write_text(f"{line}\n")
         machine.run("apt-get", "update")
@@ -302,13 +302,13 @@ def bare(base: Path, package: Path) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def before(bare: Machine) -> set[str]:
-    """Return what is on a machine before the package."""
+    """Return the paths on a machine without the package."""
     return bare.paths()
 
 
 @pytest.fixture(scope="module")
 def installed(bare: Machine, before: set[str]) -> Machine:
-    """Return a machine on which the package is installed as the page says."""
+    """Return a machine with the package, installed as the page says."""
     with bare.systemd():
         bare.follow(0)
     return bare
@@ -344,7 +344,7 @@ def test_no_other_packages_are_seen(installed: Machine) -> None:
 
 
 def test_plug_ins_have_a_place(installed: Machine) -> None:
-    """A plug-in that root has put there must be found, here one that does not work."""
+    """A plug-in in root's folder must be found, here a broken one."""
     folder = installed.root / "usr/local/lib" / NAME / "extra-1.0.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
@@ -358,7 +358,7 @@ def test_plug_ins_have_a_place(installed: Machine) -> None:
 
 
 def test_the_missing_token_is_named(installed: Machine) -> None:
-    """Whoever checks the configuration as it comes must read which secret is missing."""
+    """With the shipped configuration, `check-config` must name the secret that is missing."""
     ended = inside(installed.root, NAME, "check-config", f"--config.file=/{CONFIGURATION}")
 
     assert 2 == ended.returncode
@@ -366,7 +366,7 @@ def test_the_missing_token_is_named(installed: Machine) -> None:
 
 
 async def test_it_serves_a_fleet(installed: Machine, tmp_path: Path) -> None:
-    """As nobody, where nothing can be written, it must serve metrics and answer `status`."""
+    """The demo must serve metrics and answer `status` as `nobody` on a read-only system."""
     own = ("--mount", "--net", "--pid", "--fork", "--kill-child")
     (status,) = (block for block in commands("Debian package") if " status " in block)
 
@@ -386,7 +386,7 @@ async def test_it_serves_a_fleet(installed: Machine, tmp_path: Path) -> None:
             return "loadfleet_agent_up{" in pages[-1]
 
         await until(served)
-        # It exits 1 for what is wrong with the demo's fleet.
+        # The command exits 1, because the demo's fleet has problems.
         table = run(*enter, "sh", "-c", status, check=False)
 
     assert f'version="{__version__}"' in pages[-1]
@@ -394,7 +394,7 @@ async def test_it_serves_a_fleet(installed: Machine, tmp_path: Path) -> None:
 
 
 def test_systemd_understands_the_unit(installed: Machine) -> None:
-    """Every program that the unit names must be there, and no directive be unknown."""
+    """The unit must be valid, and name programs that exist."""
     unit = (installed.root / "usr/lib/systemd/system" / UNIT).read_text()
     ours = (ROOT / "deploy/systemd" / UNIT).read_text()
 
@@ -427,7 +427,7 @@ def test_bash_takes_the_completion(installed: Machine) -> None:
 
 
 def test_the_manual_names_files_that_are_there(installed: Machine) -> None:
-    """What the manual page sends its readers to must exist; systemd makes the state."""
+    """Every file the manual page names must exist, but for the state, which systemd makes."""
     packed = installed.root / f"usr/share/man/man1/{NAME}.1.gz"
     named = re.findall(r"^\.It Pa /(.*)$", run("gzip", "-dc", packed), re.MULTILINE)
 
@@ -464,7 +464,7 @@ def test_an_upgrade_keeps_what_was_edited(
 
 
 def later(package: Path, folder: Path, made: Path) -> None:
-    """Make the package of a later version, which comes with another configuration."""
+    """Make the package of a later version with another configuration."""
     run("dpkg-deb", "--raw-extract", package, folder)
     control = folder / "DEBIAN/control"
     control.write_text(control.read_text().replace(f"Version: {__version__}", "Version: 999"))

@@ -1,4 +1,4 @@
-"""The image's sources, as far as they can be judged without building."""
+"""The image's sources, as far as they can be checked without building."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
 def direct_dependencies() -> set[str]:
-    """Return what pyproject.toml asks for to run the exporter at full speed."""
+    """Return the requirements in pyproject.toml for the exporter at full speed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *project["optional-dependencies"]["speed"]]
     return {re.split(r"[=<>!~ ;\[]", text)[0].lower() for text in asked}

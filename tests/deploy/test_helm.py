@@ -1,4 +1,4 @@
-"""The chart as Helm renders it: valid, of one piece with the exporter, and equal to kustomize's."""
+"""The chart as Helm renders it: valid, consistent with the exporter, and equal to kustomize's."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def container(case: str) -> dict[str, Any]:
 
 
 def environment(case: str) -> dict[str, str]:
-    """Return the exporter's variables, as far as their values stand in the manifest."""
+    """Return the exporter's variables whose values are in the manifest."""
     return {each["name"]: each["value"] for each in container(case).get("env", ())}
 
 
@@ -105,7 +105,7 @@ def is_configuration(each: dict[str, Any]) -> bool:
 
 
 def with_files(data: list[Any], folder: Path) -> list[Any]:
-    """Return data that find a Secret's files in a folder, with secrets in them."""
+    """Return data whose Secret's files are in a folder, with invented secrets."""
     for name in re.findall(rf"{SECRETS}/([\w.]+)", json.dumps(data)):
         (folder / name).write_text("secret")
     moved: list[Any] = json.loads(json.dumps(data).replace(SECRETS, str(folder)))
@@ -113,14 +113,14 @@ def with_files(data: list[Any], folder: Path) -> list[Any]:
 
 
 def test_every_value_does_something() -> None:
-    """A value without an effect would be documented in vain, and one that no case sets untested."""
+    """Every documented value must have an effect in some case."""
     documented = [key.strip("`") for key, _, _ in values.rows(values.VALUES.read_text())]
 
     assert [] == [key for key in documented if not any(matters(key, case) for case in CASES)]
 
 
 def matters(key: str, case: str) -> bool:
-    """Return whether a case sets a value and gives something else without it."""
+    """Return whether a case sets a value, and renders differently without it."""
     without = copy.deepcopy(CASES[case])
     *above, last = key.split(".")
     mapping: Any = without
@@ -139,7 +139,7 @@ def matters(key: str, case: str) -> bool:
 
 @pytest.mark.parametrize("folder", KUSTOMIZE)
 def test_it_gives_what_kustomize_gives(folder: str) -> None:
-    """Who goes from one to the other must find the same objects with the same fields."""
+    """The chart must render the same objects, with the same fields, as Kustomize."""
     chart_values, release = KUSTOMIZE[folder]
 
     expected = normal(test_kubernetes.rendered(folder))
@@ -148,9 +148,9 @@ def test_it_gives_what_kustomize_gives(folder: str) -> None:
 
 
 def normal(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return objects by kind and name, without what Helm and kustomize write of themselves."""
+    """Return objects by kind and name, without Helm's and kustomize's own labels."""
     text = json.dumps(found).replace("ghcr.io/loadfleet/loadfleet-exporter", "loadfleet-exporter")
-    # Several releases may be in one namespace, so the chart's dashboards have their names.
+    # The chart's dashboards have the release's name, as a namespace may have several releases.
     text = text.replace("loadfleet-exporter-dashboard", "loadfleet-dashboard")
     objects = json.loads(text, object_hook=comparable)
     for each in objects:
@@ -165,7 +165,7 @@ def normal(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def comparable(mapping: dict[str, Any]) -> dict[str, Any]:
-    # The policy is the one that Kubernetes takes for an image with a tag.
+    # The chart's pull policy is Kubernetes' default for an image with a tag.
     ours = {"app.kubernetes.io/managed-by", "helm.sh/chart", "imagePullPolicy"}
     if "env" in mapping:
         mapping["env"].sort(key=itemgetter("name"))
@@ -221,7 +221,7 @@ def comparable(mapping: dict[str, Any]) -> dict[str, Any]:
     ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_it_refuses(mistake: dict[str, Any], message: str) -> None:
-    """What is mistyped or cannot work must be refused with its name, before anything is changed."""
+    """A wrong value must be refused with its name, before anything is changed."""
     assert message in refusal(mistake)
 
 
@@ -284,17 +284,17 @@ def test_a_store_in_the_configuration_is_one() -> None:
 
 
 def test_the_schema_has_the_values_and_no_others() -> None:
-    """What the schema lacks is refused, and what it has beyond is neither documented nor used."""
+    """The chart's schema must have exactly the values that are documented."""
     documented = {key.strip("`") for key, _, _ in values.rows(values.VALUES.read_text())}
     schema = json.loads((CHART / "values.schema.json").read_text())
-    # A chart that contains this one hands it down.
+    # A parent chart passes this key to its subcharts.
     del schema["properties"]["global"]
 
     assert documented == set(leaves(schema, documented))
 
 
 def leaves(schema: dict[str, Any], documented: set[str], *above: str) -> Iterator[str]:
-    """Yield the dotted names of the values in a schema, of which each mapping must be closed."""
+    """Yield the dotted names of a schema's values; each mapping must be closed."""
     assert schema["additionalProperties"] is False, above
     for key, inner in schema["properties"].items():
         path = ".".join((*above, key))

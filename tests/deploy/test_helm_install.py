@@ -58,14 +58,14 @@ def test_the_package_is_of_this_version(package: Path) -> None:
 
 
 def test_the_package_renders_what_the_folder_does(package: Path) -> None:
-    """What lies outside of the chart's folder must be in the package."""
+    """The packaged chart must render the same as its folder: it must lack no file."""
     given = {**BASE, **MONITORED}
 
     assert rendered(given) == rendered(given, chart=package)
 
 
 def test_the_package_has_only_what_belongs_there(package: Path, tmp_path: Path) -> None:
-    """Nothing may be published by accident, and nothing may be a link to the outside."""
+    """The package must contain exactly the chart's files, and no link."""
     shutil.unpack_archive(package, tmp_path, filter="data")
     inside = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     folders = {
@@ -129,9 +129,8 @@ def installed(chart: Path, given: dict[str, Any]) -> str:
 # -- Its commands ---------------------------------------------------------------------------------
 
 
-#: The registry here speaks plain HTTP, and there is no cluster: nothing is sent to one, and what
-#: would be compared with it is only read. An upgrade looks for the release, an installation with
-#: the same flags does not.
+#: Adapts the commands: the registry here speaks plain HTTP, and without a cluster they only render.
+#: `helm upgrade` would look for the release, so it becomes `helm install` with the same flags.
 PREAMBLE = """\
 set -euo pipefail
 helm() {
@@ -158,7 +157,7 @@ async def address(package: Path, tmp_path: Path) -> AsyncIterator[str]:
 
 
 def run(script: str, address: str, folder: Path) -> str:
-    """Return what commands print, in a folder with the files that they take."""
+    """Return the output of commands, run in a folder with the files that they need."""
     (folder / "realload_token").write_text("secret")
     ended = subprocess.run(
         ["bash", "-c", PREAMBLE + script.replace("oci://ghcr.io/", f"oci://{address}/")],
@@ -200,7 +199,7 @@ async def test_the_page_installs_the_package(address: str, tmp_path: Path) -> No
 
 
 async def test_the_commands_of_the_charts_page_work(address: str, tmp_path: Path) -> None:
-    """Whoever finds the chart in a catalogue reads its own page, and copies from there."""
+    """The commands on the chart's own page must work as they are written."""
     page = (CHART / "README.md").read_text()
     example = blocks("yaml", page)[0]
     (tmp_path / "values.yaml").write_text(example)
@@ -230,7 +229,7 @@ def blocks(language: str, text: str) -> list[str]:
 
 
 def parsed(text: str) -> list[dict[str, Any]]:
-    """Return the JSON documents that stand one after the other, and leave out other lines."""
+    """Return consecutive JSON documents, without other lines."""
     decoder = json.JSONDecoder()
     found = []
     while (start := text.find("{")) >= 0:

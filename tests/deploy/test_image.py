@@ -1,4 +1,4 @@
-"""The image as built: what it says about itself, and that it runs where little is allowed."""
+"""The built image: its labels, and its run with few privileges."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(900)
 
 PYTHON = "/opt/loadfleet/bin/python"
-#: A tenth above what version 0.1.0 adds to its base.
+#: Limits in bytes, a tenth above what version 0.1.0 adds to its base.
 LIMITS = {"unpacked": 104_000_000, "layers": 38_000_000}
 TOKEN = {"auth_token": "invented"}
 FETCH = (
@@ -34,7 +34,7 @@ FETCH = (
 
 
 def built(page: str) -> dict[str, str]:
-    """Return what a page of metrics says that is running."""
+    """Return the build information of a page of metrics."""
     families = {each.name: each for each in text_string_to_metric_families(page)}
     (sample,) = families["loadfleet_exporter_build_info"].samples
     return sample.labels
@@ -74,7 +74,7 @@ async def test_a_volume_takes_the_state(image: Image) -> None:
 
 
 async def test_sigterm_ends_it_well(image: Image) -> None:
-    """As pid 1, which the kernel spares signals that it does not handle, it must end with 0."""
+    """As process 1, the program must end with 0 on SIGTERM."""
     with image.engine.run("demo") as container:
         await until(lambda: "event=started" in container.log)
 
@@ -125,7 +125,7 @@ def test_its_user_is_a_number(image: Image) -> None:
 
 
 def test_it_is_labelled(image: Image) -> None:
-    """Whoever finds the image must see what it is, of what it was made, and its licence."""
+    """The image's labels must name its version, origin, base and licence."""
     labels = image.config["Labels"]
 
     assert {
@@ -143,7 +143,7 @@ def test_it_is_labelled(image: Image) -> None:
 
 
 def test_its_runbooks_are_inside(image: Image) -> None:
-    """Whoever is paged reads them from the daemon, without the internet."""
+    """The image must contain all runbooks, for readers without the internet."""
     served = image.root.glob("opt/loadfleet/lib/*/site-packages/exporter/web/runbooks/*")
 
     written = {path.name for path in (ROOT / "deploy" / "runbooks").iterdir()}
@@ -151,7 +151,7 @@ def test_its_runbooks_are_inside(image: Image) -> None:
 
 
 def test_nothing_of_the_build_stays(image: Image) -> None:
-    """Neither tools to install more nor the configuration of the build machine may be inside."""
+    """Neither build tools nor the build machine's configuration may be in the image."""
     packages = [path.name for path in image.root.glob("opt/loadfleet/lib/*/site-packages/*")]
 
     assert not (image.root / "etc/pip.conf").exists()
@@ -177,7 +177,7 @@ def test_its_sbom_lists_the_packages_inside(image: Image) -> None:
 
 
 def test_it_can_be_changed_by_root_only(image: Image) -> None:
-    """Where the root is writable, the daemon's user must not be able to change the program."""
+    """Only root may change the program, even when the root file system is writable."""
     owned = [
         str(path)
         for folder in ("opt/loadfleet", "etc/loadfleet")
@@ -189,7 +189,7 @@ def test_it_can_be_changed_by_root_only(image: Image) -> None:
 
 
 def test_it_is_small(image: Image) -> None:
-    """What the image adds to its base must stay small, unpacked and as it is transferred."""
+    """The image's own layers must stay below the size limits, packed and unpacked."""
     added = {"unpacked": image.added_bytes, "layers": sum(image.layer_bytes)}
 
     assert {} == {name: size for name, size in added.items() if size > LIMITS[name]}, added

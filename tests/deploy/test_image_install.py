@@ -1,7 +1,7 @@
-"""The page's commands on the image, as typed, with the image as built.
+"""The page's commands on the image, as typed, with the built image.
 
-What they reach outside is replaced: the address of the portal by that of a simulated one, `sudo` by
-nothing, and the timer of the health check, which podman leaves to systemd, by one check.
+Replaced are the portal's address by that of a simulated one, `sudo` by nothing, and the timer of
+the health check, which podman leaves to systemd, by one check.
 """
 
 from __future__ import annotations

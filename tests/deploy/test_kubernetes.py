@@ -1,4 +1,4 @@
-"""The manifests as kubectl renders them: valid, closed, and of one piece with the exporter."""
+"""The manifests as kubectl renders them: valid, restricted, and consistent with the exporter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPERATOR = "overlays/prometheus-operator"
 PAIR = "overlays/high-availability"
 VALKEY = "overlays/valkey"
 COPIES = ["overlays/sharded-pairs/a", "overlays/sharded-pairs/b"]
-#: Each with the kind of the exporters' workload.
+#: Overlays with the kind of the exporters' workload.
 WORKLOADS = [
     ("base", "Deployment"),
     ("overlays/sharded", "StatefulSet"),
@@ -39,7 +39,7 @@ WORKLOADS = [
 OVERLAYS = [*(overlay for overlay, _ in WORKLOADS), OPERATOR]
 GRAFANA = ROOT / "grafana"
 
-#: What `kubectl apply` can still note on an object.
+#: Kubernetes' limit for annotations, in which `kubectl apply` stores an object, bytes.
 NOTE_BYTES = 262_144
 
 
@@ -57,7 +57,7 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
 
 
 def one(kind: str, overlay: str = "base", *, name: str = "loadfleet-exporter") -> dict[str, Any]:
-    """Return the only object of a kind and name, which an overlay may end in its own way."""
+    """Return the only object of a kind whose name begins like this; overlays add suffixes."""
     (found,) = (
         each
         for each in rendered(overlay)
@@ -67,7 +67,7 @@ def one(kind: str, overlay: str = "base", *, name: str = "loadfleet-exporter") -
 
 
 def environment(workload: dict[str, Any]) -> dict[str, str]:
-    """Return the variables of the exporter, and with them a source."""
+    """Return the variables of the exporter, with those of a source."""
     environ = {entry["name"]: entry["value"] for entry in container(workload)["env"]}
     return environ | {
         "LOADFLEET_REALLOAD_URL": "https://x/",
@@ -76,7 +76,7 @@ def environment(workload: dict[str, Any]) -> dict[str, str]:
 
 
 def without_store(workload: dict[str, Any]) -> dict[str, str]:
-    """Return the variables of an exporter that has no file with a password here."""
+    """Return the variables of an exporter, without the file of the store's password."""
     found = environment(workload)
     return {name: text for name, text in found.items() if not name.endswith("PASSWORD_FILE")}
 
@@ -151,7 +151,7 @@ def test_the_state_outlives_the_pod() -> None:
 
 
 def exporters(overlay: str) -> dict[str, dict[str, Any]]:
-    """Return the objects of the exporters by their kinds; the workload is a `Workload` as well."""
+    """Return the exporters' objects by kind, with the workload as `Workload` as well."""
     objects = {
         each["kind"]: each
         for each in rendered(overlay)
@@ -194,7 +194,7 @@ def test_probes_ask_about_the_exporter_only() -> None:
 
 
 def test_memory_is_limited_and_cpu_is_not() -> None:
-    """A limit of CPU would make scrapes slow without protecting anybody."""
+    """Memory must be limited, and CPU not: a limit of CPU would only slow scrapes down."""
     resources = container(one("Deployment"))["resources"]
 
     assert {"cpu", "memory"} == set(resources["requests"])
@@ -268,7 +268,7 @@ class TestSharded:
         assert 0 == kinds.count("Deployment")
 
     def test_there_are_as_many_pods_as_shards(self) -> None:
-        """With fewer pods than shards, some targets are watched by nobody."""
+        """There must be as many pods as shards, or some targets would not be watched."""
         workload = one("StatefulSet", self.OVERLAY)
 
         sharding = load(None, environ=environment(workload)).settings.sharding
@@ -340,7 +340,7 @@ class TestHighAvailability:
 
     @pytest.mark.parametrize("overlay", [PAIR, VALKEY])
     def test_one_stays(self, overlay: str) -> None:
-        """Neither a rollout nor a drain may take both exporters away at once."""
+        """Neither a rollout nor a drain may take both exporters away."""
         objects = exporters(overlay)
         spec = objects["Deployment"]["spec"]
 
@@ -368,7 +368,7 @@ class TestHighAvailability:
 
     @pytest.mark.parametrize("overlay", [PAIR, VALKEY, *COPIES])
     def test_no_volume_ties_them_to_a_node(self, overlay: str) -> None:
-        """What they remember is in the store, and two pods cannot mount one claim on two nodes."""
+        """Pods with a shared store must mount no volume claim: it would tie them to one node."""
         objects = exporters(overlay)
 
         assert {"configuration", "secrets"} == {
@@ -487,7 +487,7 @@ class TestValkey:
         assert "/data" == mount["mountPath"]
 
     def test_the_exporters_come_in_and_nothing_goes_out(self) -> None:
-        """Only the exporters need the store, and it needs nobody."""
+        """Only the exporters may reach the store, and the store may reach nothing."""
         workload = one("StatefulSet", VALKEY, name="loadfleet-valkey")
         service = one("Service", VALKEY, name="loadfleet-valkey")["spec"]
         spec = one("NetworkPolicy", VALKEY, name="loadfleet-valkey")["spec"]
@@ -528,7 +528,7 @@ class TestValkey:
     @pytest.mark.slow
     @pytest.mark.parametrize("program", PROGRAMS)
     async def test_it_starts_as_it_must(self, program: str, tmp_path: Path) -> None:
-        """Its command must make a store that fits, and its probes must find it well."""
+        """The store's command must start a fitting server, and its probes succeed."""
         store = container(one("StatefulSet", VALKEY, name="loadfleet-valkey"))
         probes = [store[f"{name}Probe"]["exec"] for name in ("startup", "liveness", "readiness")]
         (script,) = store["args"]
@@ -541,7 +541,7 @@ class TestValkey:
             await valkey.check(running)
 
     def test_it_is_the_one_of_the_compose_file(self) -> None:
-        """Both ways to run it must run the same: image, user and flags."""
+        """The store must have the same image, user and flags as in the compose file."""
         compose = yaml.safe_load((ROOT / "deploy/compose/compose.yml").read_text())
         there = compose["services"]["valkey"]
         workload = one("StatefulSet", VALKEY, name="loadfleet-valkey")
@@ -559,13 +559,13 @@ class TestValkey:
 
 class TestPrometheusOperator:
     def test_its_rules_are_the_committed_ones(self) -> None:
-        """Both ways to load the rules must load the same."""
+        """The rules must be the committed ones."""
         rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())
 
         assert rules == one("PrometheusRule", OPERATOR)["spec"]
 
     def test_its_rules_are_what_the_command_prints(self) -> None:
-        """The committed resource must be the one that users can make with their thresholds."""
+        """The committed rules must be the ones that the command prints."""
         printed = io.StringIO()
 
         with contextlib.redirect_stdout(printed):

@@ -1,4 +1,4 @@
-"""Nothing is resolved when the lock is installed, so that no release of anybody can break it."""
+"""The lock file: complete, so that its installation resolves nothing."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def closure(
     wanted: list[Requirement], locked: dict[str, Requirement]
 ) -> dict[str, list[Requirement]]:
-    """Return all requirements that follow from some, as the installed packages tell them.
+    """Return all requirements that follow from some, by the metadata of installed packages.
 
-    A package that is installed in another version than the locked one is not asked.
+    Packages installed in another version than the locked one are skipped.
     """
     found: dict[str, list[Requirement]] = {}
     waiting = [(each, "") for each in wanted]
@@ -69,7 +69,7 @@ def test_the_documents_name_the_load_generators_that_are_tested() -> None:
 
 
 def test_the_lock_has_all_that_is_needed() -> None:
-    """It is installed without resolving: what one of its packages needs must be in it, too."""
+    """The lock must contain everything that its packages need, since nothing is resolved."""
     extras = [each for some in PROJECT["optional-dependencies"].values() for each in some]
     wanted = [Requirement(each) for each in (*PROJECT["dependencies"], *extras)]
     direct = [each for each in wanted if each.name != PROJECT["name"]]
@@ -104,7 +104,7 @@ def test_every_dependency_is_bounded() -> None:
 
 
 def test_time_zones_are_there_without_those_of_the_system() -> None:
-    """A slim image has none, and a preflight's window is told by the clock of its time zone."""
+    """Time zones must be found without the system's: a slim image has none."""
     code = "import zoneinfo; print(zoneinfo.TZPATH, zoneinfo.ZoneInfo('Europe/Zurich').key)"
 
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The manual page: complete, and without a complaint of those who render it."""
+"""The manual page: complete, and without a complaint of mandoc or groff."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def source() -> str:
 
 
 def mandoc(source: str, *options: str) -> str:
-    """Render the page; mandoc must be content."""
+    """Render the page by mandoc, which must report nothing."""
     done = subprocess.run(
         [require("mandoc"), *options], input=source, capture_output=True, text=True, check=False
     )
@@ -30,7 +30,7 @@ def mandoc(source: str, *options: str) -> str:
 
 
 def test_mandoc_has_nothing_to_mend(source: str) -> None:
-    """Nothing may be wrong with it; whether the pages it refers to are installed is no matter."""
+    """Mandoc must find nothing wrong, but for references to pages that are not installed."""
     assert "" == mandoc(source, "-T", "lint", "-W", "warning")
 
 

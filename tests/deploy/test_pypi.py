@@ -1,4 +1,4 @@
-"""The wheel and the sdist as an index takes them and as their users install them."""
+"""The wheel and the sdist: accepted by an index, and installed as users do."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PICTURES = f"https://raw.githubusercontent.com/loadfleet/loadfleet-exporter/v{__
 
 @pytest.fixture
 def metadata(dist: Path) -> Message:
-    """Return what the wheel says of itself, with the description as its payload."""
+    """Return the wheel's metadata, with the description as the payload."""
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
@@ -44,7 +44,7 @@ def metadata(dist: Path) -> Message:
 
 @pytest.fixture
 def environ(dist: Path, tmp_path: Path) -> dict[str, str]:
-    """Return an environment in which the exporter comes out of the build and not from an index."""
+    """Return an environment in which the exporter is installed from the build."""
     programs = [tmp_path / "bin", Path(sys.executable).parent]
     return {
         **{name: text for name, text in os.environ.items() if name != "VIRTUAL_ENV"},
@@ -138,7 +138,7 @@ def test_both_runners_are_on_the_page() -> None:
     "block", [block for block in commands("From PyPI") if block.strip() not in demos()]
 )
 def test_it_is_installed_to_stay(block: str, environ: dict[str, str], tmp_path: Path) -> None:
-    """Each way to install must end with the command of this version, and with the extra."""
+    """Each documented way to install must give this version's command, with the extra."""
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""`just release` and what the workflow asks of a tag, in clones."""
+"""`just release`, and the workflow's checks of a tag, in clones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-#: Lines that speak of this project's version, and not of somebody else's with the same number.
+#: Lines with this project's version, not with the same number of another project.
 _OURS = re.compile(r"loadfleet|newTag|[vV]ersion[\"']?[:=]|VERSION")
 
 
@@ -36,9 +36,9 @@ def test_a_release_sets_the_version_wherever_it_is_repeated(released: Clone) -> 
 
 
 def left(clone: Clone, version: Version) -> list[str]:
-    """Return the lines that still name a version of the project, but for locks and history.
+    """Return the lines that still name a version of the project, without locks and history.
 
-    In recorded replies and the tests of what is read from them, versions are the vendors'.
+    In recorded replies and their tests, versions are the vendors'.
     """
     found = clone.run(
         *("git", "grep", "--line-number", "--fixed-strings", "--word-regexp", str(version), "--"),
@@ -49,7 +49,7 @@ def left(clone: Clone, version: Version) -> list[str]:
 
 
 def test_a_release_changes_no_more_than_version_and_change_log(released: Clone) -> None:
-    """Whoever looks at the commit sees a release and nothing else."""
+    """A release commit must change the version and the change log, and nothing else."""
     difference = released.git("show", "--unified=0")
 
     removed = re.findall(r"^-(?!--)(.*)$", difference, re.MULTILINE)
@@ -73,7 +73,7 @@ def test_what_was_unreleased_becomes_a_section(clone: Clone, released: Clone) ->
 
 
 def test_the_printed_commands_publish_the_commit(released: Clone) -> None:
-    """Whoever copies them has pushed commit and tag, and the workflow takes the tag."""
+    """The printed commands must push the commit and the tag, which the workflow then accepts."""
     head = released.git("rev-parse", "HEAD")
 
     assert head == released.git("rev-parse", "origin/main")
@@ -83,7 +83,7 @@ def test_the_printed_commands_publish_the_commit(released: Clone) -> None:
 
 
 def test_the_tests_are_run_before_anything_is_changed(released: Clone) -> None:
-    """What is tested is the commit that is released."""
+    """The tests must run on the commit that is released, before anything is changed."""
     assert ["run "] == released.called()
 
 
@@ -223,7 +223,7 @@ def test_versions_compare_as_pip_compares_them() -> None:
 
 
 def test_this_checkout_names_one_version() -> None:
-    """What is found in any document or manifest is the version of the sources."""
+    """Every document and manifest must name the version of the sources."""
     assert [] == list(versions.mistaken(ROOT, NOW))
 
 
@@ -231,7 +231,7 @@ def test_this_checkout_names_one_version() -> None:
 
 
 def names(clone: Clone, tag: str) -> list[str]:
-    """Return the image's tags of what is to be published."""
+    """Return the image's tags that would be published."""
     done = clone.release("check", tag)
     assert 0 == done.returncode, done.stderr
     (images,) = re.findall(r"^images=(.+)$", done.stdout, re.MULTILINE)
@@ -248,12 +248,12 @@ def test_a_tag_is_checked_before_anything_is_installed(released: Clone) -> None:
 
 
 def test_a_release_moves_the_tags_that_move(released: Clone) -> None:
-    """Whoever takes latest, or a series, gets the newest release of it."""
+    """A release must move the tags `latest` and of its series."""
     assert [str(NEXT), NEXT.series, "latest"] == names(released, f"v{NEXT}")
 
 
 def test_a_prerelease_moves_no_tag(clone: Clone) -> None:
-    """Nobody gets a candidate who has not asked for it."""
+    """A pre-release must move no other tag."""
     publish(clone, f"{NEXT}rc1")
 
     done = clone.release("check", f"v{NEXT}rc1").stdout
@@ -279,7 +279,7 @@ def test_an_old_release_moves_no_tag_back(tagged: Clone) -> None:
     ],
 )
 def test_a_tag_of_another_version_is_refused(tag: str, reason: str, released: Clone) -> None:
-    """Nothing may be published under a version that it does not have."""
+    """A tag that differs from the version must be refused."""
     done = released.release("check", tag)
 
     assert (1, "") == (done.returncode, done.stdout)
@@ -301,7 +301,7 @@ def test_a_tag_of_another_version_is_refused(tag: str, reason: str, released: Cl
 def test_a_release_by_hand_that_forgets_a_place_is_refused(
     name: str, old: str, new: str, reason: str, tagged: Clone
 ) -> None:
-    """Nothing may be published whose parts name different versions."""
+    """A release whose files name different versions must be refused."""
     tagged.replace(name, old, new)
 
     done = tagged.release("check", f"v{NEXT}")
@@ -311,7 +311,7 @@ def test_a_release_by_hand_that_forgets_a_place_is_refused(
 
 
 def test_a_tag_beside_main_is_refused(tagged: Clone) -> None:
-    """What has not been reviewed and merged is not published."""
+    """A tag on a commit that is not on main must be refused."""
     tagged.git("commit", "--quiet", "--allow-empty", "--message", "Go on")
 
     done = tagged.release("check", f"v{NEXT}")

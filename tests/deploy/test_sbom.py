@@ -1,4 +1,4 @@
-"""Supply chain: the SBOM of a build, and the licences of what it takes along."""
+"""Supply chain: the SBOM of a build, and the licences of its packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-#: Licences that allow to use, change and pass on without a demand on the exporter itself.
+#: Licences that make no demand on the exporter's own licence.
 _ALLOWED = {
     *("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "MIT-0", "PSF-2.0"),
     "MPL-2.0",  # asks for the sources of its own files alone, which certifi's wheel holds
@@ -28,7 +28,7 @@ _ALLOWED = {
 
 
 def pinned() -> dict[str, str]:
-    """Return the versions of the image's packages that this system takes."""
+    """Return the versions of the image's packages for this system."""
     wanted = map(requirement, pins(IMAGE[0]).values())
     return {
         canonicalize_name(each.name): next(iter(each.specifier)).version

@@ -1,4 +1,4 @@
-"""The unit for systemd, as far as it can be judged without booting one."""
+"""The unit for systemd, as far as it can be checked without booting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.servers import require
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "systemd"
 UNIT = FOLDER / "loadfleet-exporter.service"
 
-#: In systemd's tenths. Version 252 finds 1.2, most of it for reaching the network; other versions
+#: The highest exposure, in tenths. systemd 252 reports 1.2, mostly for the network; other versions
 #: weigh a little differently.
 EXPOSURE = 15
 
@@ -32,7 +32,7 @@ def directives(name: str) -> list[str]:
 
 
 def analyze(*arguments: str | Path) -> str:
-    """Run systemd-analyze; it must be content and have nothing to say on stderr."""
+    """Run systemd-analyze, which must succeed without a message on stderr."""
     ended = subprocess.run(
         [require("systemd-analyze"), *arguments], capture_output=True, text=True, check=False
     )
@@ -41,7 +41,7 @@ def analyze(*arguments: str | Path) -> str:
 
 
 def system_calls(group: str) -> set[str]:
-    """Return the system calls of one of systemd's groups, those of groups in it as well."""
+    """Return the system calls of one of systemd's groups, with those of nested groups."""
     lines = [line.strip() for line in analyze("syscall-filter", group).splitlines()]
     found = {line for line in lines if line and line[0] not in "#@"}
     return found.union(*(system_calls(line) for line in lines[1:] if line.startswith("@")))
@@ -51,7 +51,7 @@ def test_systemd_understands_it(tmp_path: Path) -> None:
     """Each directive must be known, with a value that systemd takes."""
     copy = tmp_path / UNIT.name
     program = directives("ExecStart")[0].split()[0]
-    # Only the program has to be one of this machine.
+    # The unit's program is replaced by one of this machine.
     copy.write_text(UNIT.read_text().replace(program, sys.executable))
 
     analyze("verify", copy)
@@ -71,7 +71,7 @@ def test_its_command_line_is_ours() -> None:
 
 
 def test_the_watchdog_is_fed_often_enough() -> None:
-    """One message may be late without a restart."""
+    """The watchdog's time must allow for one late message."""
     (watchdog,) = directives("WatchdogSec")
 
     assert parse_duration(watchdog) > 2 * ALIVE_SECONDS

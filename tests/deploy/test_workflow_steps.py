@@ -54,7 +54,7 @@ def test_a_tag_of_another_version_ends_the_workflow(tagged: Clone, tmp_path: Pat
 
 
 def build(clone: Clone, dist: Path, folder: Path) -> None:
-    """Run the steps that build, with what was built already in the place of the builds."""
+    """Run the build steps, with finished files in place of the builds."""
     for name in ("build", "helm", "deb"):
         script = 'exec cp -t "$1" "$BUILT"/*' if name == "build" else ""
         clone.write(f".ci/{name}", f"#!/bin/bash\n{script}\n")
@@ -73,7 +73,7 @@ def build(clone: Clone, dist: Path, folder: Path) -> None:
 def test_the_build_leaves_files_checksums_and_notes(
     tagged: Clone, dist: Path, tmp_path: Path
 ) -> None:
-    """What is uploaded must be what was built, and its checksums must prove it."""
+    """The workflow must upload exactly the built files, with checksums that match."""
     build(tagged, dist, tmp_path)
 
     checked = tagged.run("bash", "-c", "cd dist && sha256sum --check --strict SHA256SUMS")
@@ -133,7 +133,7 @@ def publish_release(clone: Clone) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_release_is_a_draft_until_its_files_are_there(tagged: Clone) -> None:
-    """Nobody may download from a release that is half there."""
+    """A release must stay a draft until all its files are uploaded."""
     tagged.stub("gh", '[ "$2" != view ]')
 
     assert 0 == publish_release(tagged).returncode

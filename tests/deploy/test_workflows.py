@@ -1,4 +1,4 @@
-"""The workflows of GitHub and the configuration of Renovate, as far as they can be judged here."""
+"""The workflows of GitHub and the configuration of Renovate, as far as they can be checked here."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ RENOVATE = ROOT / ".github" / "renovate.json"
         ("zizmor", "--offline", "--quiet", "--strict-collection", "--persona=auditor", FOLDER),
         ("check-jsonschema", "--builtin-schema=vendor.github-workflows", *FILES),
         ("check-jsonschema", "--builtin-schema=vendor.renovate", RENOVATE),
-        # apt, sed and awk have dollars of their own.
+        # SC2016: apt, sed and awk have dollars of their own in single quotes.
         ("shellcheck", "--external-sources", "--exclude=SC2016", *SCRIPTS),
     ],
     ids=lambda command: command[0],
 )
 def test_a_linter_finds_nothing(command: tuple[str | Path, ...]) -> None:
-    """Workflows, scripts and configuration must be right before anybody runs them."""
+    """The linters must find nothing in workflows, scripts and configuration."""
     program, *arguments = command
     path = os.pathsep.join([str(Path(tool("shellcheck")).parent), os.environ["PATH"]])
 
@@ -66,7 +66,7 @@ def test_a_linter_finds_nothing(command: tuple[str | Path, ...]) -> None:
 
 
 def uses() -> list[tuple[str, str, str]]:
-    """Return each action of others with its commit and the comment behind it."""
+    """Return each foreign action with its commit and the comment behind it."""
     return [
         found
         for path in FILES
@@ -77,7 +77,7 @@ def uses() -> list[tuple[str, str, str]]:
 
 
 def test_actions_are_pinned_by_commit() -> None:
-    """A tag can be moved to other code, a commit cannot; the version is for people and Renovate."""
+    """Actions must be pinned by commit, with the version beside it."""
     loose = [
         name
         for name, commit, comment in uses()
@@ -127,7 +127,7 @@ def test_nothing_is_published_unless_everything_passed() -> None:
 
 
 def test_a_release_begins_with_a_pushed_tag_alone() -> None:
-    """Neither a branch nor a button publishes."""
+    """Only a pushed tag may start a release."""
     assert {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+*"]}} == RELEASE[True]
 
 

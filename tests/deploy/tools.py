@@ -10,6 +10,6 @@ from tests.support.servers import require
 
 
 def tool(name: str) -> str:
-    """Return the path of a tool, this environment's before others, or skip the test."""
+    """Return the path of a tool, preferably this environment's, or skip the test."""
     beside = Path(sys.executable).parent / name
     return str(beside) if os.access(beside, os.X_OK) else require(name)

@@ -1,4 +1,4 @@
-"""The store of the manifests, started here as their containers start it."""
+"""The manifests' store, started as their containers start it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: A password that a shell or a configuration file would spoil, were it to pass through them.
+#: A password that a shell or a configuration file would alter.
 PASSWORD = 'it\'s "$HOME" \\n #'
 
 
 class Started:
-    """A running store and how to ask it.
+    """A running store, and the means to query it.
 
     Attributes:
-        port: Where it listens.
+        port: Its port.
         password: The file with the password.
     """
 
@@ -53,7 +53,7 @@ class Started:
         return (await process.communicate())[0].decode().strip()
 
     async def healthy(self) -> bool:
-        """Return what the health check of the manifest says."""
+        """Return the result of the manifest's health check."""
         process = await asyncio.create_subprocess_exec(
             "sh",
             "-c",
@@ -64,13 +64,13 @@ class Started:
         return await process.wait() == 0
 
     def written(self) -> bytes:
-        """Return all that the store has printed and written."""
+        """Return the store's output and files."""
         files = [path for path in self._folder.rglob("*") if path.is_file()]
         return b"".join(path.read_bytes() for path in files if path.name != "password")
 
 
 async def check(store: Started) -> None:
-    """It must serve a state, keep what it has, and let nobody in without the password."""
+    """Check that the store serves a state, keeps its data, and demands the password."""
     state = RedisState(
         StateSettings(url=f"redis://127.0.0.1:{store.port}/0", password_file=store.password),
         clock=Clock(),
@@ -105,10 +105,10 @@ async def started(program: str, script: str, check: str, folder: Path) -> AsyncI
     """Run the script of a manifest's container with a server of this machine.
 
     Args:
-        program: The server, which takes the flags of Valkey.
-        script: What its shell runs.
-        check: What the shell of its health check runs.
-        folder: Where everything goes.
+        program: The server, which has Valkey's flags.
+        script: The script of its shell.
+        check: The script of its health check.
+        folder: The folder of all files.
     """
     port = free_port()
     server = f"{require(program)} --bind 127.0.0.1 --port {port}"

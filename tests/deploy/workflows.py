@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
 
-#: How the runner calls a shell: it stops at a command that fails in a pipe only if one is named.
+#: The runner's shell commands: `pipefail` is set only if a step names its shell.
 _SHELLS = {
     None: ("bash", "-e"),
     "bash": ("bash", "--noprofile", "--norc", "-eo", "pipefail"),
@@ -42,7 +42,7 @@ def step(job: str, name: str) -> dict[str, Any]:
 
 
 def perform(clone: Clone, job: str, name: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a step's script in a clone, with what the runner would fill in."""
+    """Run a step's script in a clone, with the values that the runner would fill in."""
     script = clone.root.parent / "step.sh"
     script.write_text(step(job, name)["run"])
     shell = RELEASE.get("defaults", {}).get("run", {}).get("shell")

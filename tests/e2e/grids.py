@@ -1,4 +1,4 @@
-"""A daemon beside real load generators, and whom it pages."""
+"""A daemon beside real load generators, with an Alertmanager that it pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 AGENT_DOWN = "LoadFleetAgentUnreachable"
 SOURCE_DOWN = "LoadFleetSourceDown"
 
-#: For the alerts' times: five minutes are two seconds.
+#: The scale of the alerts' times: five minutes become two seconds.
 SCALE = 0.006
 
 
@@ -31,7 +31,7 @@ class Watched:
     """The exporter's view of real programs.
 
     Attributes:
-        pages: What people were told.
+        pages: The notifications.
     """
 
     def __init__(self, url: str, process: Process, receiver: Receiver) -> None:
@@ -56,22 +56,22 @@ class Watched:
         return next(iter((await self.samples(name)).values()), None)
 
     async def page(self) -> str:
-        """Return everything that people and Prometheus see."""
+        """Return the text of `/metrics`, the API and the board."""
         paths = ("/metrics", "/api/v1/targets", "/api/v1/sources", "/")
         return "\n".join([await fetch(f"{self.url}{path}") for path in paths])
 
     async def reasons(self) -> dict[str, str]:
-        """Return why agents are down, by agent."""
+        """Return the reasons of agents that are down."""
         page = await fetch(f"{self.url}/metrics")
         pattern = r'loadfleet_agent_failure{.*?agent_id="([^"]*)".*?reason="([^"]*)"'
         return dict(re.findall(pattern, page))
 
     async def agents(self) -> dict[str, float]:
-        """Return which agents are up and which down; those of which nothing is known are not in."""
+        """Return the states of the agents, without unknown ones."""
         return await self.samples("agent_up")
 
     async def until_agents(self, expected: dict[str, float]) -> None:
-        """Wait for that to be so."""
+        """Wait for states of the agents."""
 
         async def so() -> bool:
             return expected == await self.agents()
@@ -79,7 +79,7 @@ class Watched:
         await until(so)
 
     async def until_controller(self, address: str) -> None:
-        """Wait for the master or hub to be up, and no other."""
+        """Wait until exactly the master or hub is up."""
 
         async def so() -> bool:
             return {address: 1} == await self.samples("controller_up")
@@ -87,7 +87,7 @@ class Watched:
         await until(so)
 
     async def until_polled(self, polls: int = 3) -> None:
-        """Wait for so many good polls of the first task more."""
+        """Wait for further successful polls of the first task."""
         seen: set[float] = set()
 
         async def enough() -> bool:
@@ -99,11 +99,11 @@ class Watched:
         await until(enough)
 
     def told(self, alert: str, target: str = "") -> list[str]:
-        """Return what people were told of an alert: `firing`, `resolved`."""
+        """Return the states of an alert's notifications: `firing`, `resolved`."""
         return self._receiver.states(alert, target)
 
     def accused(self) -> set[str]:
-        """Return the agents of which people were told anything."""
+        """Return the agents of all notifications."""
         return {page.target for page in self._receiver.pages if page.alertname == AGENT_DOWN}
 
 
@@ -111,7 +111,7 @@ class Watched:
 async def watching(folder: Path, source: dict[str, Any]) -> AsyncIterator[Watched]:
     """Run the daemon over one source, polled every other second.
 
-    A busy machine must not lose several polls, or the guard against lock-outs holds back the next.
+    The interval is not shorter: if a busy machine lost several polls, the guard would hold calls.
     """
     receiver = Receiver()
     async with serve(receiver.app()) as alertmanager:

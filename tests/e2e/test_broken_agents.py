@@ -1,4 +1,4 @@
-"""A real daemon whose agents are half broken: the others are shown all the same."""
+"""A real daemon, half of whose agents are broken, and which shows the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERVAL_SECONDS = 15.0
 
 
 async def test_half_of_the_agents_are_broken(tmp_path: Path) -> None:
-    """The healthy half is there within two intervals of the start, and nobody else."""
+    """The healthy half must be shown within two intervals of the start, and no other agent."""
     async with Simulation(FLEET) as simulation:
         for number, agent in enumerate(simulation.fleet.agents.values()):
             agent.up, agent.active, agent.outdated, agent.version = True, True, False, AGENT_VERSION

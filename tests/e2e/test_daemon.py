@@ -1,4 +1,4 @@
-"""The daemon as a process: how it starts, ends, and what it says when it cannot."""
+"""The daemon as a process: its start, its end, and its messages when it cannot start."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TestStart:
         assert line.startswith(f"cannot start: cannot listen on 127.0.0.1:{port}: ")
 
     async def test_every_mistake_in_the_configuration_is_told_at_once(self, tmp_path: Path) -> None:
-        """Whoever mends a file wants to mend it once; the exit code says whose fault it is."""
+        """All mistakes in the configuration must be reported at once, with exit code 2."""
         path = tmp_path / "loadfleet.yml"
         path.write_text("sources: [{provider: realload, url: 'http://x/y', tsks: {}}]\nwebb: {}\n")
         async with running(
@@ -152,7 +152,7 @@ class TestDemo:
 
 
 async def _complaints(promtool: str, page: str) -> str:
-    """Return what promtool has against an exposition."""
+    """Return promtool's complaints about an exposition."""
     process = await asyncio.create_subprocess_exec(
         promtool, "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=STDOUT
     )

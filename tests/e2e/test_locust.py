@@ -1,4 +1,4 @@
-"""A real Locust, a master and two workers, and what the exporter makes of what becomes of them."""
+"""A real Locust, with a master and two workers that come and go, and the exporter's readings."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 HOST = socket.gethostname()
 FIRST, SECOND = HOST, f"{HOST}/2"
 
-#: For so long a worker that was stopped is not listed.
+#: The time for which a stopped worker is not listed.
 STOP_SECONDS = 5
 
-#: Users that ask nobody for anything, of which each second request fails.
+#: Users without a server, every second request of which fails.
 LOCUSTFILE = """
 from locust import User, constant_throughput, task
 
@@ -99,11 +99,11 @@ class Cluster:
         return count == 2
 
     async def swarm(self, users: int) -> None:
-        """Start a test, as somebody does on the page."""
+        """Start a test, as on Locust's page."""
         await self._press("swarm", user_count=users, spawn_rate=users)
 
     async def stop(self) -> None:
-        """Stop the test, as somebody does on the page."""
+        """Stop the test, as on Locust's page."""
         await self._press("stop")
 
     async def _press(self, path: str, **fields: int) -> None:
@@ -128,7 +128,7 @@ async def in_phase(watched: Watched, phase: str) -> bool:
 
 
 async def test_a_worker_is_killed_and_a_test_is_stopped(tmp_path: Path) -> None:
-    """Somebody is paged for the one, nobody for the other, and for the master's end once."""
+    """A killed worker and a killed master must page once each, and a stopped test not at all."""
     async with cluster(tmp_path) as locust:
         source = {"provider": "locust", "url": locust.url}
         _, killed = await locust.worker(), await locust.worker()
@@ -171,7 +171,7 @@ async def test_a_worker_is_killed_and_a_test_is_stopped(tmp_path: Path) -> None:
 
 
 async def _loaded(watched: Watched) -> bool:
-    """Return whether the numbers are those of four users, of whose requests each second fails."""
+    """Return whether the numbers are those of four users with every second request failed."""
     users = await watched.samples("locust_agent_users")
     requests = await watched.value("locust_run_requests") or 0
     failures = await watched.value("locust_run_failures") or 0

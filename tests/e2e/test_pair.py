@@ -1,6 +1,6 @@
-"""Pairs of real exporters with one state: who polls, who follows, and that nobody sees a gap.
+"""Pairs of real exporters with one state: the leader, its successor, and no gap in the pages.
 
-How long each fail-over took stands at the end of the test run.
+The end of the test run shows how long each fail-over took.
 """
 
 from __future__ import annotations
@@ -42,17 +42,18 @@ if TYPE_CHECKING:
     from exporter.conformance.vendor import Wire
 
 
-#: What the design promises: to follow a leader that is silent, and one that goes in order.
+#: The longest time, as `deploy/docs/high-availability.md` promises it, until a standby leads: after
+#: a crash of the leader, and after its orderly stop.
 FOLLOWED_SECONDS = 16.0
 HANDED_OVER_SECONDS = 1.0
 
-#: A standby shows within that what the leader shows.
+#: The longest delay, promised there too, until a standby shows what the leader shows.
 MIRRORED_SECONDS = 1.0
 
-#: A busy machine holds up whoever has to keep to a second.
+#: Allowance for a busy machine.
 PATIENCE_SECONDS = 0.2
 
-#: By so much answers come late where calls are to overlap.
+#: The delay of answers in tests whose calls are to overlap.
 LATE_SECONDS = 0.3
 
 AGENT = "41"
@@ -70,12 +71,12 @@ async def installed(backend: str, folder: Path, **how: Any) -> AsyncIterator[Ins
 
 
 class Held:
-    """A way to a vendor on which answers wait; what was asked has happened.
+    """A proxy to a vendor that holds back answers; the vendor has got the calls.
 
     Attributes:
-        most_seconds: How long at most.
-        let_go: Set to let all of them go.
-        waiting: How many wait.
+        most_seconds: The longest time that an answer is held.
+        let_go: Set to release all answers.
+        waiting: The number of held answers.
     """
 
     def __init__(self, *, most_seconds: float = math.inf) -> None:
@@ -101,12 +102,12 @@ class Held:
 async def follows(
     standby: Member, leader: Member, struck: float, *, within: float, what: str, but: str = ""
 ) -> None:
-    """Have a standby lead within a time, and show all along what both had shown."""
+    """Check that a standby leads within a time, and shows the common series without a gap."""
     await until(lambda: standby.scrapes[-1].leads)
     await standby.first_since(struck)
     seen = len(standby.scrapes) + 3
     await until(lambda: len(standby.scrapes) >= seen)
-    # It came to lead between these two scrapes.
+    # The standby became the leader between these two scrapes.
     least = [each.began for each in standby.scrapes if not each.leads][-1] - struck
     most = next(each.ended for each in standby.scrapes if each.leads) - struck
     call = next(at for at, _ in standby.sent) - struck
@@ -120,7 +121,7 @@ async def follows(
 
 
 def agent_up(member: Member) -> str:
-    """Return the series of the agent's state as it is called on a member's page."""
+    """Return the name and labels of the agent's state on an exporter's page."""
     return next(
         series
         for series in member.scrapes[-1].series
@@ -130,7 +131,7 @@ def agent_up(member: Member) -> str:
 
 @pytest.mark.parametrize("backend", BACKENDS[::2])
 async def test_they_follow_each_other_at_once(tmp_path: Path, backend: str) -> None:
-    """A leader that is told to end is followed within a second, and so is one that is seen to die.
+    """A standby must follow within a second when the leader ends or is seen to die.
 
     Nobody waits for the calls of the old leader, which hang.
     """
@@ -143,7 +144,7 @@ async def test_they_follow_each_other_at_once(tmp_path: Path, backend: str) -> N
             leader.treat(held)
             await until(lambda: held.waiting)
 
-            # Nobody sees its process end, so only its own word counts.
+            # The standby cannot see the process end, so only the lease given up counts.
             struck = SYSTEM_CLOCK.monotonic()
             leader.process.send(signal.SIGTERM)
 
@@ -164,7 +165,7 @@ async def test_they_follow_each_other_at_once(tmp_path: Path, backend: str) -> N
 
 
 async def test_the_standby_shows_what_the_leader_shows(tmp_path: Path) -> None:
-    """What the leader has learnt is on the other page within a second."""
+    """The standby's page must show a change within a second of the leader's page."""
 
     async def play(folder: Path) -> None:
         async with installed("redis-server", folder) as it:
@@ -182,7 +183,7 @@ async def test_the_standby_shows_what_the_leader_shows(tmp_path: Path) -> None:
 
 
 async def killed_elsewhere(folder: Path, backend: str) -> None:
-    """Kill a leader of which nobody on this machine can tell that it is dead."""
+    """Kill a leader whose death the standby cannot see, as on another machine."""
     async with installed(backend, folder) as it:
         leader, standby = await it.pair(command=ELSEWHERE)
         struck = SYSTEM_CLOCK.monotonic()
@@ -198,7 +199,7 @@ async def frozen(folder: Path, backend: str) -> None:
         leader, standby = await it.pair()
         held = Held(most_seconds=LATE_SECONDS)
         leader.treat(held)
-        # As many as it may have; what was let out and has not left yet is none of them.
+        # As many calls as the concurrency allows, without those that are about to end.
         await until(lambda: held.waiting == DEFAULT_CONCURRENCY)
         struck = SYSTEM_CLOCK.monotonic()
         leader.process.send(signal.SIGSTOP)
@@ -228,7 +229,7 @@ async def frozen(folder: Path, backend: str) -> None:
 
 
 async def test_a_leader_falls_silent(tmp_path: Path) -> None:
-    """A dead or frozen leader is followed when its lease is over; one that wakes up stands by."""
+    """A dead or frozen leader must be followed when its lease is over, and stand by afterwards."""
     require("unshare")
 
     async def play(folder: Path) -> None:
@@ -274,7 +275,7 @@ async def test_the_vendors_see_the_calls_of_one(tmp_path: Path) -> None:
 
 
 def calls(installation: Installation) -> Counter[tuple[str, str]]:
-    """Return how often the portals were called, by vendor and kind of call."""
+    """Return the number of calls, by vendor and kind of call."""
     return Counter(
         {
             (name, action): number
@@ -285,7 +286,7 @@ def calls(installation: Installation) -> Counter[tuple[str, str]]:
 
 
 async def test_who_stands_by_is_ready_once_it_mirrors(tmp_path: Path) -> None:
-    """Neither is ready before the leader has polled; then both are, and show the same."""
+    """Both processes must become ready after the leader's first poll, and show the same."""
     async with installed("redis-server", tmp_path) as it:
         it.configuration["defaults"] |= {"interval": "30s", "timeout": "29s"}
         held = Held()
@@ -302,7 +303,7 @@ async def test_who_stands_by_is_ready_once_it_mirrors(tmp_path: Path) -> None:
             shown, known = [(await each.samples(TARGETS)).keys() for each in (standby, leader)]
             return shown == known and any(each.startswith("loadfleet_agent_up{") for each in shown)
 
-        # What is polled first makes it ready; the rest follows.
+        # The first polled task makes a process ready; the others follow.
         await until(alike)
         assert [False, False] == early
         assert [] == standby.sent

@@ -1,7 +1,7 @@
-"""Pairs whose store fails, and a leader that loses its vendor: nobody is accused or held up.
+"""Pairs whose store fails, and a leader that loses its vendor: no target is down or delayed by it.
 
 `--plays 2` plays all troubles, as `.ci/slow` does; CI plays the worst of them. All are played at
-the same time: most of that is waiting for the minute after which a store is tried again.
+the same time, since most of the time is the minute after which a store is tried again.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Between two calls of whoever polls lie no more; a store that does not answer holds one up.
+#: The longest time between two calls of the polling process, which a silent store may hold up.
 HELD_UP_SECONDS = 10.0
 
-#: Those of some polls.
+#: The number of calls of some polls.
 SOME_CALLS = 30
 
-#: From the end of a trouble, at most: a try each minute, and a busy machine.
+#: The longest recovery: the store is tried each minute, on a busy machine.
 RECOVERED_SECONDS = RETRY_SECONDS + 20.0
 
-#: What people are told of the fleet, which stands still; everything else would be an accusation.
+#: The alerts of the unchanging fleet; any other one would be false.
 FACTS = {f"LoadFleet{each}" for each in ("SuiteFailed", "AgentOutdated", "RecorderOutdated")}
 
 KEPT = ("--appendonly", "yes", "--appendfsync", "always")
@@ -60,25 +60,25 @@ async def noticed(leader: Member, standby: Member) -> bool:
 
 
 async def both_poll(leader: Member, standby: Member) -> bool:
-    """Return whether each takes the other for gone."""
+    """Return whether both poll, each without the other."""
     return all([await leader.leads(), await standby.leads()])
 
 
 async def at_once(leader: Member, standby: Member) -> bool:
-    """Return that there is nothing to wait for."""
+    """Return at once that there is nothing to wait for."""
     del leader, standby
     return True
 
 
 class Trouble(NamedTuple):
-    """What befalls a store.
+    """Trouble with the store.
 
     Attributes:
-        strike: Brings it about.
-        mend: Ends it.
-        program: The server.
-        options: Of the server.
-        until: It lasts until then.
+        strike: Begins the trouble.
+        mend: Ends the trouble.
+        program: The server's program.
+        options: The server's options.
+        until: The condition at which the trouble ends.
     """
 
     strike: Act
@@ -173,7 +173,7 @@ async def stored(trouble: Trouble, folder: Path) -> AsyncIterator[RedisServer]:
 
 
 async def endured(folder: Path, name: str, trouble: Trouble) -> None:
-    """Have a pair endure a trouble of its store, and look at what it said meanwhile."""
+    """Play a trouble of a pair's store, and check the pages and alerts meanwhile."""
     receiver = Receiver()
     async with (
         stored(trouble, folder / "server") as server,
@@ -189,7 +189,7 @@ async def endured(folder: Path, name: str, trouble: Trouble) -> None:
             },
         ) as it,
     ):
-        # As by default: what is known outlasts the time in which members wait for each other.
+        # The default, so that readings outlast the time in which the processes wait.
         it.configuration["defaults"]["stale_after"] = "3m"
         leader, standby = await it.pair()
 
@@ -203,7 +203,7 @@ async def endured(folder: Path, name: str, trouble: Trouble) -> None:
         recovered = SYSTEM_CLOCK.monotonic() - mended
         MEASURED.append(f"store {name}: in order after {recovered:.1f} s")
 
-        # Some polls more, since some stores are in order at once.
+        # More polls, because some stores recover at once.
         await until(lambda: len(leader.since(mended)) + len(standby.since(mended)) >= SOME_CALLS)
         calls = sorted(at for each in (leader, standby) for at, _ in each.sent if at >= struck)
         assert max(later - earlier for earlier, later in pairwise([struck, *calls])) <= (
@@ -228,7 +228,7 @@ async def in_order(leader: Member, standby: Member) -> bool:
 
 
 def accused(member: Member, since: float) -> list[str]:
-    """Return the targets that were up and then were not."""
+    """Return the targets that went down."""
     before = last(member, since).series.items()
     targets = re.compile(r"loadfleet_(?!exporter_|source_)\w+_up\{")
     up = {series for series, value in before if targets.match(series) and value == 1.0}
@@ -238,12 +238,12 @@ def accused(member: Member, since: float) -> list[str]:
 
 
 async def cut_off(folder: Path) -> None:
-    """Take the way to the vendor from a leader whose standby has one."""
+    """Cut a leader off from the vendor, which its standby still reaches."""
     async with (
         stored(WORST["full"], folder / "server") as server,
         Installation(folder / "exporters", {"url": server.url()}) as it,
     ):
-        # Nothing expires before somebody else polls.
+        # Long enough for readings to last until the other process polls.
         it.configuration["defaults"]["stale_after"] = "5m"
         leader, standby = await it.pair()
         struck = SYSTEM_CLOCK.monotonic()
@@ -266,7 +266,7 @@ async def _source_up(member: Member) -> bool:
 
 @pytest.mark.timeout(600)
 async def test_troubles(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Polls go on, no target goes down, nobody is paged, and in the end one leads by the store."""
+    """During each trouble, polls must go on without a page, and one leader be left in the end."""
     troubles = WORST | (OTHERS if request.config.getoption("--plays") > 1 else {})
 
     async with asyncio.TaskGroup() as group:

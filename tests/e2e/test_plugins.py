@@ -1,4 +1,4 @@
-"""A plug-in that is installed, in all that people call and look at."""
+"""An installed plug-in, in all commands and pages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLE = f"{HEAT}{{{LABELS}}} 36.5"
 SOURCE = {"provider": "acme", "url": "http://127.0.0.1:1"}
 OTHER = {"provider": "locust", "url": "http://127.0.0.1:1"}
 
-#: What is wrong with a plug-in that does not even load.
+#: The error of a plug-in that cannot be loaded.
 BROKEN = (
     "the provider 'acme' of acme-load 1.2 is left out: acme:ACME cannot be loaded (ImportError);"
     " install a version that fits this exporter, or remove it"
@@ -33,7 +33,7 @@ BROKEN = (
 
 
 async def ran(folder: Path, plugin: Path, *arguments: str) -> tuple[int, str, str]:
-    """Run a command beside the plug-in; return its code, answer and complaints."""
+    """Run a command beside the plug-in; return its exit code, output and errors."""
     async with running(
         *EXPORTER, *arguments, folder=folder, name="ran", environ={"PYTHONPATH": str(plugin)}
     ) as process:
@@ -50,7 +50,7 @@ def configured(folder: Path, *sources: dict[str, Any]) -> Path:
 
 
 async def test_is_like_the_exporters_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its family is on every page and in every command on which the catalogue's are."""
+    """A plug-in's family must be on every page and in every command, as the catalogue's are."""
     plugin = install(tmp_path / "site")
     monkeypatch.setenv("PYTHONPATH", str(plugin))
     path = configured(tmp_path, SOURCE)
@@ -88,7 +88,7 @@ async def test_is_like_the_exporters_own(tmp_path: Path, monkeypatch: pytest.Mon
 async def test_a_broken_one_is_named_everywhere_and_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is no mistake of whoever does not use it."""
+    """A broken plug-in must be named in every command, and stop only its own sources."""
     plugin = install(tmp_path / "site", record="raise ImportError('canary')\n" + RECORD)
     monkeypatch.setenv("PYTHONPATH", str(plugin))
     path = configured(tmp_path, OTHER)
@@ -140,7 +140,7 @@ async def test_one_whose_polls_are_wrong_is_a_source_that_is_down(
 async def test_a_connector_that_cannot_be_used_is_a_mistake(
     tmp_path: Path, client: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes to light when a source is made, and ends in a sentence as every mistake does."""
+    """A connector that cannot be used must end the start with a sentence."""
     plugin = install(tmp_path / "site", client=client)
     flag = f"--config.file={configured(tmp_path, SOURCE)}"
 

@@ -35,10 +35,10 @@ PAGE = (Path(__file__).parents[2] / "deploy" / "docs" / "how-to" / "preflight.md
 
 _BLOCK = re.compile(r"(?:<!-- ([\w ]+) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-#: The blocks of the page with their languages, and with what stands above them.
+#: The page's blocks: the text above, the language and the content.
 BLOCKS = [(note, language, content) for note, language, content in _BLOCK.findall(PAGE)]
 
-#: The command is the one of this environment, wherever it is.
+#: The search path, with this environment's command first.
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
@@ -47,7 +47,7 @@ def blocks(language: str, note: str = "") -> list[str]:
 
 
 def walk() -> list[tuple[str, int, str]]:
-    """Return the steps of the walk, each with its exit code and what is seen then."""
+    """Return the steps of the page's walk, with the exit codes and the outputs."""
     steps: list[tuple[str, int, str]] = []
     script = ""
     for note, _, content in BLOCKS:
@@ -60,7 +60,7 @@ def walk() -> list[tuple[str, int, str]]:
 
 
 def on_other_ports(text: str) -> str:
-    """Have it listen where nobody else does."""
+    """Replace the page's ports by free ones."""
     return text.replace("10871", str(_PORTS[0])).replace("8990", str(_PORTS[1]))
 
 
@@ -73,7 +73,7 @@ SMALL = SimulatorOptions(still=True, agents=3, controllers=0, clusters=0, record
 async def run(
     script: str, folder: Path, shell: tuple[str, ...] = ("bash", "-e"), **environ: str
 ) -> tuple[int, str]:
-    """Run a script; return its code and what a terminal would show."""
+    """Run a script; return its exit code and the terminal's output."""
     with (folder / "seen").open("w+", encoding="utf-8") as seen:
         process = await asyncio.create_subprocess_exec(
             *shell,
@@ -93,7 +93,7 @@ async def test_the_walk(tmp_path: Path) -> None:
     """Each step of the page ends and shows what the page says, the red one and the green one."""
     require("curl")
     steps = walk()
-    # The whole of it is one session: what was started in the beginning runs to the end.
+    # One session, so that programs started at the beginning run to the end.
     written = []
     for number, (script, _, _) in enumerate(steps):
         written += [f"exec > {number}.out 2>&1", script, f"echo $? > {number}.code"]
@@ -114,7 +114,7 @@ async def test_the_walk(tmp_path: Path) -> None:
     codes = [int((tmp_path / f"{number}.code").read_text()) for number in numbers]
     first, *others = [(tmp_path / f"{number}.out").read_text() for number in numbers]
     assert [code for _, code, _ in steps] == codes == [1, 22, 0, 0]
-    # In front of it stands that the exporter is ready.
+    # The output begins with the exporter's readiness.
     assert [content for _, _, content in steps] == [first.removeprefix("ready\n"), *others]
 
 
@@ -198,7 +198,7 @@ def configured(portal: Portal, min_up: int) -> None:
 
 
 def sooner(command: str) -> str:
-    """Have it wait for a moment only."""
+    """Shorten the wait of a script."""
     changed = command.replace("--wait=10m", "--wait=1s")
     assert changed != command
     return changed
@@ -206,7 +206,7 @@ def sooner(command: str) -> str:
 
 @pytest.mark.parametrize(("min_up", "code"), [(2, 0), (3, 1)], ids=["green", "red"])
 async def test_a_pipeline_is_red_and_green(min_up: int, code: int, tmp_path: Path) -> None:
-    """Each system runs its command in its own shell; the report is there in both cases."""
+    """Each system's documented step must fail and pass with the fleet, and write its report."""
     (step,) = github()["jobs"]["preflight"]["steps"]
     (script,) = gitlab()["preflight"]["script"]
     stage = jenkins()[0]
@@ -233,7 +233,7 @@ async def test_a_pipeline_is_red_and_green(min_up: int, code: int, tmp_path: Pat
 
 
 async def test_a_pipeline_without_an_exporter_is_red(tmp_path: Path) -> None:
-    """A fleet of which nobody knows is not fit, and the report says so."""
+    """Without an exporter, the pipeline must fail, and its report say so."""
     (script,) = gitlab()["preflight"]["script"]
 
     code, _ = await run(sooner(script), tmp_path, LOADFLEET=f"http://127.0.0.1:{free_port()}")

@@ -24,7 +24,7 @@ NAMES = {"realload": "prod", "blazemeter": "acme", "eggplant": "lab"}
 
 
 class Stack:
-    """The three programs and what a test asks of them."""
+    """The three programs, and queries of them."""
 
     def __init__(self, *, vendors: dict[str, str], prometheus: Prometheus) -> None:
         self.vendors = vendors
@@ -55,8 +55,8 @@ async def stack(folder: Path, *, stale_after: str) -> AsyncIterator[Stack]:
     """Run simulator, daemon and Prometheus with clocks compressed by configuration.
 
     Args:
-        folder: Of the three.
-        stale_after: Until when the daemon shows what it cannot read anew.
+        folder: The folder of their files.
+        stale_after: The daemon's `stale_after`.
     """
     require("prometheus")
     ports = {vendor: free_port() for vendor in NAMES}
@@ -82,7 +82,7 @@ async def stack(folder: Path, *, stale_after: str) -> AsyncIterator[Stack]:
 
 @pytest.mark.timeout(300)
 async def test_prometheus_knows_the_fleet(tmp_path: Path) -> None:
-    """What happens to the fleet must be what Prometheus says, and nothing else."""
+    """Prometheus must show every change of the fleet, and no other."""
     async with stack(tmp_path, stale_after="10s") as s:
         await s.until_values('up{job="loadfleet"}', [1])
         await s.until_values('loadfleet_source_up{source="prod"}', [1])
@@ -132,7 +132,7 @@ async def test_prometheus_knows_the_other_vendors(tmp_path: Path) -> None:
         await s.until_values(f"max({passed}) - min({passed})", [1])
         await s.until_values('sum by (run_id) (loadfleet_run_phase{source="acme"}) != 1', [])
 
-        # Eggplant: who is not connected is absent from the reply, and shown as down.
+        # Eggplant: an agent that is not connected is missing in the reply, and shown as down.
         connected = await s.some('loadfleet_agent_up{source="lab",agent=~"lab-.+"} == 1')
         tester = connected[0]["metric"]["agent"]
         await s.control("eggplant", change={"agents": {tester: {"up": False}}})

@@ -63,7 +63,7 @@ async def test_a_signal_reloads_and_a_mistake_changes_nothing(tmp_path: Path) ->
 
 
 async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
-    """Kubernetes replaces a ConfigMap by swapping a symbolic link; no event of the file tells."""
+    """A swapped link must be noticed, as Kubernetes replaces a ConfigMap."""
     mount = tmp_path / "mount"
     mount.mkdir()
     async with Simulation(STILL) as simulation:
@@ -86,7 +86,7 @@ async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
 
 
 async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
-    """Another reading would wait for a writer who is gone; what was read stays in force."""
+    """A pipe must be read once, and its content stay in use."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     async with Simulation(STILL) as simulation:
@@ -107,7 +107,7 @@ async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
 
 
 async def test_a_pipe_in_the_place_of_the_file_changes_nothing(tmp_path: Path) -> None:
-    """Nor does it keep the next reload, or the end, waiting."""
+    """A pipe in place of the file must change nothing, and not delay a reload or the end."""
     async with (
         Simulation(STILL) as simulation,
         daemon(
@@ -175,7 +175,7 @@ async def test_a_hundred_reloads_leave_no_gap(tmp_path: Path) -> None:
 
 
 async def test_what_a_reload_would_do_can_be_seen_before(tmp_path: Path) -> None:
-    """A change goes live after somebody has read what it starts and stops."""
+    """`check-config --diff` must report the sources that a reload would start and stop."""
     async with (
         Simulation(STILL) as simulation,
         daemon(tmp_path, {"sources": [portal(simulation), portal(simulation, "old")]}) as (url, _),

@@ -1,7 +1,7 @@
-"""Daemons that are killed and started again: what they knew is there at once, and is nobody else's.
+"""Daemons that are killed and started again: their state is restored at once, and not shared.
 
-Cases E5, P5 and W5 with real processes. The vendors are simulated in the test's own process, so
-that they can fall silent between two lives of a daemon.
+The vendors are simulated in the test's own process, so that they can fall silent while a daemon
+is down.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ ALERT = "LoadFleetAgentUnreachable"
 CANARY = "canary-7f3a"
 STALE_SECONDS = 15
 
-#: So short that nobody waits for an alert, and so long that a poll comes in between.
+#: The scale of the alerts' times: short, but long enough for a poll in between.
 SOON = 0.006
 
-#: Of the exporter's own samples that describe targets or their polls.
+#: An own metric about polls, which is restored with the targets.
 LAST_SUCCESS = "loadfleet_exporter_poll_last_success_timestamp_seconds"
 
 
@@ -70,14 +70,14 @@ class World:
     """The simulated vendors and an Alertmanager.
 
     Attributes:
-        configuration: Of a daemon that joins all of them.
+        configuration: The configuration of a daemon for all of them.
     """
 
     def __init__(self, simulation: Simulation, receiver: Receiver, url: str, state: Path) -> None:
         self.simulation = simulation
         self.receiver = receiver
         sources = simulation.configuration()["sources"]
-        # Whoever is expected would be missed without any memory.
+        # Expected agents would be missed even without a memory.
         del sources[2]["expected_agents"]
         self.configuration: dict[str, Any] = {
             "defaults": {
@@ -97,7 +97,7 @@ class World:
         }
 
     def silence(self, fault: Fault = Fault.HANG) -> None:
-        """Let no vendor answer any more, or with `Fault.NONE` all of them."""
+        """Let no vendor answer from now on, or with `Fault.NONE` all of them."""
         for portal in (self.simulation.realload, self.simulation.blazemeter, self.lab):
             portal.obey(Command(fault=fault))
 
@@ -106,7 +106,7 @@ class World:
         return self.simulation.eggplant
 
     async def polled(self, polls: int = 3) -> None:
-        """Wait for so many polls of the Eggplant server more."""
+        """Wait for further polls of the Eggplant server."""
         wanted = self.lab.calls["sut_status"] + polls
         await until(lambda: self.lab.calls["sut_status"] >= wanted)
 
@@ -119,7 +119,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
 
 
 async def samples(url: str, pattern: str) -> dict[str, float]:
-    """Return the samples of a page that begin with an expression, by all but their value."""
+    """Return the samples of a page that begin with an expression, by name and labels."""
     page = await fetch(f"{url}/metrics")
     lines = (line.rpartition(" ") for line in page.splitlines() if re.match(pattern, line))
     return {series: float(value) for series, _, value in lines}
@@ -180,7 +180,7 @@ async def test_who_is_gone_stays_gone(tmp_path: Path) -> None:
 async def test_what_was_known_is_there_at_once_and_expires(tmp_path: Path) -> None:
     """Beside vendors that are silent a restart has no gap, is marked, and makes nothing younger."""
     async with world(tmp_path) as w:
-        # Each task is polled once, so that nothing changes between our look and the kill.
+        # Each task is polled once, so that nothing changes between the scrape and the kill.
         w.configuration["defaults"] |= {"interval": f"{STALE_SECONDS}s", "timeout": "9s"}
         async with daemon(tmp_path, w.configuration) as (url, process):
             await until(lambda: all_polled(url))
@@ -240,7 +240,7 @@ async def test_others_do_not_see_it(tmp_path: Path) -> None:
 
 
 async def test_two_at_once(tmp_path: Path) -> None:
-    """Daemons with one state are in nobody's way, each other's included."""
+    """Two daemons with one state must not disturb each other."""
     folders = [tmp_path / name for name in ("one", "other")]
     async with world(tmp_path) as w, AsyncExitStack() as stack:
         both = [
@@ -259,7 +259,7 @@ async def test_two_at_once(tmp_path: Path) -> None:
 
 
 def complaints(process: Process) -> list[str]:
-    """Return what a daemon complains of, but for its fleet."""
+    """Return a daemon's warnings, without those about its fleet."""
     return [
         line
         for line in process.errors.splitlines()
@@ -274,7 +274,7 @@ def _made(folder: Path) -> Path:
 
 @pytest.mark.parametrize("backend", BACKENDS[:2])
 async def test_no_secret_is_in_its_files(tmp_path: Path, backend: str) -> None:
-    """Neither what we send nor what the replies quote is in the bytes, packed or not."""
+    """The state's files must contain no secret, packed or not."""
     state = tmp_path / "state"
     receiver = Receiver()
     sources = []
@@ -324,7 +324,7 @@ async def test_no_secret_is_in_its_files(tmp_path: Path, backend: str) -> None:
 
 
 async def saved(server: RedisServer) -> dict[str, bytes]:
-    """Return the documents that are in a server, and have it write them to another file, too."""
+    """Return the documents of a server, and let it write them to another file, too."""
     state = server.state()
     found = await state.documents("")
     await state.aclose()
@@ -349,7 +349,7 @@ def _quoting(fields: frozenset[str]) -> Any:
 
 
 def _bytes(folder: Path) -> bytes:
-    """Return all that is in the files of a folder, and what can be unpacked of it in place."""
+    """Return the bytes of a folder's files, and those of compressed parts, unpacked."""
     found = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     return b"\n".join((*found, *(_unpacked(each[at:]) for each in found for at in _heads(each))))
 
@@ -367,7 +367,7 @@ def _unpacked(content: bytes) -> bytes:
         return content
 
 
-#: An alert that is in order but for its time.
+#: An alert whose time alone is wrong.
 FIRED = {
     "name": "x",
     "labels": {},
@@ -391,7 +391,7 @@ FIRED = {
     ],
 )
 async def test_damaged_alerts_cost_no_page(tmp_path: Path, content: bytes) -> None:
-    """Whatever is found in the place of the alerts, it starts and pages."""
+    """With a damaged document of alerts, the daemon must start and page."""
     state = sqlite(tmp_path / "state")
     await state.put(AlertMemory(state, namespace="loadfleet", shard=Shard()).group, content)
     await state.aclose()
@@ -406,7 +406,7 @@ async def test_damaged_alerts_cost_no_page(tmp_path: Path, content: bytes) -> No
 
 
 async def test_its_folder_is_deleted(tmp_path: Path) -> None:
-    """Whoever runs makes it anew, and the next one goes on from there."""
+    """When its folder is deleted, a running daemon must make it anew and write its state there."""
     async with world(tmp_path) as w:
         async with daemon(tmp_path, w.configuration) as (url, process):
             await until(lambda: all_polled(url))
@@ -444,7 +444,7 @@ def _emptied(garbage: Path, state: Path) -> None:
 async def test_garbage_takes_its_place(
     tmp_path: Path, strike: Callable[[Path, Path], None]
 ) -> None:
-    """Two daemons go on, with one file that whoever comes next finds in order."""
+    """Two daemons must go on with one new, valid file when garbage takes the place of theirs."""
     state = tmp_path / "state"
     folders = [tmp_path / name for name in ("one", "other")]
     async with world(tmp_path) as w, AsyncExitStack() as stack:

@@ -109,7 +109,7 @@ async def test_scrapes_with_tls_client_certificate_and_password(tmp_path: Path) 
             leaf = authority.ca.issue_cert("127.0.0.1")
             (authority.folder / "server.crt").write_bytes(chain(leaf))
             (authority.folder / "server.key").write_bytes(leaf.private_key_pem.bytes())
-            # Prometheus may keep its connection; others meet the new certificate.
+            # Prometheus may keep its connection; new connections get the new certificate.
             assert serial(chain(leaf)) == await served(address, authority, tmp_path)
         newest = x509.load_pem_x509_certificate((authority.folder / "server.crt").read_bytes())
         end = newest.not_valid_after_utc.timestamp()
@@ -206,7 +206,7 @@ def discovering(address: str) -> list[dict[str, Any]]:
 
 
 async def test_users_whose_file_is_emptied_stay_and_the_metric_tells(tmp_path: Path) -> None:
-    """The daemon notices without a request, lets nobody in, and says so to who may ask."""
+    """When the users' file is emptied, the users must stay, and the metric show the refusal."""
     web = tmp_path / "web.yml"
     web.write_text(yaml.safe_dump({"basic_auth_users": {"alice": hashed("right")}}))
     login = {"Authorization": "Basic " + base64.b64encode(b"alice:right").decode()}
@@ -252,7 +252,7 @@ async def test_a_wrong_web_configuration_is_told_before_anything_starts(tmp_path
     ] == [line.rsplit(": ", 1)[0] for line in lines]
 
 
-#: Does as systemd does: the socket becomes descriptor 3, and the program is told of it.
+#: Starts a program as systemd does: with its socket as descriptor 3.
 ACTIVATE = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)

@@ -1,4 +1,4 @@
-"""A real Selenium Grid, a hub and two nodes, and what the exporter makes of their ends."""
+"""A real Selenium Grid, with a hub and two nodes that come and go, and the exporter's readings."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from tests.support.processes import Process
 
 
-#: Small, and quick to begin rather than to go on.
+#: Options for little memory and a quick start.
 JAVA = {"JAVA_TOOL_OPTIONS": "-Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
-#: A session with the mail address of who asked for it, as people send it along.
+#: A session whose capabilities contain a mail address.
 SESSION = {
     "capabilities": {
         "alwaysMatch": {
@@ -44,7 +44,7 @@ class Grid:
 
     Attributes:
         hub: The hub.
-        addresses: Those of the nodes.
+        addresses: The addresses of the nodes.
     """
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
@@ -86,7 +86,7 @@ class Grid:
         await answers(f"{self.url}/readyz", self.hub)
 
     async def node(self, address: str) -> Process:
-        """Start a node, which hears of the hub by itself."""
+        """Start a node, which finds the hub by itself."""
         return await self._start(
             "node",
             address,
@@ -131,7 +131,7 @@ async def grid(folder: Path) -> AsyncIterator[Grid]:
 
 
 async def test_a_node_is_killed_and_another_leaves(tmp_path: Path) -> None:
-    """Somebody is paged for the one, nobody for the other, and for the hub's end once."""
+    """A killed node and a killed hub must page once each, and a node that leaves not at all."""
     async with grid(tmp_path) as one:
         first, second = one.addresses
         leaving, killed = await one.node(first), await one.node(second)
@@ -175,5 +175,5 @@ async def test_a_node_is_killed_and_another_leaves(tmp_path: Path) -> None:
 
 
 async def _sessions(watched: Watched, count: int) -> bool:
-    """Return whether there are so many sessions, in sum over the nodes."""
+    """Return whether all nodes together have a number of sessions."""
     return count == sum((await watched.samples("selenium_agent_sessions")).values())

@@ -1,4 +1,4 @@
-"""One fault, played to sources of every provider at once, while others of them are well."""
+"""A fault, played against some sources of every provider while the others are well."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from exporter.conformance.trial import Page, Subject
 
 
-#: Struck as a whole; struck in one target or kind of call; never struck.
+#: Sources that the fault hits in all calls, in one target or kind of call, and not at all.
 WHOLE = tuple(candidate.name for candidate in CANDIDATES)
 PARTS = tuple(f"{candidate.name}-part" for candidate in CANDIDATES if candidate.part)
 WELL = tuple(f"{candidate.name}-well" for candidate in CANDIDATES)
 
-#: What faults of a part mean, where they mean something else than faults of all calls.
+#: Expectations of faults in a part, where they differ from those of faults in all calls.
 _PARTS_TOLD = {
     "realload-part": {
         "403": Told(reason=Reason.ACCESS_DENIED),  # a proof shows that the credentials are good
-        # A ping that does not come home in time is its target's failure, if others do.
+        # A ping that times out is its target's failure if others are answered.
         **dict.fromkeys(("hang", "hang in the body", "drip"), Told(reason=None)),
     },
     "blazemeter-part": {
@@ -55,16 +55,16 @@ _SOURCES = {
 
 _STATE = re.compile(r"loadfleet_(\w+_up|\w+_failure|source_auth_failed|exporter_breaker_open)\{")
 
-#: More than this a flood may not take.
+#: The most memory that a flood may take.
 FLOOD_BYTES = 16 << 20
 
 
 class Case:
-    """What a fault does.
+    """One fault, played against a source that is polled.
 
     Attributes:
-        logs: Everything that was logged.
-        errors: What reached the event loop, where nobody handles it.
+        logs: The log entries.
+        errors: Errors that reached the event loop unhandled.
     """
 
     def __init__(self, fault: Fault, folder: Path, **options: Any) -> None:
@@ -113,7 +113,7 @@ class Case:
                 await front.refuse()
 
     async def relent(self) -> None:
-        """Let it end."""
+        """Let the fault end."""
         for subject in self.trial.subjects.values():
             subject.front.treatment = subject.front.greeting = None
             if self.fault.tls is not None:
@@ -132,16 +132,16 @@ class Case:
         assert peak < FLOOD_BYTES
 
     def page(self, *, whole: bool = True) -> Page:
-        """Scrape, which waits for nobody, and parse, all or what is said of targets and sources."""
+        """Scrape without waiting; parse the page, or its samples of targets and sources."""
         body = self.trial.alike(self.trial.engine.exposition.metrics().body.decode())
-        # Only at its own ends of lines: texts may hold others.
+        # Not `splitlines`: texts may contain other line ends.
         lines = (f"{line}\n" for line in body.split("\n"))
         return parsed("".join(line for line in lines if whole or _STATE.match(line)))
 
     def reasons(self) -> dict[str, set[str]]:
-        """Return what the failed polls of the round are counted under, by source.
+        """Return the reasons of the polls that failed in this round, by source.
 
-        That others were not sent because of them is left out.
+        Calls that were not sent because of these failures are left out.
         """
         now = self.trial.failures()
         reasons = {
@@ -151,11 +151,11 @@ class Case:
         return {name: found for name, found in reasons.items() if found}
 
     def told(self) -> dict[str, Told]:
-        """Return what the fault has to be told as, by source."""
+        """Return how each source must report the fault."""
         return {name: self._told(name) for name in self._struck()}
 
     def expected_reasons(self) -> dict[str, set[str]]:
-        """Return what the failed polls have to be counted under."""
+        """Return the reasons that failed polls must have, by source."""
         return {
             name: {told.reason.value}
             for name, told in self.told().items()
@@ -163,7 +163,7 @@ class Case:
         }
 
     def accused(self) -> dict[str, dict[str, str]]:
-        """Return who is rightly said to be down, by source."""
+        """Return the targets that are rightly down, by source."""
         return _LATE if self.fault.lasts and not self.fault.on_connections else {}
 
     def _struck(self) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ class Case:
 
     def _told(self, name: str) -> Told:
         told = self.fault.told(self.trial.subjects[name].candidate)
-        # The login's part is what everything of it depends on.
+        # All calls depend on the login, the part that is hit here.
         if name in WHOLE or name == "eggplant-login-part":
             return told
         common = Told(reason=self.fault.reason)
@@ -180,7 +180,7 @@ class Case:
 
 @asynccontextmanager
 async def playing(fault: Fault, folder: Path, **options: Any) -> AsyncIterator[Case]:
-    """Connect the sources of a case; at the end nothing may have been left unhandled."""
+    """Connect the sources of a case, and check at the end that no error was unhandled."""
     case = Case(fault, folder, **options)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: case.errors.append(context))
@@ -198,13 +198,13 @@ def flags(page: Page, name: str) -> set[str]:
 
 
 def all_accused(page: Page) -> dict[str, dict[str, str]]:
-    """Return who is said to be down, by source."""
+    """Return the targets shown as down, by source."""
     found = {name: accused(page, name) for name in _SOURCES}
     return {name: down for name, down in found.items() if down}
 
 
 def ups(page: Page, source: str, *, without: str = "") -> dict[frozenset[tuple[str, str]], float]:
-    """Return what is said of the machines of a source, apart from whose they are."""
+    """Return the states of a source's machines, without the source's labels."""
     return {
         frozenset((key, text) for key, text in (*labels, ("", name)) if key != "source"): value
         for (name, labels), value in vendor_samples(page, source).items()

@@ -1,16 +1,16 @@
-"""Ten minutes in which nothing around the exporter stays as it is, and what must hold of it.
+"""Ten minutes of random disturbances around the exporter, and the checks that must hold.
 
     python -m tests.faults.chaos [--seconds N] [--seed S] [--pair]
 
 Vendors die, fail, stutter and change their credentials; the configuration is edited and broken;
-agents go down; the Alertmanager is away now and then. Life passes sixty times as fast as it
-does, and polls follow each other by a second. Three clients, and Prometheus where it is
-installed, scrape all along. Nobody may be accused wrongly, no series may be missing or be there
-twice, neither memory nor descriptors may grow, no vendor may lock the exporter out, and of each
-agent that goes down somebody has to hear, once.
+agents go down; the Alertmanager is away now and then. Simulated time is sixty times as fast as real
+time, and polls follow each other by a second. Three clients, and Prometheus if it is installed,
+scrape all the time. No target may be shown as down that is not, no series may be missing or occur
+twice, neither memory nor descriptors may grow, no vendor may lock the exporter out, and each agent
+that goes down must cause one alert.
 
-With `--pair` there are two exporters on a Redis, and these are killed, stopped and started anew as
-well, the store emptied and filled. Both have to show the same, and to call as one does.
+With `--pair` there are two exporters with a Redis, which are killed, stopped and started again as
+well, and whose store is emptied and filled. Both must show the same, and send the calls of one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from tests.support.wait import until
 
 DEFAULT_SECONDS = 600.0
 
-#: How the three clients scrape: the headers they send, and whether they keep their connection.
+#: The three scraping clients: the headers, and whether the connection is kept.
 CLIENTS: tuple[tuple[Mapping[str, str], bool], ...] = (
     ({}, True),
     ({"Accept-Encoding": "gzip"}, False),
@@ -54,29 +54,29 @@ CLIENTS: tuple[tuple[Mapping[str, str], bool], ...] = (
 
 SCRAPE_SECONDS = 0.4
 
-#: Longer than any exporter is left dead.
+#: Longer than an exporter ever stays dead.
 NEVER_SECONDS = 3600.0
 
-#: How often is looked whether this process, and so the vendors, stood still.
+#: The interval of checks whether this process, and so the vendors, stood still.
 BEAT_SECONDS = 0.1
 
-#: A leader whose lease the store has lost takes it anew before this.
+#: The longest time until a leader takes its lease again after the store lost it.
 LED_SECONDS = 20.0
 
-#: From here on a run has the time for what takes a minute to recover from.
+#: The shortest run with time for disturbances that take a minute to recover from.
 LONG_SECONDS = 120.0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """How it went.
+    """The result of a chaos run.
 
     Attributes:
-        wrong: What did not hold, in words.
-        done: How often each thing was done to the world.
-        pages: How many pages were looked at.
-        told: How often somebody was told something of an agent.
-        stalls: How often something was noticed to have stood still.
-        compared: How often the two pages of a pair were compared.
+        wrong: The failed checks, in words.
+        done: The number of disturbances of each kind.
+        pages: The number of checked pages.
+        told: The number of notifications about agents.
+        stalls: The number of noticed stalls.
+        compared: The number of comparisons of a pair's pages.
     """
 
     wrong: tuple[str, ...]
@@ -92,7 +92,7 @@ async def run(folder: Path, *, seconds: float, seed: int, paired: bool = False) 
 
     Args:
         folder: Where configuration, secrets and logs go.
-        seconds: How long the world is upset; then it gets time to recover.
+        seconds: The time of disturbances, before the time to recover.
         seed: Equal seeds upset it in the same way, as far as the machine's pace allows.
         paired: Whether there are two exporters on a Redis.
     """
@@ -161,9 +161,9 @@ def _exporters(
 
 
 async def _live(vendors: Vendors, havoc: Havoc, watch: Watch, seconds: float) -> None:
-    """Look all the time, upset everything for a while, and wait until all is well again."""
+    """Check all the time, disturb everything for a while, and wait until all is well again."""
     exporters, pair, long = havoc.exporters, havoc.pair, seconds >= LONG_SECONDS
-    # Of a pair each is scraped in one of the ways, so that this process keeps up.
+    # Each process of a pair is scraped by one client only, so that this process keeps up.
     clients = [
         (exporter, *client)
         for exporter, some in zip(exporters, (CLIENTS[:1], CLIENTS[1:2]), strict=False)
@@ -209,7 +209,7 @@ async def _upset(havoc: Havoc, seconds: float) -> None:
 
 
 async def _until_back(pair: Pair, seconds: float) -> None:
-    """Wait until each source has its leader, no longer than it may take; `judge` tells the rest."""
+    """Wait until each source has its leader, within the limit; `judge` reports failures."""
     with suppress(TimeoutError):
         await until(lambda: pair.is_back, timeout_seconds=seconds)
 
@@ -217,13 +217,13 @@ async def _until_back(pair: Pair, seconds: float) -> None:
 async def _prometheus(stack: AsyncExitStack, folder: Path, url: str) -> Prometheus | None:
     if shutil.which("prometheus") is None:
         return None
-    # A scrape may take as long as the interval: longer than a busy machine stands still.
+    # A scrape may take as long as the interval, which is longer than a busy machine stalls.
     configuration = scraping(url.removeprefix("http://"), interval="5s")
     return await stack.enter_async_context(prometheus(folder, configuration))
 
 
 async def _until_quiet(vendors: Vendors, background: list[asyncio.Task[None]]) -> None:
-    """Wait until all sources are well, no longer than it may take; the watch tells who is not."""
+    """Wait until all sources are well, within the limit; the watch reports failures."""
     limit = time.monotonic() + vendors.terms.recovery_seconds + 10
     while time.monotonic() < limit:
         if all(is_quiet(source) for source in vendors.sources.values()):
@@ -301,7 +301,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 async def _judge_prometheus(asked: Prometheus | None, watch: Watch) -> None:
-    """Check what Prometheus made of it."""
+    """Check the series in Prometheus."""
     if asked is None:
         return
     worst = await asked.values('min_over_time(up{job="loadfleet"}[1h])')
@@ -317,7 +317,7 @@ async def _judge_prometheus(asked: Prometheus | None, watch: Watch) -> None:
 
 
 def _judge(vendors: Vendors, receiver: Receiver, havoc: Havoc, watch: Watch) -> None:
-    """Check what can only be told at the end."""
+    """Run the checks that need the whole run."""
     for source in vendors.sources.values():
         if not any(exporter.watch.has_all(source) for exporter in havoc.exporters):
             watch.accuse(f"{source.name}: nobody has shown all of it")
@@ -336,9 +336,9 @@ def _judge(vendors: Vendors, receiver: Receiver, havoc: Havoc, watch: Watch) -> 
     for page in receiver.pages:
         about = (page.source, page.target)
         told_at = page.at - time.time() + time.monotonic()
-        # A stall is noticed by others than are told, and so perhaps a moment later.
+        # The stall may have been noticed a moment after the alert was sent.
         stalled = watch.feels_stall(told_at, told_at + INTERVAL_SECONDS)
-        # That it ends is told of nothing that had not begun.
+        # Only firing is an error here: an end implies an earlier firing.
         wrong = page.state == "firing" and about in steady - havoc.victims
         if page.alertname == ALERT and wrong and not stalled:
             watch.accuse(f"somebody was told of {about}, which was never down")

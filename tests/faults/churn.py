@@ -1,7 +1,7 @@
 """A world in which everything is replaced all the time: machines, suites, runs, secrets.
 
-What comes has a name and an id that were never there before, since label sets that come and go are
-what an exporter forgets to forget.
+New targets have names and ids that were never there before, since label sets that come and go are
+the usual leak of exporters.
 """
 
 from __future__ import annotations
@@ -36,43 +36,43 @@ HOUR_SECONDS = 3600.0
 #: Agents that never go, since suites and clusters name them.
 RESIDENTS = 20
 
-#: So fast the vendors' own clocks run. A run is followed for ten minutes after its end, however
-#: fast an hour passes: if runs came as fast as hours do, more than ever would be followed at once.
+#: The speed of the vendors' clocks. Slower than the hours of the test: a run is followed for ten
+#: real minutes after its end, so too many would be followed at once.
 PACE = 5.0
 
-#: So much of the fleet is replaced at each step.
+#: The share of the fleet replaced at each step.
 RENEWED = 0.5
 
-#: One of so many agents that come goes down now and then. What the alerts tell of that is kept for
-#: a fixed time: if many were, more than ever would be kept at once.
+#: One of so many new agents goes down now and then. Few, because the ends of alerts are kept for a
+#: fixed real time, however fast an hour passes.
 WEAK = 50
 
-#: No interval is shorter, however fast an hour passes.
+#: The shortest interval, however fast an hour passes.
 SHORTEST_SECONDS = 0.5
 
 _SHORT_TASKS = ("agents", "controllers", "clusters", "recorders", "suites")
 
 
 class World:
-    """The vendors, the files of the exporter, and what is done to them.
+    """The vendors and the exporter's files, with the changes made to them.
 
     Attributes:
-        rate: So many hours pass in one.
+        rate: Simulated hours per real hour.
         simulation: The vendors.
-        came: How many targets have come, those of the beginning not among them.
-        authority: Whom the exporter's clients trust.
+        came: The number of new targets, without those of the beginning.
+        authority: The authority that the exporter's clients trust.
         file: The configuration.
         web: The web configuration.
     """
 
     def __init__(self, folder: Path, *, rate: float, chance: Random, state: dict[str, str]) -> None:
-        """Make it; nothing is served yet.
+        """Make the world, without serving it.
 
         Args:
-            folder: Where the files go.
-            rate: So many hours pass in one.
-            chance: Decides.
-            state: Of the configuration.
+            folder: The folder of the files.
+            rate: Simulated hours per real hour.
+            chance: The source of randomness.
+            state: The configuration's `state`.
         """
         self.rate = rate
         self.simulation = Simulation(SimulatorOptions(pace=PACE, agents=RESIDENTS))
@@ -93,7 +93,7 @@ class World:
         self._hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 
     def begin(self, receiver: str) -> None:
-        """Write the files; the vendors are served.
+        """Write the files, once the vendors are served.
 
         Args:
             receiver: The URL of the Alertmanager.
@@ -105,11 +105,11 @@ class World:
         self._write()
 
     def seconds(self, simulated: float) -> float:
-        """Return what so many seconds of the world take."""
+        """Return the real seconds of so many simulated ones."""
         return simulated / self.rate
 
     def interval(self, simulated: float) -> str:
-        """Return an interval as a setting, shortened as time is."""
+        """Return an interval as a setting, shortened like the time."""
         return f"{max(SHORTEST_SECONDS, self.seconds(simulated)) * 1e3:.0f}ms"
 
     @property
@@ -118,7 +118,7 @@ class World:
         return max(SHORTEST_SECONDS, self.seconds(60))
 
     def shown(self) -> set[str]:
-        """Return the ids of the Real Load agents that have to be shown, up or down."""
+        """Return the ids of the Real Load agents that must be shown, up or down."""
         agents = self.simulation.fleet.agents
         return {key for key, agent in agents.items() if agent.active}
 
@@ -140,7 +140,7 @@ class World:
             agents[str(agent.agent_id)] = agent
 
     def turn_over(self) -> None:
-        """Have a suite, a BlazeMeter test and an Eggplant agent come, and those before them go."""
+        """Replace a suite, a BlazeMeter test and an Eggplant agent by new ones."""
         simulation, number = self.simulation, self._new()
         suite = Suite(
             suite_id=number,
@@ -174,20 +174,20 @@ class World:
         self._visiting = (str(number), tester.key)
 
     def edit(self, *, guest: bool | None = None) -> None:
-        """Change the settings of a source and of the alerts, and have a source come or go."""
+        """Change the settings of a source and of the alerts, and add or remove a source."""
         self._edited += 1
         self._guest = self._guest if guest is None else guest
         self._write()
 
     def rotate(self, name: str) -> None:
-        """Have a vendor accept another token from now on, and write that down."""
+        """Let a vendor accept another token from now on, and write that to its file."""
         token = f"rotated-{self._new()}"
         portals = {"realload": self.simulation.realload, "eggplant": self.simulation.eggplant}
         portals[name].obey(Command(token=token))
         self._write_secret(name, token)
 
     def _paced(self, seconds: float) -> float:
-        """Return what so many seconds of an hour of ours are by the vendors' clocks."""
+        """Return so many seconds of the test's hour by the vendors' clocks."""
         return self.seconds(seconds) * PACE
 
     def _new(self) -> int:
@@ -232,7 +232,7 @@ class World:
         }
         account |= {
             "run_linger": self.interval(HOUR_SECONDS / 4),
-            # Tests that are gone are forgotten with their newest run.
+            # Deleted tests are forgotten with their newest run, within `lookback`.
             "lookback": f"{max(120.0, self.seconds(2 * HOUR_SECONDS)):.0f}s",
             "tasks": dict.fromkeys(("runs", "agents"), minute),
         }

@@ -1,4 +1,4 @@
-"""What the faults have in common."""
+"""Fixtures of the fault scenarios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes at one portal: started, killed and asked, while it counts what it refuses."""
+"""Several processes at one portal, which counts the calls that it refuses."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ GOOD, BAD, NEXT = "the-good-token", "a-bad-token", "the-next-token"
 AGENTS = 6
 PING = "pingMeasuringAgent"
 
-#: How many refused calls the vendor takes in any minute: its five less one.
+#: The most refused calls in a minute: the vendor blocks at the fifth.
 ALLOWED = 4
 WINDOW_SECONDS = 60.0
 
-#: A call takes up to so long to the portal, and its answer so long back.
+#: The longest time of a call to the portal, and of its answer back.
 THERE_SECONDS, BACK_SECONDS = 0.2, 0.1
 
 #: Half of the `auth_retry`.
@@ -59,13 +59,13 @@ FLEET = SimulatorOptions(
     recorders=1,
     suites=0,
     token=GOOD,
-    # What a portal counts beyond the allowed tells how wrong it went.
+    # No block, so that the number of refused calls shows how wrong the run went.
     block_seconds=0.0,
 )
 
 
 class Distance:
-    """The way between callers and a portal: what was sent arrives, even if its sender is dead.
+    """The network between callers and a portal: a sent call arrives, even if its sender is dead.
 
     Attributes:
         under_way: Calls on their way there or back.
@@ -120,14 +120,14 @@ class Crowd:
     """Processes at one portal that share a state, or do not.
 
     Attributes:
-        chance: Decides what the scenario leaves open.
-        portal: What the portal was asked, and its token.
-        distance: The way to it.
-        tokens: By the names of the sources, the files with their tokens.
-        concurrency: Of each source.
-        budget: Of each source, its `requests_per_minute`.
-        daemons: Those that run now, by their names.
-        journal: What was done, for whoever wants to know how the refusals came about.
+        chance: The source of randomness.
+        portal: The portal, with its calls and its token.
+        distance: The network to the portal.
+        tokens: The files with the sources' tokens, by source.
+        concurrency: The concurrency of each source.
+        budget: The `requests_per_minute` of each source.
+        daemons: The running daemons, by name.
+        journal: The actions, to explain how refusals came about.
         server: The store, if it is a Redis.
     """
 
@@ -137,10 +137,10 @@ class Crowd:
         """Make a portal whose agents are well, and the file of one source with its token.
 
         Args:
-            folder: For everything that is written.
-            seed: Of whatever happens by chance.
+            folder: The folder of all files.
+            seed: The seed of all randomness.
             shared: Whether all processes have one state, or each its own.
-            remote: Whether that is in a Redis, `server`.
+            remote: Whether the state is in a Redis, `server`.
         """
         folder.mkdir(exist_ok=True)
         self._folder = folder
@@ -170,7 +170,7 @@ class Crowd:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Open the portal, and make the data of the server old enough to be trusted."""
+        """Open the portal, and make the server's data old enough to be trusted."""
         if self.server is not None:
             self._stack.callback(self.server.stop)
             await self.server.begin()
@@ -187,7 +187,7 @@ class Crowd:
         await self._stack.__aexit__(kind, error, traceback)
 
     def note(self, what: str) -> None:
-        """Write down what happens now."""
+        """Add an action to the journal."""
         self.journal.append(f"{SYSTEM_CLOCK.monotonic() - self._began:6.2f} {what}")
 
     def token(self, source: str, token: str) -> None:
@@ -202,7 +202,7 @@ class Crowd:
         self.portal.obey(Command(token=NEXT))
 
     def come(self) -> None:
-        """Have the portal list an agent more."""
+        """Add an agent to the portal."""
         self._newest += 1
         known = next(iter(self.fleet.agents.values()))
         self.fleet.agents[str(self._newest)] = msgspec.structs.replace(
@@ -211,7 +211,7 @@ class Crowd:
         self.note(f"{self._newest} came")
 
     def go(self) -> None:
-        """Have the portal list one of its agents no more."""
+        """Remove an agent from the portal."""
         gone = self.chance.choice(list(self.fleet.agents))
         self.fleet.delete("agents", gone)
         self.note(f"{gone} went")
@@ -230,7 +230,7 @@ class Crowd:
             await until(functools.partial(self._answers, name))
 
     async def kill(self, name: str) -> None:
-        """Kill a daemon without a word."""
+        """Kill a daemon by SIGKILL."""
         self.note(f"{name} killed, {self.distance.under_way} calls under way")
         process = self.daemons.pop(name)
         assert -signal.SIGKILL == await process.stop(signal.SIGKILL), process.errors
@@ -241,7 +241,7 @@ class Crowd:
         await self.start(name, *self._flags[name])
 
     async def command(self, *words: str) -> str:
-        """Run a command to its end and return what it printed; exit code 1 says that all is bad."""
+        """Run a command and return its output; exit code 1 means a fleet with problems."""
         self.note(f"{words[0]} begins")
         process = await self._run(words[0], *words[1:], command=words[0])
         code = await process.process.wait()
@@ -260,11 +260,11 @@ class Crowd:
     async def shows(self, sample: str, *, count: int = 1) -> None:
         """Wait until every daemon's page has so many series of a sample.
 
-        Less long than `auth_retry`, so that what is shown is not owed to that.
+        The wait is shorter than `auth_retry`, so that a retry cannot cause the change.
 
         Args:
             sample: As in `series`.
-            count: How many.
+            count: The number of series.
         """
         for name in self.daemons:
 
@@ -279,7 +279,7 @@ class Crowd:
         await until(lambda: self.portal.calls[PING] >= wanted, timeout_seconds=PATIENCE_SECONDS)
 
     async def settled(self) -> None:
-        """Wait until no call is under way; those of the dead come home as well."""
+        """Wait until no call is under way, those of dead processes included."""
         await until(lambda: not self.distance.under_way)
 
     @property
@@ -294,7 +294,7 @@ class Crowd:
 
     @property
     def story(self) -> str:
-        """What happened, the refused calls among it, a line each."""
+        """The journal, refused calls included, one event a line."""
         refused = [f"{at - self._began:6.2f} refused" for at in self.portal.refused]
         return "\n" + "\n".join(sorted([*self.journal, *refused]))
 
@@ -355,7 +355,7 @@ def series(page: str, sample: str) -> int:
     """Count a page's series of a source that have a value.
 
     Args:
-        page: What was scraped.
+        page: The scraped page.
         sample: Family, source and value, as in `loadfleet_source_up prod 1.0`.
     """
     family, source, value = sample.split()
@@ -368,7 +368,7 @@ def series(page: str, sample: str) -> int:
 
 
 def played(*, shared: bool = True, remote: bool = False) -> Callable[[Scenario], Scenario]:
-    """Have a scenario played once per seed, two at a time, each with a crowd of its own.
+    """Play a scenario once per seed, two at a time, each with a crowd of its own.
 
     Args:
         shared: Whether the processes of a crowd share a state.
@@ -392,7 +392,7 @@ def played(*, shared: bool = True, remote: bool = False) -> Callable[[Scenario],
         functools.update_wrapper(test, scenario)
         _, *rest = inspect.signature(scenario).parameters.values()
         own = list(inspect.signature(test, follow_wrapped=False).parameters.values())[:2]
-        # pytest finds out by it what to pass.
+        # pytest reads the fixtures to pass from the signature.
         test.__signature__ = inspect.Signature([*own, *rest])  # type: ignore[attr-defined]
         return test
 

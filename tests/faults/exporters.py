@@ -1,4 +1,4 @@
-"""The exporters that the world is upset around: started, killed, stopped, and started anew."""
+"""The exporters of a chaos run, which are killed, stopped and started again."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from tests.support.processes import Process
 
 
-#: What an exporter says only if something was not foreseen.
+#: Texts in the log that mean an unforeseen error.
 _SIGNS = ("Traceback", "_crashed")
 
-#: A life that was looked at less often is too short to tell of growth; the first one, in which
-#: nothing was there before, and each later one.
+#: The fewest samples of a process's life that show growth: of its first life, which starts without
+#: a state, and of later ones.
 _MEASURED, _MEASURED_LATER = 30, 240
 
 
@@ -31,18 +31,18 @@ class Exporter:
     """A daemon on a port of its own, in one life after the other.
 
     Attributes:
-        url: Where it listens, in each life.
-        watch: Looks at its pages.
-        since: Since when it has been running without a break, monotonic; `None` while it does not.
+        url: The daemon's URL, the same in each life.
+        watch: The checks of its pages.
+        since: The start of the present life, monotonic; `None` while the daemon is down.
     """
 
     def __init__(self, name: str, file: Path, watch: Watch) -> None:
-        """Prepare it; nothing runs yet.
+        """Prepare the exporter, without starting it.
 
         Args:
-            name: For messages, and for the files with its output.
-            file: Its configuration; the output goes beside it.
-            watch: Looks at its pages, and is told what does not hold.
+            name: The name in messages and of the output files.
+            file: The configuration; the output is written beside it.
+            watch: The checks of its pages, which collect failures.
         """
         self.watch = watch
         self.name = name
@@ -73,7 +73,7 @@ class Exporter:
         self.since = time.monotonic()
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End its life, and judge what it said."""
+        """Stop the daemon, and check its log."""
         process, self._process, self.since = self._process, None, None
         growth, self._growth = self._growth, None
         assert process is not None
@@ -91,19 +91,19 @@ class Exporter:
                 self.watch.accuse(f"{self.name}: {text}")
 
     def freeze(self) -> None:
-        """Stop it where it is."""
+        """Suspend the daemon."""
         assert self._process is not None
         self.since = None
         self._process.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume the daemon."""
         assert self._process is not None
         self._process.process.send_signal(signal.SIGCONT)
         self.since = time.monotonic()
 
     async def measure(self) -> None:
-        """Look at its memory and descriptors for ever."""
+        """Sample its memory and descriptors for ever."""
         while True:
             if self.since is not None and self._growth is not None:
                 self._growth.sample()

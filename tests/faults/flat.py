@@ -1,4 +1,4 @@
-"""What a process and its state weigh, sampled hour by hour, and whether that stays flat."""
+"""Hourly samples of a process's resources and its state, and the judgement of their growth."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
 
-#: Samples of this first time of ours are left out: what is kept for a fixed time fills in it, such
-#: as the ends of alerts for their receivers, and the runs that have ended.
+#: Samples of the first 15 real minutes are left out: things kept for a fixed time, such as the ends
+#: of alerts and ended runs, still increase in them.
 WARM_UP_SECONDS = 900.0
 
-#: So are so many hours at the beginning, however long they take: caches and pools fill in them.
+#: Samples of the first hours are left out too, while caches and pools fill.
 WARM_UP_HOURS = 1
 
-#: With less hours than that after the warm-up a slope tells nothing.
+#: The fewest hours after the warm-up that show a slope.
 LEAST_HOURS = 3
 
 _ESTABLISHED = "01"
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found at one moment of an hour.
+    """The resources found at one moment of an hour.
 
     Attributes:
-        hour: Which, from 0.
-        age: Seconds of ours since the daemon was started.
+        hour: The number of the hour, from 0.
+        age: Real seconds since the daemon was started.
         agents: The size of the fleet.
-        anonymous: Memory without that of files, bytes.
+        anonymous: Memory without mapped files, bytes.
         resident: All memory, bytes.
         descriptors: Open ones, without the connections to the vendors.
-        threads: Of the process.
+        threads: The process's threads.
         page: The length of `/metrics`, bytes.
-        series: How many it has.
+        series: The number of series on `/metrics`.
         keys: Documents in the state.
         state: Their size, bytes.
         history: The size of the history's file, with its journal, bytes.
-        written: How many targets had come by then.
-        log: What was logged so far, bytes.
+        written: The number of new targets so far.
+        log: The size of the log so far, bytes.
         cpu: Seconds of processor time so far.
-        calls: How many calls the vendors had answered.
+        calls: The number of calls that the vendors have answered.
     """
 
     hour: int
@@ -70,12 +70,12 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bound(NamedTuple):
-    """By how much something may grow over a run before it counts as a leak.
+    """A bound on a resource's growth over a run.
 
     Attributes:
-        once: In all, however long the run: what the sampling itself varies by.
-        hourly: In each hour beside that.
-        share: Of its middle value, in all.
+        once: Growth in all, however long the run, for the variation of the samples.
+        hourly: Further growth in each hour.
+        share: Further growth in all, as a share of the median.
     """
 
     once: float = 0.0
@@ -83,7 +83,7 @@ class Bound(NamedTuple):
     share: float = 0.0
 
 
-#: A hundred bytes for each of 20,000 agents that come in an hour are 2 MB.
+#: The bounds of growth. A leak of 100 bytes for each of 20,000 new agents an hour would be 2 MB.
 BOUNDS: dict[str, Bound] = {
     "anonymous": Bound(once=3 << 20, hourly=256 << 10, share=0.02),
     "resident": Bound(once=4 << 20, hourly=256 << 10, share=0.02),
@@ -95,20 +95,20 @@ BOUNDS: dict[str, Bound] = {
     "state": Bound(once=256 << 10, share=0.1),
 }
 
-#: What the history keeps of a target that comes and goes: two or three transitions and an hour or
-#: two, each with its place in an index, so far below this.
+#: The most bytes that the history keeps of a target that comes and goes: two or three transitions
+#: and one or two hours, with their index entries.
 HISTORY_BYTES = 600.0
 
-#: By how much the log, and the work for a call, of an hour may grow over a run.
+#: The growth allowed over a run: of an hour's log, and of the processor time for a call.
 LOG_SHARE, CPU_SHARE = 0.5, 0.3
 
 
 class Terms(NamedTuple):
-    """How a run is judged.
+    """The terms by which a run is judged.
 
     Attributes:
-        warm_up_seconds: Samples of this first time of ours are left out.
-        bounds: By the name of what may grow so much.
+        warm_up_seconds: The first real seconds, whose samples are left out.
+        bounds: The bounds of growth, by the name of the resource.
     """
 
     warm_up_seconds: float = WARM_UP_SECONDS
@@ -117,7 +117,7 @@ class Terms(NamedTuple):
 
 LONG = Terms()
 
-#: Of a run that ends within the warm-up only the coarse can be told.
+#: Coarse terms for a run that ends within the warm-up.
 SHORT = Terms(
     warm_up_seconds=0.0,
     bounds={
@@ -136,10 +136,10 @@ def judge(samples: Sequence[Sample], terms: Terms = LONG) -> list[str]:
 
     Args:
         samples: In the order of time.
-        terms: How they are judged.
+        terms: The bounds and the warm-up.
 
     Returns:
-        What is not flat, in words; nothing too if there are too few samples to tell.
+        The resources that grow, in words; none if there are too few samples.
     """
     found = []
     for agents in sorted({each.agents for each in samples}):
@@ -155,10 +155,10 @@ def judge(samples: Sequence[Sample], terms: Terms = LONG) -> list[str]:
 
 
 def slope(values: Sequence[tuple[float, float]]) -> float:
-    """Return the median of the slopes between all pairs of points, which single ones do not move.
+    """Return the median of the slopes between all pairs of points, which outliers do not move.
 
     Args:
-        values: Points, each with another first coordinate.
+        values: Points with different first coordinates.
     """
     return statistics.median((v - u) / (y - x) for (x, u), (y, v) in combinations(values, 2))
 
@@ -191,7 +191,7 @@ def _work(old: Sample, new: Sample) -> float:
 
 
 class Weight(NamedTuple):
-    """What a process weighs at one moment; see `Sample`."""
+    """The resources of a process at one moment; see `Sample`."""
 
     anonymous: int
     resident: int
@@ -200,12 +200,12 @@ class Weight(NamedTuple):
 
 
 def weighed(pid: int, vendors: Collection[int]) -> Weight:
-    """Weigh a process.
+    """Return the resources of a process.
 
     Args:
         pid: Its id.
-        vendors: Ports; connections to them that stand are no descriptors that count, since they
-            come and go with the polls. One that the other end has closed counts.
+        vendors: Ports of the vendors. Open connections to them do not count as descriptors, since
+            they come and go with the polls; connections closed by the other end do.
     """
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -224,7 +224,7 @@ def weighed(pid: int, vendors: Collection[int]) -> Weight:
 
 
 def typical(weights: Sequence[Weight]) -> Weight:
-    """Return what stays of several looks: the middle of memory, the least of the others."""
+    """Return the median memory of several samples, and the minimum of the other resources."""
     memory, resident, descriptors, threads = zip(*weights, strict=True)
     return Weight(
         anonymous=int(statistics.median(memory)),
@@ -245,7 +245,7 @@ def _kilobytes(text: str) -> int:
 
 
 def _connected(pid: int, ports: Collection[int]) -> set[str]:
-    """Return the sockets of connections that stand, to certain ports of this machine."""
+    """Return the sockets of open connections to certain ports of this machine."""
     found = set()
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()

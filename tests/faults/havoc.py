@@ -1,4 +1,4 @@
-"""What is done to the world around the exporter, one thing after the other, by chance."""
+"""Random disturbances of the exporter's surroundings, one after the other."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
 ALERT = "LoadFleetAgentUnreachable"
 
-#: An alert has to be told, or ended, so long after its cause, while its source is well.
+#: The longest time until an alert fires or ends after its cause, while its source is well.
 NEWS_SECONDS = 10.0
 
-#: A fault lasts at most so long: shorter than readings live.
+#: The longest fault, shorter than readings live.
 LONGEST_SECONDS = ALONE.stale_seconds / 4
 
 
 class Havoc:
-    """Upsets vendors, secrets, configuration and the Alertmanager.
+    """Disturbs vendors, secrets, configuration and the Alertmanager.
 
     Attributes:
-        exporters: All of them.
-        pair: What upsets them, if they are two.
-        done: How often each thing was done.
+        exporters: All exporters.
+        pair: The disturbances of a pair, if there are two exporters.
+        done: The number of disturbances of each kind.
         victims: The agents that were taken down, by source and id.
     """
 
@@ -63,19 +63,19 @@ class Havoc:
         overlap: float,
         rest: float,
     ) -> None:
-        """Take everything that is upset, and what helps.
+        """Take everything that is disturbed.
 
         Args:
-            vendors: All of them.
+            vendors: All vendors.
             receiver: The Alertmanager.
-            receiving: Its door.
-            watch: Told what does not hold.
+            receiving: The Alertmanager's server.
+            watch: The checks, which collect failures.
             file: The configuration.
-            state: Of the configuration: where the state is.
-            chance: Decides.
-            overlap: For so many seconds a file may hold a credential that is refused. Calls that
-                are refused meanwhile are held against the next ones for a minute.
-            rest: The longest time between one thing and the next.
+            state: The configuration's `state`.
+            chance: The source of randomness.
+            overlap: The seconds for which a file may hold a refused credential. Calls refused in
+                that time count for a minute.
+            rest: The longest time between two disturbances.
         """
         self._vendors = vendors
         self._receiver = receiver
@@ -94,9 +94,9 @@ class Havoc:
         self.victims: set[tuple[str, str]] = set()
 
     def configuration(self) -> dict[str, Any]:
-        """Return the exporter's configuration as it is to be now."""
+        """Return the exporter's present configuration."""
         sources = [source.configuration() for source in self._vendors.sources.values()]
-        # What is edited is one source after the other; the others stay as they are.
+        # One source after the other is edited; the others stay as they are.
         sources[self._edited % len(sources)]["timeout"] = f"{800 + self._edited % 7}ms"
         if self._guest:
             sources.append(self._vendors.guest.configuration())
@@ -119,12 +119,12 @@ class Havoc:
         }
 
     def write(self) -> Path:
-        """Write the configuration as it is to be now, and return its file."""
+        """Write the present configuration, and return its file."""
         self._file.write_text(yaml.safe_dump(self.configuration()))
         return self._file
 
     async def upset(self, end: float) -> None:
-        """Do one thing after the other until a time, each kind as often as the others and once."""
+        """Disturb until a time, each kind at least once and as often as the others."""
         whole = False
         while True:
             kinds = [self.die, self.cut, self.fail, self.hang, self.stutter, self.rotate]
@@ -139,7 +139,7 @@ class Havoc:
             whole = True
 
     async def hunt(self, end: float) -> None:
-        """Take down one agent after the other and see that people hear of it, until a time."""
+        """Take down one agent after the other until a time, and wait for each alert."""
         while time.monotonic() < end:
             quiet = [source for source in self._vendors.sources.values() if is_quiet(source)]
             if quiet:
@@ -161,7 +161,7 @@ class Havoc:
             await source.front.hang_up()
 
     async def fail(self) -> None:
-        """Have a vendor answer with nonsense."""
+        """Let a vendor answer with errors."""
         source = self._any()
         fault = self._chance.choice([Fault.BAD_GATEWAY, Fault.UNAVAILABLE, Fault.GARBAGE])
         with source.disturbed():
@@ -170,10 +170,10 @@ class Havoc:
             source.portal.obey(Command(fault=Fault.NONE))
 
     async def hang(self) -> None:
-        """Have a vendor not answer.
+        """Let a vendor not answer.
 
-        Real Load is left out: a portal that begins to hang within a round of pings cannot be told
-        from targets that do, as others have just answered. No accusation would be a wrong one.
+        Real Load is left out: a portal that begins to hang among the pings of a poll cannot be told
+        from targets that hang, so it would be no error to show them as down.
         """
         kept = [each for each in self._vendors.sources.values() if each.name != "realload"]
         source = self._chance.choice(kept)
@@ -184,7 +184,7 @@ class Havoc:
             await source.front.hang_up()
 
     async def stutter(self) -> None:
-        """Have a part of a vendor's calls fail."""
+        """Let a part of a vendor's calls fail."""
         source = self._any()
         with source.disturbed():
             source.portal.obey(Command(fault_rate=0.4))
@@ -213,12 +213,12 @@ class Havoc:
         await self._load("reloaded\n")
 
     async def entertain(self) -> None:
-        """Have a source come, or go."""
+        """Add or remove a source."""
         self._guest = not self._guest
         await self._load("reloaded\n")
 
     async def deafen(self) -> None:
-        """Have the Alertmanager away for a moment."""
+        """Stop the Alertmanager for a moment."""
         await self._receiving.refuse()
         await self._pause(0.5, LONGEST_SECONDS)
         await self._receiving.open()
@@ -244,7 +244,7 @@ class Havoc:
             self.pair.touched()
 
     async def _strike(self, source: Source) -> None:
-        """Take an agent down until people were told, bring it back until they were told."""
+        """Take an agent down until its alert fires, and bring it back until the alert ends."""
         target = self._chance.choice(source.steady())
         began = time.monotonic()
         before = self._receiver.states(ALERT, target.id)
@@ -256,20 +256,20 @@ class Havoc:
             if not told:
                 self._watch.accuse(f"{source.name}: nobody heard that {target.id} is {state}")
         news = self._receiver.states(ALERT, target.id)[len(before) :]
-        # Of what is not known any more for want of readings, nobody can say that it is down.
+        # Without readings, a target is unknown, and cannot be down.
         is_known = source.longest_spell(began) < self._vendors.terms.stale_seconds / 2
         stalled = self._watch.feels_stall(began, math.inf)
         if is_known and not stalled and news != ["firing", "resolved"]:
             self._watch.accuse(f"{source.name}: of {target.id} was told: {news}")
 
     async def _told(self, source: Source, states: Callable[[], list[str]], state: str) -> bool:
-        """Wait until something was told; no longer than it may take."""
+        """Wait for a notification, within the limit."""
         begun = time.monotonic()
         while states()[-1:] != [state]:
             now, well = time.monotonic(), source.well_since
             if now - begun > self._vendors.terms.recovery_seconds + NEWS_SECONDS:
                 return False
-            # What stands still tells nobody, and has to ask everybody again.
+            # After a stall, the exporter has to poll again before it can notify.
             if well is not None and now - max(begun, well, *self._watch.stalls[-1:]) > NEWS_SECONDS:
                 return False
             await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The exporter with leaks planted in it, to see the soak turn red; `$LEAKS` names them.
+"""The exporter with planted leaks, named by `$LEAKS`, which the soak test must find.
 
 LEAKS=memory,descriptor,thread python -m tests.faults.soak --hours 5 --program tests.faults.leaky
 """
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
 
 
-#: A `bytes` takes so much more than its length.
+#: The memory that a `bytes` takes beyond its length.
 _HEADER_BYTES = 33
 
-#: Troubles of the store that lie closer together are one.
+#: The time within which troubles of the store count as one.
 _TROUBLE_SECONDS = 10.0
 
 _KEPT: list[bytes] = []
 
 
 def leak_memory() -> None:
-    """Keep a hundred bytes of each agent that comes, or `$LEAK_BYTES`."""
+    """Keep a hundred bytes, or `$LEAK_BYTES`, of each new agent."""
     put, newest = Store.put, set[str]()
     size = int(os.environ.get("LEAK_BYTES", "100")) - _HEADER_BYTES
 

@@ -1,4 +1,4 @@
-"""Plays of the grid of faults in which the daemon's pages are looked at as well."""
+"""Plays of the grid of faults that check the daemon's pages as well."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Everything(ExposingView):
         self._trial = trial
 
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """Return what is known now."""
+        """Return the present snapshots."""
         return self._trial.engine.store.snapshots()
 
     def sources(self) -> Sequence[SourceRow]:
-        """Return how each source is."""
+        """Return the state of each source."""
         return source_rows(self._trial.engine.pollers.values(), self._trial.engine.store)
 
     def now(self) -> Moment:

@@ -1,4 +1,4 @@
-"""Two exporters on one Redis: what is done to all three, and what must hold of both pages."""
+"""Two exporters with one Redis: their disturbances, and the checks of both pages."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 Kind = Callable[[], Awaitable[None]]
 
-#: Two pages, and the calls of a source, are compared over so long.
+#: The time over which two pages, and the calls of a source, are compared.
 STRETCH_SECONDS = 4.0
 
-#: So long after anything was done to the exporters or the store they have to agree again: the
-#: leader renews its lease every 5 seconds, and takes it again where the store has lost it.
+#: The time after a disturbance until both pages must agree again: the leader renews its lease every
+#: 5 seconds, and takes it again if the store has lost it.
 AGREED_SECONDS = 8.0
 
-#: Before the store is upset in a short run, pages are compared so often.
+#: The number of comparisons in a short run before the store is disturbed.
 COMPARED = 4
 
-#: The calls of two exporters are twice those of one.
+#: The factor above which calls come from two exporters, which would send twice as many.
 MORE = 1.5
 
-#: So long after a trouble of the store each exporter has noticed it.
+#: The time until both exporters have noticed trouble with the store.
 NOTICED_SECONDS = 6.0
 
 _LEADER = "loadfleet_exporter_leader"
@@ -48,13 +48,13 @@ _STATE_UP = 'loadfleet_exporter_state_up{backend="redis"}'
 
 
 class Pair:
-    """Upsets the exporters and their store, and compares what both show.
+    """Disturbs the exporters and their store, and compares both pages.
 
     Attributes:
-        done: How often each thing was done.
-        compared: How often two pages were compared.
-        of_exporters: What can be done to the exporters.
-        of_store: What can be done to the store.
+        done: The number of disturbances of each kind.
+        compared: The number of comparisons of two pages.
+        of_exporters: The disturbances of the exporters.
+        of_store: The disturbances of the store.
         hold: Held while an exporter does not run.
     """
 
@@ -68,15 +68,15 @@ class Pair:
         chance: Random,
         long: bool,
     ) -> None:
-        """Take everything that is upset, and who is told what does not hold.
+        """Take everything that is disturbed.
 
         Args:
-            vendors: All of them.
-            exporters: Both.
+            vendors: All vendors.
+            exporters: Both exporters.
             server: The store.
-            watch: Told what does not hold.
-            chance: Decides.
-            long: Whether there is time for what takes minutes to recover from.
+            watch: The checks, which collect failures.
+            chance: The source of randomness.
+            long: Whether there is time for disturbances that take minutes to recover from.
         """
         self._vendors = vendors
         self._exporters = exporters
@@ -90,7 +90,7 @@ class Pair:
             exporter.name: deque() for exporter in exporters
         }
         self._calls: dict[str, int] = {}
-        # Sources of which the store has all.
+        # Sources whose readings the store has.
         self._stored: set[str] = set()
         self.of_exporters: tuple[Kind, ...] = (self.kill, self.leave, self.freeze, self.fell)
         self.of_store: tuple[Kind, ...] = (self.restart, self.stop, self.flush, self.fill)
@@ -99,13 +99,13 @@ class Pair:
         self.compared = 0
 
     def begin(self) -> None:
-        """Take note of how many calls one exporter makes."""
+        """Measure the calls of one exporter."""
         now = time.monotonic()
         for source in self._vendors.sources.values():
             self._calls[source.name] = source.calls_since(now - STRETCH_SECONDS)
 
     async def upset(self, kinds: Sequence[Kind], end: float) -> None:
-        """Do one thing after the other until a time, each kind as often as the others and once."""
+        """Disturb until a time, each kind at least once and as often as the others."""
         whole = False
         while not whole or time.monotonic() < end:
             for kind in self._chance.sample(kinds, len(kinds)):
@@ -125,20 +125,20 @@ class Pair:
                 return
 
     async def until_compared(self) -> None:
-        """Wait until what both show was compared a few times."""
+        """Wait until both pages were compared a few times."""
         with suppress(TimeoutError):
             await until(lambda: self.compared >= COMPARED, timeout_seconds=4 * AGREED_SECONDS)
 
     async def kill(self) -> None:
-        """Kill an exporter, and start it anew."""
+        """Kill an exporter, and start it again."""
         await self._anew(self._any(), signal.SIGKILL)
 
     async def leave(self) -> None:
-        """End an exporter in order, and start it anew."""
+        """Stop an exporter in order, and start it again."""
         await self._anew(self._any(), signal.SIGTERM)
 
     async def fell(self) -> None:
-        """Kill both, and start them anew."""
+        """Kill both, and start them again."""
         async with self.hold:
             for exporter in self._exporters:
                 await exporter.end(signal.SIGKILL)
@@ -146,7 +146,7 @@ class Pair:
             await asyncio.gather(*(exporter.start() for exporter in self._exporters))
 
     async def freeze(self) -> None:
-        """Stop an exporter, perhaps for longer than its lease, and let it go on."""
+        """Suspend an exporter, perhaps for longer than its lease, and resume it."""
         exporter = self._any()
         async with self.hold:
             exporter.freeze()
@@ -154,42 +154,42 @@ class Pair:
             exporter.thaw()
 
     async def restart(self) -> None:
-        """Start the store anew; what it has not written to its disk is lost."""
+        """Restart the store, which loses unwritten data."""
         self._stored.clear()
         await asyncio.to_thread(self._server.stop, kill=self._chance.random() < 0.5)
         await self._pause(0.0, 10.0 if self._long else 1.0)
         await asyncio.to_thread(self._server.start)
 
     async def stop(self) -> None:
-        """Have the store not answer for a while."""
+        """Suspend the store for a while."""
         self._stored.clear()
         self._server.send(signal.SIGSTOP)
         await self._pause(0.5, 10.0 if self._long else 2.0)
         self._server.send(signal.SIGCONT)
 
     async def flush(self) -> None:
-        """Have the store lose everything."""
+        """Delete all data of the store."""
         self._stored.clear()
         await asyncio.to_thread(self._server.command, "FLUSHALL")
 
     async def fill(self) -> None:
-        """Have the store take nothing more for a while."""
+        """Make the store full for a while."""
         self._stored.clear()
         await self._limit("1")
         await self._pause(0.5, 10.0 if self._long else 2.0)
         await self._limit("0")
 
     def touched(self) -> None:
-        """Take note that both were given another configuration."""
+        """Record that both got another configuration."""
         self._upset_at = time.monotonic()
 
     def see(self, exporter: Exporter, series: Series, *, asked_at: float) -> None:
-        """Keep a page for comparison, and look for what no page shows.
+        """Keep a page for the comparison, and check it.
 
         Args:
-            exporter: Whose it is.
-            series: What it shows.
-            asked_at: When it was asked for, monotonic.
+            exporter: The exporter of the page.
+            series: The page's series.
+            asked_at: The time of the request, monotonic.
         """
         pages = self._pages[exporter.name]
         pages.append((asked_at, series))
@@ -205,7 +205,7 @@ class Pair:
                 self._watch.accuse(f"{source.name}: nobody shows {lacks}, which the store has")
 
     async def compare(self) -> None:
-        """Compare what both show, and count calls, for ever."""
+        """Compare both pages and count calls for ever."""
         while True:
             await asyncio.sleep(STRETCH_SECONDS / 4)
             now = time.monotonic()
@@ -227,7 +227,7 @@ class Pair:
             return
         self.compared += 1
         for key in {key for page in (*one, *other) for key in page}:
-            # One is a poll behind the other at most, so that they have shown the same by now.
+            # One page is at most a poll behind the other, so both have shown the same value by now.
             if {page.get(key) for page in one}.isdisjoint(page.get(key) for page in other):
                 self._watch.accuse(f"the pages differ: {key}")
         if (leaders := self._leaders(source)) != 1:
@@ -237,7 +237,7 @@ class Pair:
             self._watch.accuse(f"{source.name}: {calls} calls, where one exporter makes {most:g}")
 
     def judge(self) -> None:
-        """Check what has to hold in the end."""
+        """Run the checks at the end."""
         for exporter in self._exporters:
             pages = self._pages[exporter.name]
             if self._long and not (pages and pages[-1][1].get(_STATE_UP) == 1):
@@ -248,7 +248,7 @@ class Pair:
 
     @property
     def is_back(self) -> bool:
-        """Whether each source has a leader, and both use the store."""
+        """True if each source has one leader and both processes use the store."""
         newest = [pages[-1][1] for pages in self._pages.values() if pages]
         return all(self._leaders(each) == 1 for each in self._vendors.sources.values()) and (
             not self._long or all(page.get(_STATE_UP) == 1 for page in newest)
@@ -273,7 +273,7 @@ class Pair:
         await asyncio.to_thread(self._server.command, *command)
 
     async def _rest(self) -> None:
-        """Let what comes next meet what was, or come when all is well."""
+        """Wait, so that the next disturbance comes during the last one or after it."""
         if not self._long or self._chance.random() < 0.5:
             await self._pause(0.2, 5.0 if self._long else 0.5)
             return
@@ -291,8 +291,8 @@ class Pair:
         await asyncio.sleep(self._chance.uniform(least, most))
 
 
-#: The families of tasks that are polled so rarely that a store which lost its data lacks them for
-#: longer than the pages are compared, and so does an exporter that is started then.
+#: Families of tasks polled so rarely that, after the store lost its data, it lacks them for longer
+#: than the pages are compared.
 _NOT_COMPARED = (
     "loadfleet_exporter_",
     "loadfleet_agent_jobs{",
@@ -303,7 +303,7 @@ _NOT_COMPARED = (
 
 
 def _of(page: Series, source: str) -> Series:
-    """Return what a page says of a vendor's things."""
+    """Return a page's series of a vendor."""
     return {
         key: value
         for key, value in page.items()

@@ -1,4 +1,4 @@
-"""An Alertmanager as far as it decides who is paged: what is news, what ends by itself."""
+"""The part of an Alertmanager that decides on notifications: new alerts, and expired ones."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Key = frozenset[tuple[str, str]]
 
 
 class Page(NamedTuple):
-    """Somebody is told something about one alert.
+    """A notification about one alert.
 
     Attributes:
         state: `firing`, `resolved` by the sender, or `expired` since the sender fell silent.
-        at: When, epoch.
+        at: The time, epoch seconds.
     """
 
     state: str
@@ -35,12 +35,12 @@ class Page(NamedTuple):
 
 
 class Receiver:
-    """Takes alerts; repeats of what it knows page nobody.
+    """Takes alerts; repeated ones cause no notification.
 
     Attributes:
-        pages: What people were told, in its order.
-        calls: How many calls came in.
-        answering: Cleared to have calls wait for their answers, taken though they were.
+        pages: The notifications, in order.
+        calls: The number of received calls.
+        answering: Cleared to hold back the answers of accepted calls.
     """
 
     def __init__(self) -> None:
@@ -51,11 +51,11 @@ class Receiver:
         self._until: dict[Key, float] = {}
 
     def app(self) -> Starlette:
-        """Make what answers."""
+        """Return the application."""
         return Starlette(routes=[Route("/api/v2/alerts", self._take, methods=["POST"])])
 
     def states(self, alertname: str, target: str = "") -> list[str]:
-        """Return what people were told of an alert, in its order."""
+        """Return the states of an alert's notifications, in order."""
         self.expire()
         return [
             page.state
@@ -64,7 +64,7 @@ class Receiver:
         ]
 
     def expire(self) -> None:
-        """End what nobody has spoken of for as long as it was to hold."""
+        """End alerts whose end time has passed without a repetition."""
         now = time.time()
         for key in [key for key, until in self._until.items() if until <= now]:
             del self._until[key]

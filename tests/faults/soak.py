@@ -1,12 +1,11 @@
-"""A day in which everything is replaced again and again, and what the exporter weighs at its end.
+"""A simulated day in which everything is replaced again and again, and the resources in its end.
 
     python -m tests.faults.soak [--hours 24] [--rate 20] [--seed S] [--disk] [--program MODULE]
 
-Each hour a fleet of 2,000 agents grows to 4,000 and shrinks again, by agents that were never there
-before; suites, runs and lab agents come and go, the configuration is reloaded, secrets and the
-certificate are replaced, Redis is restarted or does not answer. Twice an hour, at equal fleets, is
-looked at what the daemon weighs; see `flat` for what counts as flat, and the README here for what
-an hour is.
+Each hour, a fleet of 2,000 agents grows to 4,000 by new agents and shrinks again; suites, runs and
+lab agents come and go, the configuration is reloaded, secrets and the certificate are replaced, and
+Redis is restarted or does not answer. Twice an hour, at equal fleets, the daemon's resources are
+sampled; see `flat` for their judgement, and the README here for the length of an hour.
 """
 
 from __future__ import annotations
@@ -40,27 +39,27 @@ if TYPE_CHECKING:
     from tests.support.processes import Process
 
 
-#: What an exporter says only if something was not foreseen.
+#: Texts in the log that mean an unforeseen error.
 _SIGNS = ("Traceback", "_crashed")
 
-#: How often, and over how many of the shortest intervals, is looked at what the daemon weighs.
+#: The interval of samples of the daemon's resources, and their time in shortest intervals.
 _LOOK_SECONDS, _LOOKED_INTERVALS = 0.1, 4
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How large a soak is.
+    """The extent of a soak test.
 
     Attributes:
-        hours: How many pass.
-        rate: So many pass in one.
-        sizes: Of the fleet, from the smaller to the larger one.
-        steps: From the one to the other.
-        trouble_hours: In one of so many hours there is trouble with Redis, after which the exporter
-            makes one call at a time for two minutes, however fast an hour passes.
-        seed: Equal seeds replace the same.
-        disk: Whether the state is on the disk; else it is on a Redis that is upset.
+        hours: The number of simulated hours.
+        rate: Simulated hours per real hour.
+        sizes: The smaller and the larger size of the fleet.
+        steps: The steps from one size to the other.
+        trouble_hours: One of so many hours has trouble with Redis, after which the exporter makes
+            one call at a time for two real minutes.
+        seed: The seed of all randomness.
+        disk: Whether the state is on the disk, or on a Redis that is disturbed.
         program: The module that is run as the exporter.
-        terms: How it is judged.
+        terms: The terms of the judgement.
     """
 
     hours: int = 24
@@ -75,14 +74,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """How it went.
+    """The result of a soak test.
 
     Attributes:
-        wrong: What did not hold, in words.
-        samples: What was found, two for each hour.
-        done: How often each thing was done.
-        pages: How often each status was answered, by path.
-        told: How often somebody was told something.
+        wrong: The failed checks, in words.
+        samples: The samples, two for each hour.
+        done: The number of events of each kind.
+        pages: The number of answers by path and status.
+        told: The number of notifications.
     """
 
     wrong: tuple[str, ...]
@@ -96,9 +95,9 @@ async def run(folder: Path, plan: Plan, *, say: Callable[[str], object] = lambda
     """Run it.
 
     Args:
-        folder: Where configuration, secrets, state and logs go.
-        plan: How large it is.
-        say: Told each sample.
+        folder: The folder of configuration, secrets, state and logs.
+        plan: The extent.
+        say: Called with a line for each sample.
     """
     async with AsyncExitStack() as stack:
         store = None
@@ -139,12 +138,12 @@ async def run(folder: Path, plan: Plan, *, say: Callable[[str], object] = lambda
 
 
 class Soak:
-    """One run.
+    """A soak test that runs.
 
     Attributes:
-        samples: What was found so far.
-        done: How often each thing was done.
-        visitors: Who asks.
+        samples: The samples so far.
+        done: The number of events of each kind.
+        visitors: The visitors of the exporter.
     """
 
     def __init__(
@@ -190,7 +189,7 @@ class Soak:
             await asyncio.gather(*background, return_exceptions=True)
 
     def wrong(self) -> list[str]:
-        """Return what did not hold."""
+        """Return the failed checks."""
         found = [*self.visitors.wrong, *flat.judge(self.samples, self._plan.terms)]
         simulation = self._world.simulation
         for portal in (simulation.realload, simulation.blazemeter, simulation.eggplant):
@@ -211,9 +210,9 @@ class Soak:
         await until(answers)
 
     async def _pass(self, hour: int, say: Callable[[str], object]) -> None:
-        """Let an hour pass: each step replaces a part of the fleet, and something happens in it.
+        """Let an hour pass, in whose steps a part of the fleet is replaced and an event happens.
 
-        A step is over when its time is, and its whole fleet was shown: what nobody has polled
+        A step ends after its time, once its whole fleet was shown: a target that was never polled
         cannot leak.
         """
         world, (small, large), steps = self._world, self._plan.sizes, self._plan.steps
@@ -235,7 +234,7 @@ class Soak:
         world.turn_over()
 
     async def _sample(self, hour: int, size: int, page: str) -> flat.Sample:
-        """Look at everything while the page shows the whole fleet, and nobody else."""
+        """Take a sample while the page shows exactly the fleet."""
         world, pid = self._world, self._process.process.pid
         weights = []
         end = time.monotonic() + _LOOKED_INTERVALS * world.shortest_seconds
@@ -261,7 +260,7 @@ class Soak:
         )
 
     def _state(self) -> tuple[int, int]:
-        """Return how many documents the store has and their bytes; the files and theirs on disk."""
+        """Return the number of the store's documents, or files on disk, and their bytes."""
         if self._store is None:
             folder = self._folder / "state"
             return len(list(folder.iterdir())), _size(folder)
@@ -270,7 +269,7 @@ class Soak:
 
 
 async def _ended(process: Process) -> list[str]:
-    """End the daemon, and judge what it said."""
+    """Stop the daemon, and check its log."""
     if process.ended:
         return ["the exporter ended by itself"]
     code = await process.stop()

@@ -23,7 +23,7 @@ PAIR_KINDS = {"kill", "leave", "fell", "freeze", "restart", "stop", "flush", "fi
 
 @pytest.mark.timeout(240)
 async def test_nothing_goes_wrong_while_everything_does(tmp_path: Path) -> None:
-    """No wrong accusation, no gap, no growth, no lock-out, no lost alert."""
+    """No target may be wrongly down, no series missing, nothing leak, no alert be lost."""
     report = await run(tmp_path, seconds=14, seed=3)
 
     assert () == report.wrong
@@ -34,7 +34,7 @@ async def test_nothing_goes_wrong_while_everything_does(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(240)
 async def test_nothing_goes_wrong_with_a_pair(tmp_path: Path) -> None:
-    """Nor does either show other things than the other, or a vendor see the calls of two."""
+    """Both processes of a pair must show the same, and no vendor get the calls of both."""
     require("redis-server")
 
     report = await run(tmp_path, seconds=8, seed=3, paired=True)

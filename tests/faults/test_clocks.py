@@ -35,16 +35,16 @@ JUMPS = {
 SOURCES = {candidate.name: candidate for candidate in CANDIDATES}
 
 
-#: Of runs that have not been long over by the clock as it is set, each is asked about once.
+#: The most runs that are asked about: those that ended lately, by the clock as it is set.
 MOST_OF_RUNS = 4 * 24
 
 
 def machines(page: Page, *, dated: bool) -> dict[str, float]:
-    """Return what is said of machines and suites, of suites without those that have a `lookback`.
+    """Return what is shown of machines and of suites without a `lookback`.
 
     Args:
-        page: What was scraped.
-        dated: Whether to take these as well; it goes by the host's clock.
+        page: The scraped page.
+        dated: Whether to include suites with a `lookback`, which goes by the host's clock.
     """
     return {
         f"{name} {sorted(labels)}": value
@@ -59,7 +59,7 @@ def machines(page: Page, *, dated: bool) -> dict[str, float]:
 async def test_a_clock_that_is_set_changes_nothing(
     jump: float, ca_file: str, tmp_path: Path
 ) -> None:
-    """No reading is lost, nobody accused, no poll fails; the calls are what they were, or soon."""
+    """After a set clock, no reading may be lost, no poll fail, and few more calls be sent."""
     vendors = FakeClock()
     trial = Trial(SOURCES, tmp_path, vendors_clock=vendors.clock, ca_file=ca_file, timeout="8s")
 

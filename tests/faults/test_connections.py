@@ -1,4 +1,4 @@
-"""Crowds of connections: whoever stays, says nothing or reads nothing takes nobody's answer."""
+"""Crowds of idle, silent or unread connections, which must not keep others from an answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 
-#: The program as it is where uvloop is not installed.
+#: The program without uvloop.
 WITHOUT_UVLOOP = (
     sys.executable,
     "-c",
@@ -41,7 +41,7 @@ FLEET = SimulatorOptions(still=True, agents=100, delay_seconds=0.0)
 
 
 class Served:
-    """A daemon and the way to it."""
+    """A daemon, and the means to connect to it."""
 
     def __init__(self, started: Process, port: int, tls: ssl.SSLContext | None) -> None:
         self.process = started
@@ -68,7 +68,7 @@ class Served:
 
     @asynccontextmanager
     async def crowd(self, count: int, said: bytes = b"") -> AsyncIterator[None]:
-        """Connect so often, say something without TLS, and stay."""
+        """Open so many connections, send something without TLS, and keep them."""
         with ExitStack() as stack:
             for _ in range(count):
                 sock = stack.enter_context(socket.socket())
@@ -88,7 +88,7 @@ def get(path: str, more: str = "") -> bytes:
 async def serving(
     folder: Path, program: Sequence[str], *flags: str, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Served]:
-    """Run the daemon on a simulated fleet; at the end it has to stop well."""
+    """Run the daemon on a simulated fleet, and check that it stops in order."""
     process.raise_descriptor_limit()  # ours, for the crowd
     async with Simulation(FLEET) as simulation:
         path = folder / "loadfleet.yml"
@@ -117,10 +117,10 @@ async def serving(
 
 @LOOPS
 async def test_crowds(tmp_path: Path, program: Sequence[str]) -> None:
-    """More than there are descriptors: all goes on, and the log is quiet.
+    """With more connections than descriptors, the server must serve on, and the log stay quiet.
 
-    They say nothing, or keep connections that were answered, or ask and do not read. To the last
-    only who is refused is a loss, and even that one sees life.
+    The crowd sends nothing, keeps answered connections, or asks without reading. Only in the last
+    case may requests be refused, and even then health checks must be answered.
     """
     limited = ("prlimit", "--nofile=1024:1024", *program)
     pages = get("/metrics") * 40  # more than fits into the sockets
@@ -149,7 +149,7 @@ async def test_crowds(tmp_path: Path, program: Sequence[str]) -> None:
             return not await busy()
 
         await until(free)
-        # Of what was refused meanwhile one is told at once, and the number of the rest at the end.
+        # One refused request is logged at once, and the number of the others at the end.
         at_once = served.process.errors.count("event=requests_refused")
 
     told = served.process.errors
@@ -162,7 +162,7 @@ async def test_crowds(tmp_path: Path, program: Sequence[str]) -> None:
 
 @LOOPS
 async def test_hardly_any_descriptors(tmp_path: Path, program: Sequence[str]) -> None:
-    """There are fewer places, which is told with the remedy, and the crowd does no harm either."""
+    """With few descriptors, the server must log the remedy and serve on in spite of a crowd."""
     limited = ("prlimit", "--nofile=32:64", *program)
     async with serving(tmp_path, limited) as served:
         async with served.crowd(300):
@@ -181,7 +181,7 @@ def limits_of(started: Process) -> str:
 
 
 async def still(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> bool:
-    """Ask over a connection that stays, return whether it is answered."""
+    """Ask over a kept connection, and return whether there is an answer."""
     reader, writer = connection
     writer.write(get("/-/healthy"))
     return (await reader.readuntil(b"healthy\n")).startswith(b"HTTP/1.1 200")
@@ -189,7 +189,7 @@ async def still(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -
 
 @LOOPS
 async def test_tls_that_never_begins(tmp_path: Path, program: Sequence[str]) -> None:
-    """A crowd without a handshake makes room for those who make one."""
+    """Connections without a TLS handshake must make room for those with one."""
     authority = Authority(tmp_path / "tls")
     authority.issue()
     web = authority.configure()

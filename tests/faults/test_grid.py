@@ -1,6 +1,6 @@
 """The classes of faults, crossed with providers, operations and moments: many at once.
 
-CI plays a sample in which each fault is, and each class of them to each provider at both moments;
+CI plays a sample that has each fault, and each class of faults for each provider at both moments;
 `--whole` plays all of them, and `--seed` chooses another sample.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from exporter.conformance.candidate import Candidate
 
 
-#: The classes of faults that are in what a reply says.
+#: The classes of faults in a reply's values.
 VALUES = frozenset(("number", "flag", "time", "text", "shape"))
 
 
@@ -46,20 +46,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 async def test_no_fault_costs_more_than_what_it_takes(
     batch: list[grid.Cell], ca_file: str, tmp_path: Path
 ) -> None:
-    """It has its reason, accuses nobody, breaks no page, and is over when it is over."""
+    """A fault must have its reason, call no target down, break no page, and end when it is over."""
 
     async def once(own: Path) -> None:
         wrong = await PlayWithPages(batch, own, ca_file=ca_file).run(shutil.which("promtool"))
 
         assert [] == wrong
 
-    # Of a shorter stall, calls that are answered do not time out.
+    # Answered calls do not time out because of a shorter stall.
     await undisturbed(once, tmp_path, patience_seconds=BRIEF_SECONDS / 2)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sample_has_all_that_matters(seed: int) -> None:
-    """Each fault; each class of them to each provider, and each operation, at both moments."""
+    """A sample must have each fault, and for each provider each class and each operation."""
     whole, found = [*grid.cells(CANDIDATES)], grid.sample(grid.cells(CANDIDATES), seed)
 
     for key in (
@@ -80,10 +80,10 @@ def test_a_sample_has_all_that_matters(seed: int) -> None:
 async def test_no_value_makes_a_pass(
     request: pytest.FixtureRequest, candidate: Candidate, ca_file: str, tmp_path: Path
 ) -> None:
-    """Of runs that failed or were stopped none has passed, whatever is written in their reports."""
+    """A run that failed or was stopped must never pass, whatever its report contains."""
     option = request.config.getoption
     faults = [fault for fault in grid.FAULTS if fault.group in VALUES]
-    # One in four, and with the next seed the next ones.
+    # A quarter of the faults, another one with each seed.
     faults = faults if option("--whole") else faults[option("--seed") % 4 :: 4]
     sources = {f"s{number}": candidate for number in range(len(faults))}
     async with Trial(sources, tmp_path, ca_file=ca_file, max_reply_bytes=MAX_REPLY) as trial:
@@ -107,7 +107,7 @@ async def test_no_value_makes_a_pass(
 
 
 async def test_what_is_wrong_is_found(ca_file: str, tmp_path: Path) -> None:
-    """A cell whose fault is told as another one is named."""
+    """A cell whose fault is reported as another one must be named."""
     cells = grid.cells(CANDIDATES)
     cell = next(cell for cell in cells if cell.fault.name == "login page")
     fault = msgspec.structs.replace(cell.fault, reason=Reason.TIMEOUT)

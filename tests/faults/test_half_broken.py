@@ -1,4 +1,4 @@
-"""A large fleet of which each second agent answers its pings with errors, of six kinds at once."""
+"""A large fleet, every second agent of which answers its pings with errors of six kinds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.conformance.vendor import Seen, Step, Wire
 
 
-#: What the broken ones answer in turn; the first may be how a bad token is refused.
+#: The broken agents' answers in turn; the first looks like a refusal of the token.
 ERRORS: tuple[Step, ...] = (
     reply(b'{"isError":true,"genericErrorText":"error 17"}'),
     reset,
@@ -37,20 +37,20 @@ ERRORS: tuple[Step, ...] = (
 POLLS = 2
 INTERVAL_SECONDS = 60.0
 
-#: So many agents there are in CI, and with `--whole`.
+#: The number of agents in CI, and with `--whole`.
 FEW, MANY = 300, 10_000
 
 (REALLOAD,) = (candidate for candidate in CANDIDATES if candidate.name == "realload")
 
 
 class Broken:
-    """Agents each second of which is broken."""
+    """Agents, every second of which is broken."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
 
     def strikes(self, seen: Seen) -> bool:
-        """Tell whether a call is a ping of a broken agent."""
+        """Return whether a call is a ping of a broken agent."""
         call = json.loads(seen.body)
         if call["action"] != "pingMeasuringAgent" or call["agentId"] % 2:
             return False
@@ -66,7 +66,7 @@ class Broken:
 async def test_the_healthy_half_is_shown(
     request: pytest.FixtureRequest, ca_file: str, tmp_path: Path
 ) -> None:
-    """Within one poll each healthy agent is up, and none of the broken ones is said to be down."""
+    """Within one poll, each healthy agent must be up, and no broken agent be down."""
     many = MANY if request.config.getoption("--whole") else FEW
     options = msgspec.structs.replace(SMALL, agents=many, clusters=0, suites=0)
     sources = {"broken": REALLOAD, "well": REALLOAD}
@@ -90,7 +90,7 @@ async def test_the_healthy_half_is_shown(
         assert [1] == [*select(page, c.SOURCE_UP.name, source="broken").values()]
         assert {0} == {*select(page, c.SOURCE_AUTH_FAILED.name).values()}
     assert [] == portal.refused
-    # To each agent a ping, a repetition and a question for its jobs; besides, lists and proofs.
+    # For each agent a ping, a repetition and a call for its jobs; then lists and proofs.
     assert len(front.seen) < POLLS * (3 * many + 100)
 
 

@@ -1,4 +1,4 @@
-"""Killed without a word at the worst moments, or without a disk: no page is lost or repeated."""
+"""A daemon killed at the worst moments, or without a disk, loses and repeats no page."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ VICTIM = "45"
 ALERT = "LoadFleetAgentUnreachable"
 PING = "pingMeasuringAgent"
 
-#: The portal is in our process: when that stands still for long, its agents do not answer.
+#: Short, as the portal is in this process: during a stall, its agents do not answer.
 TIMEOUT_SECONDS = 0.9
 
-#: What makes four seconds of five minutes: longer than a busy machine stops the daemon.
+#: The scale that makes five minutes four seconds, which is longer than a busy machine stalls.
 FOUR_SECONDS = 0.0134
 
 _FILE_SIZE = """import os, resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 os.execv(sys.argv[2], sys.argv[2:])
 """
-#: Where no file can grow by a byte, standard error included; and where the log can grow, but the
+#: The daemon where no file can grow, standard error included; and where the log can grow, but the
 #: state cannot be made.
 ON_A_FULL_DISK = (sys.executable, "-c", _FILE_SIZE, "0", *EXPORTER)
 BESIDE_A_FULL_DISK = (sys.executable, "-c", _FILE_SIZE, "20000", *EXPORTER)
 
-#: Without root's power over files: PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
+#: Drops root's access to all files: PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH.
 _NOT_ALMIGHTY = """import ctypes, os, sys
 for capability in (1, 2):
     ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
@@ -73,11 +73,11 @@ def _as_it_is(folder: Path) -> None:
     del folder
 
 
-#: What is done to the folder, how the daemon is run, and what the log says of place and remedy.
+#: Damage to the folder, the daemon's command, and the log's text with the remedy.
 UNUSABLE = (
     (_fifo, EXPORTER, "{}/state.db is a named pipe and not a file; remove it, or change"),
     (_link, EXPORTER, "{}/state.db is a symbolic link and not a file; remove it, or change"),
-    (_no_room_for_files, AS_ANYBODY, "{} cannot be used: Permission denied; make it a folder that"),
+    (_no_room_for_files, AS_ANYBODY, "{} cannot be used: Permission denied; let the exporter's"),
     (_as_it_is, BESIDE_A_FULL_DISK, "{}/state.db: the disk is full, or cannot be read or written"),
 )
 
@@ -86,7 +86,7 @@ class World:
     """A portal whose agents are well, and an Alertmanager.
 
     Attributes:
-        configuration: Of the daemon that joins them.
+        configuration: The configuration of a daemon between both.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class World:
         }
 
     def victim(self, *, up: bool) -> None:
-        """Have the victim go down, or come back."""
+        """Take the victim down, or bring it back."""
         self.simulation.fleet.change("agents", VICTIM, up=up)
 
     def states(self) -> list[str]:
-        """Return what people were told of the victim."""
+        """Return the states of the notifications about the victim."""
         return self.receiver.states(ALERT, VICTIM)
 
     async def asked(self, pings: int) -> None:
@@ -126,7 +126,7 @@ class World:
         await until(lambda: self.portal.calls[PING] >= wanted)
 
     async def evaluated(self, url: str) -> None:
-        """Wait until the victim's alert was judged by newer rounds of polls, and told."""
+        """Wait until the victim's alert was evaluated after newer polls, and sent."""
         await self.asked(3 * FLEET.agents)
         await until(lambda: _knows(url, VICTIM))
         await until(self.states)
@@ -152,7 +152,7 @@ async def world(state: Path, *, for_scale: float = FOUR_SECONDS) -> AsyncIterato
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_killed_in_mid_poll(tmp_path: Path) -> None:
-    """The page that was sent stands: not repeated, not ended before the victim is back."""
+    """A page that was sent must be neither repeated nor ended before the victim is back."""
     async with world(tmp_path / "state") as w:
         w.victim(up=False)
         async with daemon(tmp_path, w.configuration) as (_, process):
@@ -176,7 +176,7 @@ async def test_killed_in_mid_poll(tmp_path: Path) -> None:
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_killed_in_mid_send(tmp_path: Path) -> None:
-    """What Alertmanager took although its answer never came home is neither lost nor repeated."""
+    """An alert whose delivery was cut off by a kill must be neither lost nor repeated."""
     async with world(tmp_path / "state") as w:
         w.receiver.answering.clear()
         w.victim(up=False)
@@ -196,7 +196,7 @@ async def test_killed_in_mid_send(tmp_path: Path) -> None:
         w.receiver.answering.set()
         calls = w.receiver.calls
         async with daemon(tmp_path, w.configuration):
-            # The end is told again, since nobody knows that it was heard.
+            # The end is sent again, since its delivery is unknown.
             await until(lambda: w.receiver.calls > calls)
 
         assert ["firing", "resolved"] == w.states()
@@ -204,9 +204,9 @@ async def test_killed_in_mid_send(tmp_path: Path) -> None:
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_killed_again_and_again(tmp_path: Path) -> None:
-    """Wherever it dies, saving its state included, one outage is one page."""
+    """One outage must cause one page, wherever the daemon is killed, also as it saves its state."""
     chance = Random(7)  # noqa: S311 - repeatable, not secret
-    # So short that it has something to tell in the seconds that it lives.
+    # A scale so small that alerts fire in the seconds that the daemon lives.
     async with world(tmp_path / "state", for_scale=0.006) as w:
         w.victim(up=False)
         for _ in range(3):
@@ -220,7 +220,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
             await process.stop(signal.SIGKILL)
         assert "alerts_forgotten" not in process.errors
 
-        # Only who remembers the page can end it now.
+        # Only a daemon that remembers the page can end it.
         w.victim(up=True)
         async with daemon(tmp_path, w.configuration):
             await until(lambda: len(w.states()) > 1)
@@ -230,7 +230,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_on_a_disk_that_is_full(tmp_path: Path) -> None:
-    """Neither state nor log can be written, and yet it goes on."""
+    """On a full disk, where neither state nor log can be written, the daemon must go on."""
     async with world(tmp_path / "state") as w:
         w.victim(up=False)
         async with daemon(tmp_path, w.configuration) as (url, process):
@@ -251,7 +251,7 @@ async def test_on_a_disk_that_is_full(tmp_path: Path) -> None:
 
 @replayed(patience_seconds=TIMEOUT_SECONDS / 2)
 async def test_on_a_file_system_that_takes_nothing(tmp_path: Path) -> None:
-    """A state that cannot be made costs no page, whoever runs the daemon."""
+    """A state that cannot be made must cost no page, for root and for others."""
     async with world(Path("/sys/loadfleet")) as w:
         w.victim(up=False)
         async with daemon(tmp_path, w.configuration) as (url, process):
@@ -270,7 +270,7 @@ async def test_on_a_file_system_that_takes_nothing(tmp_path: Path) -> None:
 async def test_a_state_that_cannot_be_used(
     tmp_path: Path, spoil: Callable[[Path], None], command: tuple[str, ...], said: str
 ) -> None:
-    """It pages all the same, says once what is wrong with the state, and ends when told to."""
+    """With an unusable state, the daemon must page, log the cause once, and stop on request."""
     await undisturbed(
         partial(_without_state, spoil=spoil, command=command, said=said),
         tmp_path,

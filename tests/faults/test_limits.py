@@ -1,4 +1,4 @@
-"""Crowds and giants: whatever comes at once, the answer is bounded in time and memory."""
+"""Crowds of clients and huge fleets, whose answers are bounded in time and memory."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 GET = "GET {path} HTTP/1.1\r\nHost: exporter\r\n{more}\r\n"
 
-#: Stands for the status of who got no answer.
+#: The status of a client that got no answer.
 CUT = 0
 
-#: As many samples as an agent has.
+#: The number of samples of an agent.
 SAMPLES_OF_AGENT = 14
 
 
 def agents(count: int) -> tuple[Agent, ...]:
-    """Make agents that were all looked at just now."""
+    """Make agents that have just been polled."""
     assert AGENT.state is not None
     state = msgspec.structs.replace(AGENT.state, read_at=SYSTEM_CLOCK.now(), up=True, reason=None)
     return tuple(
@@ -77,7 +77,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def ask(port: int, path: str = "/metrics", more: str = "") -> tuple[int, bytes]:
-    """Ask over a connection of one's own and return status and body."""
+    """Ask over a new connection, and return status and body."""
     return await ask_over(await asyncio.open_connection("127.0.0.1", port), path, more)
 
 
@@ -106,7 +106,7 @@ def resident_bytes(pid: int) -> int:
 
 
 async def test_a_thousand_scrapes_at_once(tmp_path: Path) -> None:
-    """Each is answered, with a whole page or a refusal, and afterwards all is as before."""
+    """A thousand scrapes at once must each get a page or a refusal, and leave nothing behind."""
     fleet = SimulatorOptions(still=True, agents=200)
     async with (
         Simulation(fleet) as simulation,
@@ -121,7 +121,7 @@ async def test_a_thousand_scrapes_at_once(tmp_path: Path) -> None:
         before = resident_bytes(process.process.pid)
 
         async with asyncio.timeout(60):
-            # All are there before the first asks: also who came in time has to be served.
+            # All connect before the first request, so that early clients have to be served too.
             connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1_000)]
             answers = await asyncio.gather(
                 *(ask_over(each, more="Accept-Encoding: gzip\r\n") for each in connections)
@@ -133,7 +133,7 @@ async def test_a_thousand_scrapes_at_once(tmp_path: Path) -> None:
 
     counts = Counter(status for status, _ in answers)
     assert {200, 503, CUT} >= counts.keys()
-    # Who came first and had not asked has made room for the others.
+    # The earliest connections without a request were closed for later ones.
     assert counts[CUT] <= 1_000 - PLACES - SPARE
     assert counts[200] >= 40
     for answered, body in answers:
@@ -147,7 +147,7 @@ async def test_a_thousand_scrapes_at_once(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def slow_client(port: int, said: bytes) -> AsyncIterator[None]:
-    """Say something, take hardly anything into the own socket, and never read."""
+    """Send something with a small receive buffer, and never read."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
@@ -158,7 +158,7 @@ async def slow_client(port: int, said: bytes) -> AsyncIterator[None]:
 
 
 async def test_five_hundred_slow_clients() -> None:
-    """Those who never finish asking, or never read, cost others neither time nor memory."""
+    """Clients that never finish a request, or never read, must not slow others down."""
     view = ExposingView((await engine_with(7_000)).exposition)
     server = WebServer(create_app(view), [Address("127.0.0.1", 0)])
     await server.start()
@@ -189,7 +189,7 @@ async def test_five_hundred_slow_clients() -> None:
 
 
 async def test_a_million_samples() -> None:
-    """They are rendered without holding the loop, and a compressed scrape costs next to nothing."""
+    """A million samples must be rendered without holding the loop."""
     longest = 0.0
 
     async def turn() -> None:
@@ -197,7 +197,7 @@ async def test_a_million_samples() -> None:
         last = time.thread_time()
         while True:
             await asyncio.sleep(0)
-            # The time of this thread, so that a busy machine is not what is measured.
+            # This thread's CPU time, so that a busy machine does not count.
             longest = max(longest, -last + (last := time.thread_time()))
 
     fleet = agents(1_000_000 // SAMPLES_OF_AGENT + 1)
@@ -228,7 +228,7 @@ async def test_a_million_samples() -> None:
 
 
 async def test_an_inventory_beyond_the_limit_is_refused(tmp_path: Path) -> None:
-    """The bound of a fleet is `max_reply_bytes`: what is larger is a failed poll, and no memory."""
+    """A list above `max_reply_bytes` must be a failed poll, and not fill the memory."""
     (realload,) = (each for each in CANDIDATES if each.name == "realload")
     fleet = SimulatorOptions(still=True, agents=2_000)
     async with Trial({"prod": realload}, tmp_path, options=fleet, max_reply_bytes="64KiB") as trial:

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 UP = "loadfleet_agent_up prod 1.0"
 REFUSED = "loadfleet_source_auth_failed prod 1.0"
 
-#: Two heartbeats: then all have seen each other.
+#: Two heartbeats, after which all processes have seen each other.
 MET_SECONDS = 2 * BEAT_SECONDS
 
-#: A poll or two, in which each process learns of the store.
+#: The time of a poll or two, in which each process notices that the store is away.
 NOTICED_SECONDS = 4.0
 
-#: Polls in each of which a process that did not wait would call.
+#: The time of some polls, in each of which a process that did not wait would call.
 WATCHED_SECONDS = 6.0
 
-#: When the portal comes to refuse the token.
+#: The token is wrong from the start, or revoked later.
 WRONG = pytest.mark.parametrize("revoked", [False, True], ids=["wrong", "revoked"])
 
 
@@ -44,7 +44,7 @@ async def begin(crowd: Crowd, *, daemons: int, shards: int = 0) -> None:
 
 
 async def asked(crowd: Crowd, *, statuses: int = 5) -> None:
-    """Have two people ask how the fleet is, again and again."""
+    """Run `status` in two processes, again and again."""
 
     async def explain() -> None:
         for _ in range(2):
@@ -64,20 +64,20 @@ async def in_mid_call(crowd: Crowd) -> None:
 
 
 async def revoke(crowd: Crowd) -> None:
-    """Have the portal accept another token while calls with the old one are on their way."""
+    """Revoke the portal's token while calls with the old one are on their way."""
     await crowd.polled()
     await until(lambda: crowd.distance.under_way >= 2)
     crowd.revoke()
 
 
 def holds(crowd: Crowd) -> bool:
-    """Tell whether the portal met a bad token, and not too often."""
+    """Return whether the portal met a bad token, and not too often."""
     return 1 <= crowd.worst <= ALLOWED
 
 
 @played()
 async def test_a_token_that_is_wrong_from_the_start(crowd: Crowd) -> None:
-    """However many processes have it, and whatever their concurrency, the portal sees one proof."""
+    """A wrong token must reach the portal in one proof at a time, with any number of processes."""
     crowd.token("prod", BAD)
     crowd.concurrency = crowd.chance.choice((1, 3, 8))
 
@@ -91,7 +91,7 @@ async def test_a_token_that_is_wrong_from_the_start(crowd: Crowd) -> None:
 
 @played()
 async def test_all_daemons_tell_of_a_refused_token(crowd: Crowd) -> None:
-    """Who looks at one that sent nothing itself has to learn it as well."""
+    """A refused token must be shown by every daemon, also by those that sent no call."""
     crowd.token("prod", BAD)
 
     await begin(crowd, daemons=3)
@@ -102,7 +102,7 @@ async def test_all_daemons_tell_of_a_refused_token(crowd: Crowd) -> None:
 
 @played()
 async def test_a_token_that_is_revoked_in_mid_poll(crowd: Crowd) -> None:
-    """The calls that are under way, of all processes together, are as many as one may have."""
+    """A revocation must cost no more refused calls than one process may have under way."""
     crowd.portal.obey(Command(delay=crowd.chance.choice((0.0, 0.4))))
     await begin(crowd, daemons=crowd.chance.randint(2, 4), shards=3)
 
@@ -116,7 +116,7 @@ async def test_a_token_that_is_revoked_in_mid_poll(crowd: Crowd) -> None:
 @WRONG
 @played()
 async def test_processes_that_are_killed(crowd: Crowd, *, revoked: bool) -> None:
-    """What a process had sent when it died counts, although nobody knows how it ended."""
+    """Calls that a killed process had sent must count as possibly refused."""
     crowd.token("prod", GOOD if revoked else BAD)
     await begin(crowd, daemons=3)
 
@@ -135,13 +135,13 @@ async def test_processes_that_are_killed(crowd: Crowd, *, revoked: bool) -> None
 @WRONG
 @played()
 async def test_a_crash_loop(crowd: Crowd, *, revoked: bool) -> None:
-    """A process that begins anew every second does not count anew."""
+    """A process that restarts every second must not start its count of refusals again."""
     crowd.token("prod", GOOD if revoked else BAD)
 
     for number in range(10):
         await crowd.start("daemon")
         if revoked and number <= 4:
-            # Each life has a proof that is answered; four that are not hold calls back a minute.
+            # Each process must have an answered proof: four lost ones hold calls back a minute.
             await crowd.healthy()
             await (revoke(crowd) if number == 4 else crowd.polled())
             await crowd.moment(0, 0.5)
@@ -158,7 +158,7 @@ async def test_a_crash_loop(crowd: Crowd, *, revoked: bool) -> None:
 
 @played()
 async def test_the_dead_hold_up_nobody(crowd: Crowd) -> None:
-    """What they had sent may have been refused, until a later call is accepted."""
+    """A killed process must not hold up the others: a later accepted call clears its calls."""
     await begin(crowd, daemons=3)
 
     for _ in range(6):
@@ -173,7 +173,7 @@ async def test_the_dead_hold_up_nobody(crowd: Crowd) -> None:
 
 @played()
 async def test_a_good_token_beside_a_bad_one(crowd: Crowd) -> None:
-    """Of two sources of one portal, the one with a good token is polled on."""
+    """A refused token must not hold back another source of the same portal."""
     crowd.token("other", BAD)
 
     await begin(crowd, daemons=crowd.chance.randint(1, 3))
@@ -190,7 +190,7 @@ async def test_a_good_token_beside_a_bad_one(crowd: Crowd) -> None:
 
 @played()
 async def test_a_token_that_is_corrected(crowd: Crowd) -> None:
-    """A refusal shuts out the token that was refused, not the one that replaces it."""
+    """A refusal must not hold back the token that replaces the refused one."""
     crowd.token("prod", BAD)
     await begin(crowd, daemons=crowd.chance.randint(1, 3))
     await crowd.shows(REFUSED)
@@ -207,7 +207,7 @@ async def test_a_token_that_is_corrected(crowd: Crowd) -> None:
 @WRONG
 @played(remote=True)
 async def test_shards_of_several_hosts(crowd: Crowd, *, revoked: bool) -> None:
-    """Those that share a Redis count in sum, however their files are apart."""
+    """Shards that share a Redis must stay within the limit together, on separate hosts."""
     crowd.token("prod", GOOD if revoked else BAD)
     await begin(crowd, daemons=0, shards=3)
 
@@ -221,7 +221,7 @@ async def test_shards_of_several_hosts(crowd: Crowd, *, revoked: bool) -> None:
 
 @played(remote=True)
 async def test_a_store_that_is_gone_has_them_wait(crowd: Crowd) -> None:
-    """What was refused to others just before is unknown, so nobody calls for a minute."""
+    """When the store loses its data or is down, no process may call for a minute."""
     assert crowd.server is not None
     flushed = crowd.chance.choice((False, True))
     await begin(crowd, daemons=0, shards=3)
@@ -243,7 +243,7 @@ async def test_a_store_that_is_gone_has_them_wait(crowd: Crowd) -> None:
 @WRONG
 @played(shared=False)
 async def test_without_a_shared_state_it_does_not_hold(crowd: Crowd, *, revoked: bool) -> None:
-    """The portal counts what a shared state prevents, so that the other tests can fail."""
+    """Without a shared state, there must be too many refusals, so that the tests can fail."""
     crowd.token("prod", GOOD if revoked else BAD)
     await begin(crowd, daemons=3)
     if revoked:

@@ -1,8 +1,8 @@
 """Every fault, to every provider: as a whole and in part, on the first poll and after a good one.
 
-What must hold is in the table in `faults.py`: what polls are counted under, whose credentials
-count as refused, who is said to be down. For all of them: sources that are well stay so, the page
-is valid and quick, nothing is left unhandled, and everything recovers by itself.
+The table in `faults.py` has the expectations: the reason of failed polls, refused credentials, and
+targets that are down. In all cases, other sources stay well, the page is valid and quick, no error
+is unhandled, and everything recovers by itself.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def play(case: Case, *, known: bool) -> Page:
 
 
 def check(case: Case, page: Page, *, known: bool) -> None:
-    """Check what the table says, and what holds for all faults."""
+    """Check the table's expectations, and those of all faults."""
     fault, expected, told = case.fault, case.expected_reasons(), case.told()
 
     reasons = {name: found - fault.also for name, found in case.reasons().items()}
@@ -65,7 +65,7 @@ def check(case: Case, page: Page, *, known: bool) -> None:
 
 
 async def check_recovery(case: Case) -> None:
-    """Check that everything is as it should be as soon as the fault is over."""
+    """Check that everything recovers as soon as the fault is over."""
     await case.relent()
     await case.later()
     page = case.page(whole=False)
@@ -80,7 +80,7 @@ async def check_recovery(case: Case) -> None:
 
 
 async def told(fault: Fault, folder: Path, *, known: bool, **options: Any) -> None:
-    """Play a fault and its end, and check what is told of both."""
+    """Play a fault and its end, and check the page after both."""
 
     async def once(own: Path) -> None:
         async with playing(fault, own, **options) as case:
@@ -89,7 +89,7 @@ async def told(fault: Fault, folder: Path, *, known: bool, **options: Any) -> No
             check(case, page, known=known)
             await check_recovery(case)
 
-    # Of a shorter stall, calls that are answered do not time out.
+    # Answered calls do not time out because of a shorter stall.
     await undisturbed(once, folder, patience_seconds=BRIEF_SECONDS / 2)
 
 
@@ -98,7 +98,7 @@ async def told(fault: Fault, folder: Path, *, known: bool, **options: Any) -> No
 async def test_a_fault_is_told_for_what_it_is(
     fault: Fault, known: bool, ca_file: str, tmp_path: Path
 ) -> None:
-    """It has its reason, costs nobody else anything, and is over when it is over."""
+    """A fault must have its reason, leave other sources alone, and end when it is over."""
     await told(fault, tmp_path, known=known, ca_file=ca_file)
 
 
@@ -107,7 +107,7 @@ async def test_a_fault_is_told_for_what_it_is(
 async def test_a_redirect_is_not_followed(
     status: int, known: bool, ca_file: str, tmp_path: Path
 ) -> None:
-    """The credentials go to nobody else."""
+    """A redirect must not be followed: it would send the credentials to another server."""
     async with Vendor(reply()) as elsewhere:
         fault = redirect(status, elsewhere.url)
         async with playing(fault, tmp_path, ca_file=ca_file) as case:
@@ -128,7 +128,7 @@ async def test_a_fault_of_tls_is_told_for_what_it_is(
     ca_file: str,
     tmp_path: Path,
 ) -> None:
-    """It has its reason, costs nobody else anything, and is over when it is over."""
+    """A fault of TLS must have its reason, leave other sources alone, and end when it is over."""
     context = tls.server(authority.issue_cert("127.0.0.1"))
 
     await told(make(authority), tmp_path, known=known, tls=context, ca_file=ca_file)
@@ -151,15 +151,15 @@ class Names:
 async def test_a_name_that_is_not_found(
     known: bool, ca_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that is gone is `dns`, from the moment on that it is looked up again."""
+    """A name that no longer resolves must be `dns` once it is looked up again."""
     names = Names()
-    # The resolver is the operating system's; there is no parameter to give another to the daemon.
+    # The resolver is the operating system's, and the daemon has no parameter for another one.
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
     fault = Fault(name="no name", reason=Reason.DNS, refuses=True)
     async with playing(fault, tmp_path, ca_file=ca_file, domain="vendor.example") as case:
         if known:
             await case.round()
-            # Found addresses are kept for seconds; new clients have to look them up.
+            # Addresses are cached for seconds, so new clients are made, which look them up.
             await case.trial.reload(timeout="3s")
             case.trial.time.shift(61.0)
         names.unknown = {*WHOLE}
@@ -171,7 +171,7 @@ async def test_a_name_that_is_not_found(
 
 
 async def test_promtool_accepts_what_odd_replies_leave(ca_file: str, tmp_path: Path) -> None:
-    """Whatever was in the replies, Prometheus has to be able to read the page."""
+    """Prometheus must be able to read the page after any odd reply."""
     promtool = require("promtool")
     pages = []
     for number, fault in enumerate(BODY):

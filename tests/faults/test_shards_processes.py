@@ -1,4 +1,4 @@
-"""Pairs of shards over hosts: each target belongs to one of them, and all count in sum."""
+"""Pairs of shards on several hosts: each target belongs to one, and limits hold in sum."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 SHARDS = 3
 
-#: Less than all would send in a minute, and more than they send until it is used up on purpose.
+#: Fewer calls than all shards would send in a minute, and more than they need to start.
 BUDGET = 200
 
-#: How long calls are counted, and the interval of the polls.
+#: The time over which calls are counted, and the interval of the polls.
 STRETCH_SECONDS, INTERVAL_SECONDS = 6.0, 2.0
 
-#: A call that is held back by the budget waits for a minute.
+#: Longer than the minute that the budget holds a call back.
 PATIENCE_SECONDS = 90.0
 
 _SHOWN = re.compile(r'^loadfleet_agent_up\{.*agent_id="(\d+)"', re.MULTILINE)
@@ -36,13 +36,13 @@ def name(shard: int, replica: str) -> str:
 
 
 async def begin(crowd: Crowd, shard: int, replica: str) -> None:
-    """Start one of the six."""
+    """Start one of the six exporters."""
     flags = (f"--shard={shard}", f"--total-shards={SHARDS}")
     await crowd.start(name(shard, replica), *flags)
 
 
 async def divided(crowd: Crowd) -> bool:
-    """Tell whether all show together what the portal lists; two shards never show the same."""
+    """Return whether the shards together show each of the portal's agents, and none twice."""
     shares: list[set[str]] = []
     alike = True
     for shard in range(SHARDS):
@@ -67,9 +67,9 @@ def pinged(crowd: Crowd, since: float) -> dict[str, int]:
 @pytest.mark.timeout(400)
 @played(remote=True)
 async def test_pairs_of_shards_over_hosts(crowd: Crowd) -> None:
-    """While agents come and go and exporters die, each agent is pinged by one of six.
+    """Each agent must be pinged by one of six exporters, while agents and exporters come and go.
 
-    The budget and the guard hold in sum over all of them.
+    The budget and the guard's limit must hold for all of them together.
     """
     crowd.budget = BUDGET
     whole = partial(until, partial(divided, crowd), timeout_seconds=PATIENCE_SECONDS)
@@ -99,8 +99,8 @@ async def test_pairs_of_shards_over_hosts(crowd: Crowd) -> None:
     await crowd.moment(STRETCH_SECONDS, STRETCH_SECONDS)
 
     assert 1 <= crowd.worst <= ALLOWED, crowd.story
-    # With other credentials the budget is another one. Into it they bring what they know of the old
-    # one, but calls of a quarter of a second under both count once.
+    # Other credentials have another budget. Each shard carries over the calls that it knows of, but
+    # calls of the same quarter of a second under both count once.
     assert BUDGET <= crowd.busiest < BUDGET + len(crowd.daemons), crowd.story
     assert listed == pings.keys(), crowd.story
     assert max(pings.values()) <= STRETCH_SECONDS / INTERVAL_SECONDS + 1, crowd.story

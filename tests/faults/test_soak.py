@@ -24,14 +24,14 @@ UPSETS = {
     *("guest_comes", "guest_goes", "mistake", "web_mistake"),
 }
 
-#: What a daemon that does not leak was found to vary by, hour by hour.
+#: The hourly variation of the memory of a daemon that does not leak, bytes.
 NOISE = (0, 410_000, -300_000, 150_000, 620_000, -90_000, 30_000, -510_000)
 
 MIB = 1 << 20
 
 
 def series(hours: int = 8, **hourly: float) -> list[Sample]:
-    """Return samples of so many hours, in which some things grow by so much an hour."""
+    """Return samples of some hours, with the given growth of resources per hour."""
     found = []
     for hour in range(hours):
         for agents in (2_000, 4_000):
@@ -60,7 +60,7 @@ class TestJudge:
     """`judge` finds what grows from hour to hour, and nothing else."""
 
     def test_what_is_flat_is_not_accused(self) -> None:
-        """Neither the noise of a real daemon nor the fleet's size is a leak."""
+        """Neither the usual variation nor the fleet's size may count as a leak."""
         assert [] == judge(series())
         assert [] == judge(series(24))
 
@@ -79,28 +79,28 @@ class TestJudge:
         ],
     )
     def test_a_leak_is_found(self, hours: int, name: str, hourly: float) -> None:
-        """A hundred bytes of each agent, a descriptor a reload, a thread, a document an hour."""
+        """Small leaks must be found: 100 bytes per agent, or a descriptor, thread or document."""
         found = judge(series(hours, **{name: hourly}))
 
         assert {name} == {text.split()[3] for text in found}
         assert 2 == len(found)
 
     def test_one_hour_says_nothing(self) -> None:
-        """What grows in one hour and is as before in the next is no leak."""
+        """Memory or threads that grow for one hour only must not count as a leak."""
         samples = series()
         samples[8] = msgspec.structs.replace(samples[8], anonymous=400 * MIB, threads=50)
 
         assert [] == judge(samples)
 
     def test_the_first_hour_says_nothing(self) -> None:
-        """In it everything grows."""
+        """Growth in the first hour must not count."""
         samples = series(4)
         samples[:2] = [msgspec.structs.replace(each, anonymous=MIB, keys=1) for each in samples[:2]]
 
         assert [] == judge(samples)
 
     def test_neither_do_the_first_minutes(self) -> None:
-        """What is kept for a quarter of an hour fills, however many hours pass in it."""
+        """Samples of the first quarter of an hour must not count, however many hours pass in it."""
         samples = [
             msgspec.structs.replace(each, age=WARM_UP_SECONDS / 10 * each.hour)
             for each in series(13, threads=1)
@@ -110,15 +110,15 @@ class TestJudge:
         assert [] != judge(samples, SHORT)
 
     def test_few_hours_say_nothing(self) -> None:
-        """Two points are a line whatever they are."""
+        """Too few hours must not count: two points are always on a line."""
         assert [] == judge(series(3, threads=50))
 
     def test_the_history_may_grow_by_what_it_is_told(self) -> None:
-        """It keeps what comes and goes, and no more than is documented."""
+        """The history may grow by the documented bytes per target, and no more."""
         assert ["history"] * 2 == [text.split()[4] for text in judge(series(history=20_000 * 600))]
 
     def test_the_log_of_an_hour_stays_as_long(self) -> None:
-        """Each hour says as much as the one before."""
+        """A log that grows from hour to hour must be reported."""
         samples = [
             msgspec.structs.replace(each, log=900_000 * each.hour**2 // 4) for each in series()
         ]
@@ -127,13 +127,13 @@ class TestJudge:
         assert 2 == len(judge(samples))
 
     def test_an_hour_takes_as_much_work(self) -> None:
-        """Each call costs as much as an hour before."""
+        """Processor time that grows from hour to hour must be reported."""
         samples = [msgspec.structs.replace(each, cpu=5.0 * each.hour**2) for each in series()]
 
         assert 2 == len(judge(samples))
 
     def test_the_slope_is_that_of_most(self) -> None:
-        """A point that is far off does not move it."""
+        """The slope must not depend on outliers."""
         points = [(0.0, 1.0), (1.0, 3.0), (2.0, 5.0), (3.0, 700.0), (4.0, 9.0), (5.0, 11.0)]
 
         assert slope(points) == pytest.approx(2.0)
@@ -143,7 +143,7 @@ class TestWeighed:
     """`weighed` sees what a process holds."""
 
     def test_a_descriptor_and_a_thread(self) -> None:
-        """Each that is held counts."""
+        """An open descriptor and a running thread must count."""
         before, done = weighed(os.getpid(), ()), threading.Event()
         thread = threading.Thread(target=done.wait)
         thread.start()
@@ -158,7 +158,7 @@ class TestWeighed:
         assert 1 == after.threads - before.threads
 
     def test_a_connection_to_a_vendor(self) -> None:
-        """It counts once the vendor has closed it, and before that if it goes elsewhere."""
+        """A connection must count when the vendor has closed it, or when it goes elsewhere."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
             before = weighed(os.getpid(), (port,)).descriptors
@@ -170,13 +170,13 @@ class TestWeighed:
                 closed = weighed(os.getpid(), (port,)).descriptors
                 assert b"" == connection.recv(1)
 
-        # The accepted end is ours as well, and counts while it is open.
+        # The accepted end belongs to this process as well, and counts while it is open.
         assert (before + 1, before + 2, before + 1) == (known, foreign, closed)
 
 
 @pytest.mark.timeout(400)
 async def test_a_few_short_hours(tmp_path: Path) -> None:
-    """Nothing grows and nothing goes wrong while everything is replaced."""
+    """A soak test of few and short hours must find no leak and no fault."""
     require("redis-server")
     plan = Plan(hours=4, rate=900.0, sizes=(30, 60), steps=2, trouble_hours=2, terms=SHORT)
 

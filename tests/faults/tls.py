@@ -19,25 +19,25 @@ def server(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 def expired(authority: trustme.CA) -> Fault:
-    """Show a certificate whose time is over."""
+    """Present an expired certificate."""
     past = datetime(2020, 1, 1, tzinfo=UTC)
     return _shown(server(authority.issue_cert("127.0.0.1", not_after=past)))
 
 
 def not_yet_valid(authority: trustme.CA) -> Fault:
-    """Show a certificate whose time has not come."""
+    """Present a certificate that is not yet valid."""
     future = datetime(2100, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
     certificate = authority.issue_cert("127.0.0.1", not_before=future[0], not_after=future[1])
     return _shown(server(certificate))
 
 
 def another_name(authority: trustme.CA) -> Fault:
-    """Show somebody else's certificate."""
+    """Present the certificate of another name."""
     return _shown(server(authority.issue_cert("other.example")))
 
 
 def unknown_authority(authority: trustme.CA) -> Fault:
-    """Show a certificate of an authority that nobody trusts."""
+    """Present a certificate of an untrusted authority."""
     del authority
     return _shown(server(trustme.CA().issue_cert("127.0.0.1")))
 

@@ -1,4 +1,4 @@
-"""What happens in each hour of a soak: reloads, mistakes, rotations, and trouble with the store."""
+"""Events of each hour of a soak test: reloads, mistakes, rotations, and trouble with the store."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     Kind = Callable[[], Awaitable[None]]
 
 
-#: After a call that Real Load refused it is sent nothing for up to 92 seconds, in case that was the
-#: token: so its token is replaced in one of so many hours.
+#: The hours between two replacements of Real Load's token: after a refused call, nothing is sent
+#: for up to 92 seconds.
 PORTAL_HOURS = 6
 
-#: How long the store is stopped, and how long it does not answer: more than its time-out.
+#: The time for which the store is stopped or silent, longer than its time-out.
 AWAY_SECONDS = 2.5
 
 _RELOADED = "loadfleet_exporter_config_last_reload_successful"
@@ -31,7 +31,7 @@ _WEB_RELOADED = "loadfleet_exporter_web_config_last_reload_successful"
 
 
 class Upsets:
-    """Does one thing after the other, and waits each time until the exporter shows it."""
+    """Causes one event after the other, and waits each time until the exporter shows it."""
 
     def __init__(
         self,
@@ -42,14 +42,14 @@ class Upsets:
         store: RedisServer | None,
         trouble_hours: int,
     ) -> None:
-        """Take what is upset, and who looks.
+        """Take everything that is disturbed.
 
         Args:
-            world: What is upset.
+            world: The vendors and files.
             process: The daemon.
-            visitors: They look.
-            store: That of the state; `None` for no trouble with it.
-            trouble_hours: In one of so many hours there is trouble with the store.
+            visitors: The visitors, which read the pages.
+            store: The state's server; `None` for no trouble with it.
+            trouble_hours: One of so many hours has trouble with the store.
         """
         self._world = world
         self._process = process
@@ -58,7 +58,7 @@ class Upsets:
         self._trouble_hours = trouble_hours
 
     def hourly(self, hour: int) -> list[Kind]:
-        """Return what happens in an hour, in its order; trouble with the store comes first."""
+        """Return the events of an hour, in order; trouble with the store comes first."""
         kinds: list[Kind] = [self.lab_secret, self.reload, self.certificate, self.guest_comes]
         kinds += [self.mistake, self.web_mistake, self.guest_goes]
         if hour % PORTAL_HOURS == PORTAL_HOURS - 1:
@@ -69,14 +69,14 @@ class Upsets:
         return kinds
 
     async def restart(self) -> None:
-        """Stop the store and start it anew, with its data."""
+        """Restart the store with its data."""
         assert self._store is not None
         self._store.stop()
         await asyncio.sleep(AWAY_SECONDS)
         await asyncio.to_thread(self._store.start)
 
     async def pause(self) -> None:
-        """Have the store not answer for a while."""
+        """Suspend the store for a while."""
         assert self._store is not None
         self._store.send(signal.SIGSTOP)
         await asyncio.sleep(AWAY_SECONDS)
@@ -87,11 +87,11 @@ class Upsets:
         self._world.rotate("eggplant")
 
     async def portal_secret(self) -> None:
-        """Do so with Real Load's."""
+        """Replace Real Load's token, and the file that holds it."""
         self._world.rotate("realload")
 
     async def certificate(self) -> None:
-        """Replace the certificate that is shown to clients."""
+        """Replace the certificate that the exporter presents."""
         self._world.authority.issue()
 
     async def reload(self) -> None:
@@ -100,12 +100,12 @@ class Upsets:
         await self._loaded()
 
     async def guest_comes(self) -> None:
-        """Load one source more."""
+        """Load a configuration with one more source."""
         self._world.edit(guest=True)
         await self._loaded()
 
     async def guest_goes(self) -> None:
-        """Load without it."""
+        """Load a configuration without that source."""
         self._world.edit(guest=False)
         await self._loaded()
 

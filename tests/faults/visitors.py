@@ -1,4 +1,4 @@
-"""Who asks the exporter all along: Prometheus in three ways, an open board, and some who leave."""
+"""Visitors of the exporter: Prometheus in three ways, an open board, and clients that leave."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from tests.faults.churn import World
 
 
-#: Seconds of the world between two scrapes, and between two looks at everything else.
+#: Simulated seconds between two scrapes, and between two requests for other pages.
 SCRAPE_SECONDS, LOOK_SECONDS = 15.0, 60.0
 
-#: At most so often is asked for something, however fast an hour passes, and while it is waited for.
+#: The shortest real interval of requests, and that of repeated ones.
 LEAST_SECONDS, AGAIN_SECONDS = 0.25, 1.0
 
-#: How long is waited for what has to be shown: after refused calls there is one at a time.
+#: The longest wait for a page to change: after refused calls, one call is sent at a time.
 PATIENCE_SECONDS = 600.0
 
 SCRAPES: tuple[Mapping[str, str], ...] = (
@@ -56,7 +56,7 @@ _AGENT = re.compile(
 
 
 class Answer(NamedTuple):
-    """What was answered."""
+    """An answer of the exporter."""
 
     status: int
     body: bytes
@@ -68,11 +68,11 @@ class Answer(NamedTuple):
 
 
 class Visitors:
-    """All who ask.
+    """All visitors together.
 
     Attributes:
-        answers: How often each status was answered, by path without its query.
-        wrong: What did not hold, each only once.
+        answers: The number of answers by path, without the query, and status.
+        wrong: The failed checks, each once.
     """
 
     def __init__(self, world: World, port: int) -> None:
@@ -100,7 +100,7 @@ class Visitors:
             await asyncio.sleep(pause)
 
     async def look(self) -> None:
-        """Look at one page after the other for ever, over a new connection each time."""
+        """Read one page after the other for ever, each over a new connection."""
         pause = max(LEAST_SECONDS, self._world.seconds(LOOK_SECONDS) / len(PAGES))
         for path in itertools.cycle(PAGES):
             newest = next(reversed(self._world.simulation.fleet.agents))
@@ -109,7 +109,7 @@ class Visitors:
             await asyncio.sleep(pause)
 
     async def leave(self) -> None:
-        """Leave for ever: before the request is whole, before the answer is, or without a word."""
+        """Connect for ever, and leave silently, in the request, or in the answer."""
         pause = max(LEAST_SECONDS, self._world.seconds(LOOK_SECONDS))
         for request in itertools.cycle((b"GET /met", self._request("/metrics"), b"")):
             with suppress(OSError, asyncio.IncompleteReadError):
@@ -148,10 +148,10 @@ class Visitors:
         return sum(found) if found else float("nan")
 
     async def shown(self, family: str, value: float, *, other: bool = False) -> None:
-        """Wait until a family has a value, or another one than that.
+        """Wait until a family has a value, or another value than the given one.
 
         Raises:
-            TimeoutError: It did not come to have it.
+            TimeoutError: The family did not get the value.
         """
 
         async def holds() -> bool:
@@ -163,10 +163,10 @@ class Visitors:
         await until(holds, timeout_seconds=PATIENCE_SECONDS)
 
     async def whole(self) -> str:
-        """Wait until exactly the agents are shown that there are, and return the page.
+        """Wait until the page shows exactly the present agents, and return it.
 
         Raises:
-            TimeoutError: It did not come to that.
+            TimeoutError: The page never showed them.
         """
         page = ""
 
@@ -182,7 +182,7 @@ class Visitors:
         return page
 
     async def _not_yet(self) -> bool:
-        """Leave the daemon, and the vendors in this process, some time: a page is large."""
+        """Leave time to the daemon and to the vendors in this process: a page is large."""
         await asyncio.sleep(min(AGAIN_SECONDS, self._world.shortest_seconds / 2))
         return False
 
@@ -215,8 +215,8 @@ class Visitors:
 
 
 def _may_be(status: int, path: str) -> bool:
-    """Tell whether an answer is none of the good ones and yet right."""
-    # An agent that has come just now is not known yet; a source that is new makes unready at first.
+    """Return whether an answer with an error is right nevertheless."""
+    # A new agent may be unknown yet (404), and a new source make the exporter unready (503).
     return (status == 404 and "id=" in path) or (status == 503 and path == "/-/ready")
 
 

@@ -1,4 +1,4 @@
-"""What must hold of every page while the world around the exporter is upset."""
+"""Checks of every page while the exporter's surroundings are upset."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ if TYPE_CHECKING:
     from tests.faults.world import Source, Vendors
 
 
-#: A reading of a source that is well is at most as old: two polls and their time-out, and a
-#: machine that is busy with other things.
+#: The greatest age of a healthy source's reading: two polls with their time-out, on a busy machine.
 FRESH_SECONDS = 2 * INTERVAL_SECONDS + 3.0
 
-#: So long after its recovery a source is expected to be as it was.
+#: The time after its recovery until a source must be as before.
 SETTLED_SECONDS = 5.0
 
-#: What takes so much longer than it should has met a process that stood still.
+#: A delay above which a process must have stood still.
 STALL_SECONDS = 0.3
 
-#: The machine may let the vendors, which are ours, or the exporter stand still for longer than a
-#: poll waits, and until the next poll the exporter rightly says that they did not answer in time.
+#: The time for which a stall of the vendors or the exporter is felt: until the next poll, the
+#: exporter rightly says that the vendors did not answer in time.
 STALL_FELT_SECONDS = INTERVAL_SECONDS + FRESH_SECONDS
 
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -35,7 +34,7 @@ Series = dict[str, float]
 
 
 def read(body: bytes) -> tuple[Series, list[str]]:
-    """Return the series of a page and those that it has twice."""
+    """Return the series of a page, and those that occur twice."""
     series: Series = {}
     doubled = []
     for line in body.decode().splitlines():
@@ -48,13 +47,13 @@ def read(body: bytes) -> tuple[Series, list[str]]:
 
 
 class Watch:
-    """Looks at pages and remembers what was wrong with them.
+    """Checks pages, and collects the failed checks.
 
     Attributes:
-        wrong: What did not hold, each only once.
-        pages: How many pages were looked at.
-        missing: What the newest page lacks, by source.
-        stalls: When something was noticed to have stood still, monotonic.
+        wrong: The failed checks, each once.
+        pages: The number of checked pages.
+        missing: Targets that the newest page lacks, by source.
+        stalls: The times of noticed stalls, monotonic.
     """
 
     def __init__(self, vendors: Vendors) -> None:
@@ -67,41 +66,41 @@ class Watch:
         self._complete: set[str] = set()
 
     def beside(self) -> Watch:
-        """Make a watch for another exporter; what both find is kept together."""
+        """Make a watch for another exporter, with a common list of failures."""
         watch = Watch(self._vendors)
         watch.wrong, watch.stalls = self.wrong, self.stalls
         return watch
 
     def begin_anew(self) -> None:
-        """Take note that the exporter has been started anew, and may know nothing."""
+        """Record that the exporter was restarted, and may know nothing."""
         self._complete.clear()
 
     def has_all(self, source: Source) -> bool:
-        """Tell whether the exporter has shown all of a source since it was started."""
+        """Return whether the exporter has shown all of a source since it was started."""
         return source.name in self._complete
 
     def accuse(self, text: str) -> None:
-        """Take note of something that did not hold."""
+        """Record a failed check."""
         self.wrong[text] = None
 
     def stood_still(self, at: float) -> None:
-        """Take note that the vendors, the exporter or we stood still until a time, monotonic."""
+        """Record that the vendors, the exporter or this process stood still until a time."""
         self.stalls.append(at)
 
     def feels_stall(self, begin: float, end: float) -> bool:
-        """Tell whether what was said between two times may come from standing still."""
+        """Return whether an answer between two times may be due to a stall."""
         return any(begin - STALL_FELT_SECONDS <= at <= end for at in self.stalls)
 
     def look(self, status: int, body: bytes, *, asked_at: float) -> Series:
         """Check a page.
 
         Args:
-            status: Of the answer.
-            body: Of the answer, as plain text.
-            asked_at: When it was asked for, monotonic.
+            status: The answer's status.
+            body: The answer's body, as plain text.
+            asked_at: The time of the request, monotonic.
 
         Returns:
-            What it shows.
+            The series of the page.
         """
         self.pages += 1
         if status != 200:
@@ -116,7 +115,7 @@ class Watch:
         return series
 
     def keeps_readings(self, source: Source, asked_at: float) -> bool:
-        """Tell whether a source is well, or was so lately that its readings cannot be too old."""
+        """Return whether a source is well, or was so lately that its readings cannot be too old."""
         if source.well_since is not None:
             return is_quiet(source)  # it has come back, and perhaps not yet with everything
         begun, _ = source.spells[-1]
@@ -151,13 +150,13 @@ class Watch:
 
 
 def is_quiet(source: Source) -> bool:
-    """Tell whether a source has recovered from all that was done to it, some time ago."""
+    """Return whether a source recovered from all disturbances some time ago."""
     well = source.well_since
     return well is not None and time.monotonic() - well >= SETTLED_SECONDS
 
 
 def _note_recovery(source: Source, series: Series, asked_at: float) -> None:
-    """Take note when all tasks were polled well since the last disturbance."""
+    """Record when all tasks were polled well since the last disturbance."""
     if source.well_since is not None or source.ended is None:
         return
     ended_unix = source.ended + time.time() - time.monotonic()
@@ -168,10 +167,10 @@ def _note_recovery(source: Source, series: Series, asked_at: float) -> None:
 
 
 def _polled_since(source: Source, target: Target, series: Series, came_up_unix: float) -> bool:
-    """Tell whether a poll that left nobody out has begun since a machine came up.
+    """Return whether a complete poll has begun since a machine came up.
 
-    A guard that has seen refusals may leave some calls out for a minute; of whom it does not ask,
-    the last reading stands until it is too old.
+    A guard that has seen refusals may leave out some calls for a minute; targets that it does not
+    ask keep their last reading until that is too old.
     """
     kind = target.family.removeprefix("loadfleet_").removesuffix("_up")
     polled = _of(
@@ -184,18 +183,18 @@ def _polled_since(source: Source, target: Target, series: Series, came_up_unix: 
 
 
 def _has_timed_out(source: Source, target: Target, series: Series) -> bool:
-    """Tell whether a machine is said to be down for want of an answer in time."""
+    """Return whether a machine is shown as down because of a time-out."""
     failure = f"{target.family.removesuffix('_up')}_failure"
     label = dict(FAMILIES.values())[target.family]
     return 1 in _of(series, failure, source.name, f'{label}="{target.id}"', 'reason="timeout"')
 
 
-#: Tasks that are polled too rarely to tell of a recovery.
+#: Tasks that are polled too rarely to show a recovery.
 _RARE = ('task="jobs"', 'task="versions"', 'task="templates"', 'task="certificates"')
 
 
 def _of(series: Series, family: str, source: str, *labels: str) -> list[float]:
-    """Return what a family says of a source, of all that have certain labels."""
+    """Return a family's samples of a source that have certain labels."""
     return [
         value
         for key, value in series.items()
@@ -207,7 +206,7 @@ def _of(series: Series, family: str, source: str, *labels: str) -> list[float]:
 
 
 def _shown(series: Series) -> dict[str, dict[Target, float]]:
-    """Return what is said of machines, by source."""
+    """Return the states of machines, by source."""
     labels_of = dict(FAMILIES.values())
     shown: dict[str, dict[Target, float]] = {}
     for key, value in series.items():
@@ -229,16 +228,16 @@ class Growth:
         self._samples: list[tuple[int, int]] = []
 
     def sample(self) -> None:
-        """Look once."""
+        """Take a sample."""
         status = (self._folder / "status").read_text()
         resident = int(status.partition("VmRSS:")[2].split()[0]) * 1024
         self._samples.append((resident, len(list((self._folder / "fd").iterdir()))))
 
     def wrong(self, *, least: int) -> list[str]:
-        """Compare the end with what was there once everything had happened before.
+        """Compare the end with the time after each kind of event has happened once.
 
         Args:
-            least: How often it has to have been looked at for that to tell something.
+            least: The fewest samples that allow a judgement.
         """
         count = len(self._samples)
         if count < least:

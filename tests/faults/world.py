@@ -1,4 +1,4 @@
-"""Vendors that live sixty times as fast as the real ones, and the truth about their machines."""
+"""Vendors that run sixty times as fast as real ones, and the truth about their machines."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 
 PACE = 60.0
 
-#: From the start of a poll to the next.
+#: The interval of the polls.
 INTERVAL_SECONDS = 1.0
 
 
 class Terms(NamedTuple):
-    """What the exporters are given.
+    """The time limits that the exporters are configured and judged by.
 
     Attributes:
-        stale_seconds: How old a reading may get.
-        recovery_seconds: So long after a disturbance a source has to be polled well again.
+        stale_seconds: The greatest age of a reading.
+        recovery_seconds: The longest time after a disturbance until a source is polled well again.
     """
 
     stale_seconds: float
     recovery_seconds: float
 
 
-#: A guard that has seen four refusals waits until the vendor has forgotten the first of them.
+#: Terms of a single exporter: after four refusals, its guard waits for a minute.
 ALONE = Terms(stale_seconds=10.0, recovery_seconds=75.0)
 
-#: A pair whose store goes sends nothing for 71 seconds; for two minutes after its return a call
-#: that may be refused waits for that of the other one.
+#: Terms of a pair: without its store, it sends nothing for 71 seconds; for two minutes after the
+#: store is back, a call that may be refused waits for the other process's.
 PAIR = Terms(stale_seconds=180.0, recovery_seconds=300.0)
 
 
@@ -58,7 +58,7 @@ class Target(NamedTuple):
     id: str
 
 
-#: By table of a world: the family that says whether its things are up, and the label of the id.
+#: For each table of a world: the family that says whether its targets are up, and the id's label.
 FAMILIES = {
     "agents": ("loadfleet_agent_up", "agent_id"),
     "ships": ("loadfleet_agent_up", "agent_id"),
@@ -68,11 +68,11 @@ FAMILIES = {
 
 
 class Source:
-    """A vendor behind its door, with the file that holds the exporter's credential.
+    """A vendor's server, with the file that holds the exporter's credential.
 
     Attributes:
-        well_since: Since when all its tasks are polled well again; `None` while they are not.
-        spells: When it was not well, from the beginning to the recovery, monotonic.
+        well_since: The time since which all its tasks are polled well; `None` while they are not.
+        spells: The disturbed times, from the beginning to the recovery, monotonic.
     """
 
     def __init__(self, name: str, candidate: Candidate, folder: Path, seed: int) -> None:
@@ -104,7 +104,7 @@ class Source:
 
     @contextmanager
     def disturbed(self) -> Iterator[None]:
-        """Have it known that polls may fail now."""
+        """Mark the time in which polls may fail."""
         if self.well_since is not None:
             self.spells.append((time.monotonic(), math.inf))
         self.well_since = None
@@ -117,16 +117,16 @@ class Source:
 
     @property
     def ended(self) -> float | None:
-        """When the newest disturbance ended, `None` while one is under way."""
+        """The end of the newest disturbance; `None` during one."""
         return None if self._under_way else self._ended
 
     def recovered(self, at: float) -> None:
-        """Take note that it is well again."""
+        """Record that the source is well again."""
         self.well_since = at
         self.spells[-1] = (self.spells[-1][0], at)
 
     def longest_spell(self, since: float) -> float:
-        """Return the seconds of the longest time that it was not well, of those after a time."""
+        """Return the longest disturbance after a time, in seconds."""
         now = time.monotonic()
         return max((min(end, now) - begin for begin, end in self.spells if end > since), default=0)
 
@@ -143,9 +143,9 @@ class Source:
         return {**connected, "name": self.name, **expected, **more}
 
     def machines(self) -> Iterator[tuple[Target, Machine]]:
-        """Yield the machines that have to be shown, up or down."""
+        """Yield the machines that must be shown, up or down."""
         clusters = self.world.table("clusters") if "clusters" in self.world.kinds else {}
-        # Whose clusters are all inactive is never judged.
+        # A controller whose clusters are all inactive is never judged.
         idle = {each.controller for each in clusters.values()} - {
             each.controller for each in clusters.values() if each.active
         }
@@ -169,7 +169,7 @@ class Source:
         return now - since
 
     def steady(self) -> list[Target]:
-        """Return the agents that are only down when somebody forces them to be."""
+        """Return the agents that go down only when a disturbance forces them to."""
         return [
             target
             for target, machine in self.machines()
@@ -179,7 +179,7 @@ class Source:
         ]
 
     def force(self, target: Target, *, up: bool) -> None:
-        """Have a machine go down or come up."""
+        """Take a machine down, or bring it up."""
         kind = "ships" if "ships" in self.world.kinds else "agents"
         self.world.change(kind, target.id, up=up)
         self._forced[target] = time.monotonic()
@@ -207,9 +207,9 @@ class Vendors:
     """A source for each way to log in; the last one comes and goes with the configuration.
 
     Attributes:
-        terms: Of the exporters.
-        sources: By name, those that are always configured.
-        guest: The one that comes and goes.
+        terms: The exporters' time limits.
+        sources: The sources that are always configured, by name.
+        guest: The source that comes and goes.
     """
 
     def __init__(self, folder: Path, seed: int, terms: Terms) -> None:
@@ -228,7 +228,7 @@ class Vendors:
 
     @contextmanager
     def disturbed(self) -> Iterator[None]:
-        """Have it known that polls of any source may fail now."""
+        """Mark the time in which polls of any source may fail."""
         with ExitStack() as stack:
             for source in self.sources.values():
                 stack.enter_context(source.disturbed())
@@ -236,7 +236,7 @@ class Vendors:
 
     @property
     def all(self) -> tuple[Source, ...]:
-        """Return all of them."""
+        """Return all sources."""
         return (*self.sources.values(), self.guest)
 
     async def __aenter__(self) -> Self:

@@ -48,7 +48,7 @@ class TestChanges:
         assert [] == await whats([], [agent()])
 
     async def test_a_first_look_names_what_is_down(self) -> None:
-        """Somebody who starts the exporter wants to know what is wrong already."""
+        """The first poll must report the targets that are down already."""
         expected = TargetChange(
             what="down", kind=Kind.AGENT, target_id="46", target="Local", reason="not_reachable"
         )
@@ -75,7 +75,7 @@ class TestChanges:
     async def test_the_order_of_a_list_is_no_change(
         self, before: str, after: str, expected: list[str]
     ) -> None:
-        """Vendors list in any order; here who is down has a capital letter."""
+        """The order of a list must not matter; here, targets with a capital letter are down."""
 
         def fleet(names: str) -> list[Reading]:
             return [
@@ -100,7 +100,7 @@ class TestChanges:
         assert ["outdated"] == await whats([agent()], [agent(outdated=True)])
 
     async def test_leaving_the_inventory_is_a_change(self) -> None:
-        """Somebody deleted it, and the series ended for that reason."""
+        """A target that leaves the inventory must be reported as gone."""
         assert ["gone"] == await whats([agent()], [])
 
     @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ class Reader:
 
 class TestDated:
     def test_at_first_sight_it_is_so_at_the_latest_since_then(self) -> None:
-        """Nobody knows what was before."""
+        """A target's state must count as lasting since its first reading."""
         assert 10.0 == Reader().at(up=False, seconds=10.0)
 
     def test_what_stays_so_keeps_the_moment_at_which_it_became_so(self) -> None:
@@ -200,7 +200,7 @@ class TestDated:
         assert [0.0, None, 0.0, None, 4.0] == found
 
     def test_a_target_without_a_state_is_unknown(self) -> None:
-        """Its state has expired, or it is not to be judged."""
+        """A target without a state must have no time of change, and keep the former one."""
         reader = Reader()
         reader.at(up=False, seconds=1.0)
 
@@ -277,13 +277,13 @@ class TestDated:
         ids=["controller", "recorder"],
     )
     def test_every_machine_has_one(self, reading: Controller | Recorder) -> None:
-        """What can be up or down can be asked since when."""
+        """A controller and a recorder must have the time since which they are up or down."""
         found = Reader().read(reading)
 
         assert 1.0 == getattr(found, "changed_timestamp_seconds", None)
 
     def test_a_suite_has_none(self) -> None:
-        """It is not up or down."""
+        """A suite must have no time of change: it is neither up nor down."""
         suite = Suite(suite_id="1", suite="s")
 
         assert suite is Reader().read(suite)

@@ -1,4 +1,4 @@
-"""Whatever has a kind of target must have it from the table."""
+"""Every part of the exporter that depends on a target's kind must know all kinds of the table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.sources.base import Provider
 
 
-#: Readings that are about no single target.
+#: Readings about no single target.
 UNTARGETED = {
     r.Account,
     r.AgentJobs,
@@ -77,7 +77,7 @@ def test_each_reading_of_a_target_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_id_and_name_are_fields(kind: Kind) -> None:
-    """What names a target must be part of what is known of it."""
+    """A kind's id field and name field must be fields of its reading."""
     assert {kind.id_field, kind.name_field} <= set(kind.reading.__struct_fields__)
 
 
@@ -109,21 +109,21 @@ def test_each_listed_kind_of_a_provider_is_listed_by_one_task(provider: Provider
 
 
 def test_a_task_that_is_off_lists_nothing_under_another() -> None:
-    """Whoever does not watch agents is not told that there are none."""
+    """A task that is off must not be said to list its kinds, nor another task in its place."""
     found = by_task(("agent", "location", "run", "suite"), ("runs",))
 
     assert {"runs": (Kind.SUITE,)} == found
 
 
 def test_filters_of_sources_are_plurals_of_the_table() -> None:
-    """The configuration calls a kind what everybody else calls it."""
+    """A source's filters must be called by the plurals of their kinds."""
     filters = {name for provider in PROVIDERS.values() for name in provider.settings.FILTERS}
 
     assert filters - OTHER_TASKS <= {f"{kind}s" for kind in Kind}
 
 
 def test_each_task_lists_a_kind_or_no_target() -> None:
-    """A task that lists targets bears their plural, or nobody notices that they are not known."""
+    """A task that lists targets must be called by their plural."""
     tasks = {task for provider in PROVIDERS.values() for task in provider.settings.TASKS}
 
     assert {kind.task for kind in Kind} == tasks - OTHER_TASKS
@@ -131,7 +131,7 @@ def test_each_task_lists_a_kind_or_no_target() -> None:
 
 @pytest.mark.parametrize("kind", LISTED)
 def test_each_listed_kind_has_rows(kind: Kind) -> None:
-    """What has a place on the board must get there."""
+    """A target of a listed kind must have a row on the board."""
     (row,) = target_rows([snapshot(made(kind))], NOW)
 
     assert (kind, kind.id_field, kind.name_field) == (row.kind, row.id, row.name)
@@ -139,7 +139,7 @@ def test_each_listed_kind_has_rows(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", LISTED)
 async def test_each_listed_kind_has_a_history(kind: Kind) -> None:
-    """What has a page of its own has a record, be it an empty one."""
+    """A target of a listed kind must have a history, even an empty one."""
     history = Recent()
     history.take(snapshot(made(kind)))
 
@@ -158,7 +158,7 @@ async def test_each_machine_that_goes_is_a_change(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if issubclass(kind.reading, r.Target)])
 async def test_each_machine_can_be_discovered(kind: Kind) -> None:
-    """What has a host has a path of its own for Prometheus' service discovery."""
+    """Every kind that has a host must have a path for Prometheus' service discovery."""
     async with fakes.browsing(fakes.FakeView()) as client:
         answer = await client.get(f"/sd/{kind.task}")
 

@@ -19,7 +19,7 @@ from exporter.fleet.readings import SuiteRun
 def test_the_errors_of_a_run_are_a_share(
     samples: dict[str, float], sessions: dict[str, float], expected: float | None
 ) -> None:
-    """A run without samples is judged by its sessions, and one without either is not."""
+    """The error ratio must come from samples, else from sessions, else be unknown."""
     run = SuiteRun(run_id="1", samples=samples, sessions=sessions)
 
     assert expected == run.error_ratio

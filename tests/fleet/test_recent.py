@@ -106,7 +106,7 @@ class TestReadings:
         assert expected == [entry.timestamp_seconds for entry in readings(found)]
 
     async def test_what_was_carried_over_is_not_counted_again(self) -> None:
-        """A state that a newer snapshot took over from an older one is one reading."""
+        """A state carried over from an older snapshot must count as one reading."""
         found = await recent([snapshot(agent(), seconds=1), snapshot(agent(), seconds=61)])
 
         assert 1 == len(readings(found))
@@ -144,7 +144,7 @@ class TestReadings:
         ] == outcomes
 
     async def test_of_a_cluster_that_cannot_be_used_are_its_own(self) -> None:
-        """Its reason counts although nothing is known of its members."""
+        """A cluster that cannot be used must have its own reason in the record."""
         state = ClusterState(read_at=at(1), up=False, reason=Reason.UNKNOWN_ID)
         refused = changed(cluster(None), state=state)
 
@@ -166,7 +166,7 @@ class TestReadings:
         assert [True] == [each.up for each in readings(found, "cluster", "3")]
 
     async def test_of_a_location_are_whether_one_agent_is_up(self) -> None:
-        """What nobody knows of leaves no reading."""
+        """A location whose number of agents is unknown must add no reading."""
         outcomes = []
         for count in (2.0, 0.0, None):
             known = Location(location_id="5", location_name="", read_at=at(1), agents_up=count)
@@ -230,7 +230,7 @@ class TestFollow:
         assert (0, 2) == (len(readings(found)), len(readings(found, "agent", "8")))
 
     async def test_forgets_a_source_that_was_removed(self) -> None:
-        """Nothing is left of a source that is no longer configured."""
+        """A source that is no longer configured must leave no readings."""
         store, found = Store(FakeClock().clock), Recent()
         found.follow(store)
         store.put(snapshot(agent()))
@@ -256,7 +256,7 @@ class TestFollow:
         assert [] == readings(found)
 
     async def test_takes_what_comes_meanwhile(self) -> None:
-        """A snapshot that comes between two parts of an older one is added as well."""
+        """A snapshot that arrives while an older one is added must be added as well."""
         store, found = Store(FakeClock().clock), Recent()
         found.follow(store)
         store.put(snapshot(*(agent(str(number)) for number in range(2_000))))
@@ -269,7 +269,7 @@ class TestFollow:
         assert 2 == len(readings(found))
 
     async def test_outlives_an_expiry(self) -> None:
-        """What was read before a portal failed is there when it comes back."""
+        """Readings from before an expiry must stay in the record after it."""
         clock = FakeClock(monotonic=1.0)
         store, found = Store(clock.clock), Recent()
         found.follow(store)

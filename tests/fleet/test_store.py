@@ -37,7 +37,7 @@ def agent(read_at: Moment | None, number: str = "1") -> Agent:
 
 
 def test_a_snapshot_replaces_its_predecessor_whole() -> None:
-    """What is not in the newest snapshot is gone at once."""
+    """A target that the newest snapshot lacks must be gone at once."""
     clock = FakeClock()
     store = Store(clock.clock)
     store.put(snapshot(clock, agent(None, "1"), agent(None, "2")))
@@ -61,7 +61,7 @@ def test_snapshots_are_ordered_by_key() -> None:
 
 
 def test_a_snapshot_lives_until_its_limit_and_not_longer() -> None:
-    """It is still true at exactly its limit and gone right after."""
+    """A snapshot must live exactly until its limit."""
     clock = FakeClock()
     store = Store(clock.clock)
     store.put(snapshot(clock, agent(None)))
@@ -130,7 +130,7 @@ def test_every_kind_of_carried_state_expires() -> None:
 
 
 def test_what_is_forgotten_is_not_reported_again() -> None:
-    """One expiry is one change, however often it is looked for."""
+    """An expired snapshot must be reported once."""
     clock = FakeClock()
     store = Store(clock.clock)
     old = clock.clock.now()

@@ -1,4 +1,4 @@
-"""What happens to bytes on a bad way: parts lost, doubled, swapped, overwritten."""
+"""Damage done to bytes: parts lost, doubled, swapped or overwritten."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-#: What readers of JSON and YAML are known to trip over.
+#: Bytes that are known to break readers of JSON and YAML.
 _SHARDS = (
     b"",
     b"\x00",

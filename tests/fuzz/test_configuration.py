@@ -1,4 +1,4 @@
-"""Whatever stands in a configuration file, it is right as a whole or refused in words of ours."""
+"""A configuration file of any content must be valid, or refused with a message of ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-#: Nothing that is said about a configuration may quote it.
+#: A value that no message about the configuration may quote.
 SECRET = "canary-7f3a"
 HASH = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(4)).decode()
 

@@ -1,4 +1,4 @@
-"""Whatever bytes a vendor answers with, a poll ends as one and its readings render."""
+"""A poll must end normally, and its readings must render, for any bytes a vendor sends."""
 
 from __future__ import annotations
 

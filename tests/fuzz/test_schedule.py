@@ -26,11 +26,11 @@ REASONS = ("running", "blocked", "missed")
 
 
 class ScheduleMachine(RuleBasedStateMachine):
-    """One task on APScheduler itself.
+    """A task scheduled by APScheduler itself.
 
     Attributes:
         base: The newest slot before those that count.
-        counted: What had been counted by then.
+        counted: The number of runs counted before.
         newest: The latest wall-clock time since then.
     """
 
@@ -94,18 +94,18 @@ class ScheduleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.gate.is_set())
     @rule()
     def hang(self) -> None:
-        """Have runs take for ever from now on."""
+        """Let runs take for ever from now on."""
         self.gate.clear()
 
     @rule()
     def let_go(self) -> None:
-        """Let what runs come to its end."""
+        """Let the present run end."""
         self.gate.set()
         self.runner.run(settle())
 
     @rule(blocked=st.booleans())
     def block(self, blocked: bool) -> None:
-        """Have runs left out, or no longer."""
+        """Let runs be left out, or no longer."""
         self.blocked = blocked
 
     @rule(
@@ -115,7 +115,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         woken_first=st.booleans(),
     )
     def set_clock(self, seconds: float, woken_first: bool) -> None:
-        """Set the wall clock; APScheduler may wake before anybody notices, or after."""
+        """Set the wall clock; APScheduler may wake before or after that is noticed."""
         self.time.unix += seconds
         self.newest = max(self.newest, self.time.unix)
         if woken_first:
@@ -129,7 +129,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_next_slot_is_near(self) -> None:
-        """Whatever the clock did, polling goes on within one and a half intervals."""
+        """The next poll must start within one and a half intervals, whatever the clock did."""
         wait = self._due() - self.time.unix
         assert -1e-3 <= wait <= 1.5 * self.interval + CLOCK_STEP_SECONDS + 1e-3
 

@@ -31,7 +31,7 @@ class StoreMachine(RuleBasedStateMachine):
     """A store and what it should hold.
 
     Attributes:
-        model: By key: when it was taken, its limit, and when the state of each agent was read.
+        model: For each key, the snapshot's time and limit, and the times of the agents' states.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(seconds=SECONDS | st.sampled_from([0.5, 1.5]))
     def advance(self, seconds: float) -> None:
-        """Let time pass; nothing goes until somebody asks."""
+        """Let time pass; nothing expires until the store is asked."""
         self.time.shift(seconds)
 
     @rule()
@@ -118,7 +118,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
-        """Nothing more, nothing less, in order, and each to be had by its key."""
+        """The store must hold exactly the model's snapshots, in order and by key."""
         held = self.store.snapshots()
         assert sorted(self.model) == [snapshot.key for snapshot in held]
         for snapshot in held:

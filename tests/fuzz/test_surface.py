@@ -1,4 +1,4 @@
-"""Whatever is asked of the web server, the answer is one of those it is meant to give."""
+"""The web server must give one of its specified answers to any request."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ queries = st.lists(
     max_size=5,
 ).map(lambda pairs: "&".join(pairs).encode()) | st.binary(max_size=30)
 headers = st.lists(st.tuples(st.sampled_from(HEADERS).map(str.encode), raw), max_size=4)
-#: Noise alone hardly ever gets past the checks of what is asked for.
+#: Valid requests among the noise, which alone would hardly ever pass the checks.
 targets = st.tuples(paths, queries) | st.builds(
     lambda good, noise: (good[0], b"&".join((good[1], noise))),
     st.sampled_from(
@@ -166,7 +166,7 @@ async def ask(app: ASGIApp, **request: Any) -> tuple[int, dict[str, str], bytes]
 async def test_no_request_is_answered_with_a_mistake_of_ours(
     security: WebSecurity, request: dict[str, Any], prefix: str, lifecycle: bool, guarded: bool
 ) -> None:
-    """No 5xx, no traceback, and always the headers that protect whoever looks."""
+    """No request may cause a 5xx or a traceback; every answer must have the security headers."""
     app = served(prefix, lifecycle)
     if guarded:
         app = Gate(app, security, route_prefix=prefix)
@@ -191,7 +191,7 @@ REQUEST = (
 @settings(patient, max_examples=settings().max_examples // 8)
 @given(st.lists(mutated(REQUEST) | st.binary(max_size=60), min_size=4, max_size=12))
 async def test_no_bytes_on_the_wire_break_the_server(sent: list[bytes]) -> None:
-    """Whatever comes in place of requests is answered without a mistake of ours, or cut off."""
+    """The server must answer any bytes without an error of its own, or close the connection."""
     server = WebServer(served(), [Address("127.0.0.1", 0)])
     await server.start()
     try:

@@ -28,7 +28,7 @@ MODES = ("light", "dark")
 
 
 def main() -> int:
-    """Draw what is asked for; the code is 1 if anything looks wrong."""
+    """Draw the requested dashboards; the exit code is 1 if anything looks wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.grafana", description=__doc__)
     parser.add_argument(
         "--npm",
@@ -75,7 +75,7 @@ async def _draw(
     packages: Path,
     out: Path | None,
 ) -> list[Fault]:
-    """Draw dashboards, print what was drawn, and return what is wrong with them."""
+    """Draw dashboards, print the result, and return the faults."""
     faults: list[Fault] = []
     async with (
         history(folder, samples=samples) as held,
@@ -95,7 +95,7 @@ async def _draw(
 
 
 def judged(faults: Iterable[Fault], may_be_empty: dict[tuple[str, str], str]) -> list[Fault]:
-    """Return the faults without the emptiness that is meant."""
+    """Return the faults without panels that may be empty."""
     return [
         fault
         for fault in faults

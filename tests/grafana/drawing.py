@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-#: Copied beside the packages, since that is where the bundler looks for them.
+#: Sources copied beside the packages, where the bundler looks for them.
 _SOURCES = ("package.json", "panels.tsx", "squeeze.mjs")
 
-#: Tables draw rows only where they are in sight, so that all of a dashboard has to be.
+#: A window large enough for a whole dashboard: tables draw visible rows only.
 _SIZE: ViewportSize = {"width": 1440, "height": 6000}
 
 
 class Fault(NamedTuple):
-    """What is wrong with a panel of a dashboard."""
+    """A defect of a dashboard's panel."""
 
     uid: str
     panel: str
@@ -41,11 +41,11 @@ class Fault(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What came of a dashboard.
+    """The result of rendering a dashboard.
 
     Attributes:
         rendered, missing: Panels with their types, drawn or not on npm.
-        faults: What is wrong.
+        faults: The faults.
     """
 
     rendered: list[str]
@@ -63,7 +63,7 @@ def prepare(folder: Path) -> None:
     """Install the packages of the lock into a folder, unless they are there, and bundle the page.
 
     Raises:
-        subprocess.CalledProcessError: npm failed; it has said why.
+        subprocess.CalledProcessError: npm failed, with a message on stderr.
         FileNotFoundError: There is no npm.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def prepare(folder: Path) -> None:
         try:
             _npm(folder, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
         except subprocess.CalledProcessError:
-            # So that the next attempt does not take it for installed.
+            # Removed, so that the next attempt does not take it as installed.
             installed.unlink()
             raise
     _npm(folder, "run", "bundle")
@@ -103,12 +103,12 @@ class Canvas:
     async def draw(
         self, dashboard: dict[str, Any], *, mode: str = "light", picture: Path | None = None
     ) -> Drawn:
-        """Draw a dashboard and look at it.
+        """Draw a dashboard and check it.
 
         Args:
-            dashboard: As in its JSON file.
+            dashboard: The content of its JSON file.
             mode: `light` or `dark`.
-            picture: Where a PNG of it goes.
+            picture: The path of its PNG.
         """
         context = await self._browser.new_context(viewport=_SIZE)
         try:
@@ -119,7 +119,7 @@ class Canvas:
             await page.clock.set_fixed_time(END)
             await page.route("**/*.woff2", self._font)
             await page.route("**/img/icons/**", self._icon)
-            # Of the same origin as the answers, so that no browser minds.
+            # A page of the same origin as the answers, which the browser then allows.
             await page.goto(f"{self._url}/-/healthy")
             await page.set_content("<!doctype html><style>body { margin: 0 }</style>")
             await page.add_style_tag(path=self._packages / "panels.css")
@@ -162,9 +162,9 @@ async def canvas(url: str, packages: Path, *, span_seconds: int) -> AsyncIterato
     """Start a browser.
 
     Args:
-        url: Of the Prometheus.
-        packages: The folder that was prepared.
-        span_seconds: The range of all dashboards, which ends with the history.
+        url: The URL of Prometheus.
+        packages: The prepared folder.
+        span_seconds: The time range of all dashboards, which ends with the history.
     """
     async with browsing() as browser:
         yield Canvas(browser, url, packages, span_seconds)

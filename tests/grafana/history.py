@@ -1,9 +1,9 @@
 """Six hours of a fleet in a Prometheus, recorded within minutes.
 
-A Prometheus scrapes the fleet once a second while alerts and rules are judged. What it holds then
-is written anew with more time between the samples, as a Prometheus would hold it that scrapes
-every minute or two; the times that samples tell of are moved along. The end is a fixed moment, so
-that pictures show the same hours whenever they are made.
+A Prometheus scrapes the fleet once a second while rules are evaluated. Its series are then written
+again with more time between the samples, as if it had scraped every minute or two; times in the
+samples' values are moved along. The end is a fixed moment, so that pictures show the same hours
+whenever they are made.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 
 SPAN_SECONDS = 6 * 3600
-#: Between two scrapes: 5 minutes without one end a series.
+#: The time between two scrapes, below the 5 minutes after which a series ends.
 STEP_SECONDS = 90
 SAMPLES = SPAN_SECONDS // STEP_SECONDS
 
 END = datetime(2026, 3, 2, 15, tzinfo=UTC).timestamp()
 
-#: What is recorded: not the other program that is scraped to see whether it shows up.
+#: The recorded series, without those of the other program, which must not show up.
 _RECORDED = '{__name__=~".+", job!="other"}'
 
-#: Moments, and how long things took in the simulated worlds; how long calls took was real.
+#: Families of moments, and of durations in the simulation; the durations of calls are real.
 _MOMENT = re.compile(r"timestamp_seconds$")
 _LASTED = re.compile(r"((run|testjob|phase|suite_baseline|boot)_duration|poll_interval)_seconds$")
-#: Windows are by the clock on the wall, whatever happens in them.
+#: Windows, which follow the real wall clock.
 _WINDOW = re.compile(r"window_(start|end)_timestamp_seconds$")
 
 
@@ -49,8 +49,9 @@ async def history(folder: Path, *, samples: int = SAMPLES) -> AsyncIterator[Prom
     """Record the fleet and run a Prometheus that holds its last hours until `END`.
 
     Args:
-        folder: Where everything goes.
-        samples: So many of each series, a second of recording and `STEP_SECONDS` of history each.
+        folder: The folder of all files.
+        samples: The samples of each series, each a second of recording and `STEP_SECONDS` of
+            history.
     """
     live, stretched = folder / "live", folder / "stretched"
     live.mkdir()
@@ -58,7 +59,7 @@ async def history(folder: Path, *, samples: int = SAMPLES) -> AsyncIterator[Prom
     async with watched(live) as asked:
         series, end = await _recorded(asked, samples)
     await asyncio.to_thread(_write, stretched, series, end)
-    # The blocks are old, and to stay.
+    # A long retention, or Prometheus would delete the old blocks.
     async with prometheus(stretched, {}, "--storage.tsdb.retention.time=100y") as held:
         yield held
 
@@ -104,7 +105,7 @@ def _write(folder: Path, series: list[dict[str, Any]], end: float) -> None:
 def _stretched(
     name: str, points: list[tuple[float, str]], end: float
 ) -> Iterator[tuple[str, float]]:
-    """Yield values and their moments, in the time in which a scrape's second is a step."""
+    """Yield values and their moments, with each second of recording stretched to a step."""
 
     def moved(moment: float) -> float:
         # The future, such as the end of a certificate, stays as far away as it was.

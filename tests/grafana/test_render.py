@@ -1,4 +1,4 @@
-"""Whatever can look wrong, seeded into a copy of a dashboard and found by the command."""
+"""Every kind of defect, planted into a copy of a dashboard, must be found by the command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def panel(kind: str, title: str, *, width: int = 12, **changes: Any) -> Json:
 
 
 LONG = "The share of all the agents of all the sources that have not been reachable"
-#: What is wrong, and the beginning of its reason.
+#: Planted defects, with the beginning of the reported reason.
 SEEDED = {
     "Broken query": (panel("timeseries", "Broken query", expr="sum("), "Error: query A: "),
     "Broken step": (
@@ -87,7 +87,7 @@ SOUND = {
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
-    """The exit code of the command for a dashboard with all of it, and what it printed."""
+    """Return the command's exit code and output for a dashboard with all defects."""
     for program in ("npm", "node", "chromium", "prometheus", "promtool"):
         require(program)
     folder: Path = tmp_path_factory.mktemp("seeded")
@@ -107,7 +107,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
 
 
 def test_the_code_tells_that_something_looks_wrong(said: tuple[int, str]) -> None:
-    """Whoever runs it nightly looks at the code only."""
+    """The command must exit with 1 when a panel looks wrong."""
     code, printed = said
 
     assert 1 == code
@@ -116,7 +116,7 @@ def test_the_code_tells_that_something_looks_wrong(said: tuple[int, str]) -> Non
 
 @pytest.mark.parametrize("title", SEEDED)
 def test_it_is_told_with_panel_and_reason(said: tuple[int, str], title: str) -> None:
-    """All that is wrong is told at once."""
+    """Each defect must be reported with its panel and reason."""
     _, printed = said
     _, reason = SEEDED[title]
 
@@ -128,7 +128,7 @@ def test_it_is_told_with_panel_and_reason(said: tuple[int, str], title: str) -> 
 
 @pytest.mark.parametrize("title", SOUND)
 def test_a_sound_panel_is_not_accused(said: tuple[int, str], title: str) -> None:
-    """Who is accused for nothing looks no more."""
+    """The command must report no fault of a sound panel."""
     _, printed = said
 
     found = [line for line in printed.splitlines() if line.startswith(f"{UID}: {title}: ")]

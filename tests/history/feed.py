@@ -32,7 +32,7 @@ def place(folder: Path) -> Place:
 
 
 class Feed:
-    """One exporter with its store and its history."""
+    """An exporter's store and history."""
 
     def __init__(
         self, folder: Path | None, clock: FakeClock | None = None, *, max_bytes: int = 2**30
@@ -55,7 +55,7 @@ class Feed:
         return self
 
     async def put(self, *readings: Reading, task: str = "agents", restored: bool = False) -> None:
-        """Have a poll end now, with these readings."""
+        """Publish a poll that ends now, with these readings."""
         self.store.put(
             Snapshot(
                 provider="realload",
@@ -82,7 +82,7 @@ class Feed:
         apart: float = HOUR,
         **facts: Any,
     ) -> None:
-        """Have one run of a suite after the other end, and write and compare."""
+        """Publish ended runs of a suite, one after the other, then write and compare."""
         for seconds in durations:
             self.clock.shift(apart)
             now = self.clock.unix

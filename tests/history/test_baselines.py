@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: As version 1 has made them.
+#: The tables of version 1.
 VERSION_1 = """
     CREATE TABLE targets (
         id INTEGER PRIMARY KEY, source TEXT NOT NULL, kind TEXT NOT NULL, target_id TEXT NOT NULL,
@@ -105,7 +105,7 @@ class TestOfSuites:
 
     @pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.PASSED])
     async def test_runs_that_did_not_pass_do_not_count(self, outcome: Outcome) -> None:
-        """What failed at once, or was ended by somebody, says nothing of how long it takes."""
+        """Runs that failed or were aborted must not change a suite's usual duration."""
         feed = await Feed(None).begin()
         await feed.runs(10, 20, 30, 40, 50)
 
@@ -114,7 +114,7 @@ class TestOfSuites:
         assert Usual(runs=5, duration_seconds=30.0) == feed.usual()
 
     async def test_the_newest_twenty_count(self) -> None:
-        """What was usual long ago is so no longer."""
+        """Only the newest twenty runs must count."""
         feed = await Feed(None).begin()
 
         await feed.runs(*(1.0,) * 100, *(float(each) for each in range(1, 21)), 1000.0)
@@ -122,7 +122,7 @@ class TestOfSuites:
         assert Usual(runs=20, duration_seconds=10.5) == feed.usual()
 
     async def test_what_is_not_kept_any_more_does_not_count(self) -> None:
-        """A suite that has not run for a month begins anew."""
+        """Runs older than the kept time must not count."""
         feed = await Feed(None).begin()
         await feed.runs(10, 20, 30, 40, 50)
         feed.clock.shift(30 * DAY)
@@ -132,7 +132,7 @@ class TestOfSuites:
         assert feed.usual() is None
 
     async def test_errors_and_boots_are_counted_by_themselves(self) -> None:
-        """Each of the three must have been told often enough."""
+        """The duration, the errors and the boot time must each have runs enough of their own."""
         feed = await Feed(None).begin()
         samples = {"passed": 75.0, "failed": 25.0}
 
@@ -143,7 +143,7 @@ class TestOfSuites:
         assert Usual(runs=5, duration_seconds=10.0, error_ratio=0.25) == feed.usual()
 
     async def test_of_what_is_known_later(self) -> None:
-        """Errors and boot of a run may come after its end, and be told no longer after that."""
+        """Errors and boot time must count, even if reported after the run's end and only once."""
         feed = await Feed(None).begin()
         known: dict[str, Any] = {"sessions": {"passed": 9.0, "failed": 1.0}, "boot_seconds": 7.0}
         for number in range(6):
@@ -156,7 +156,7 @@ class TestOfSuites:
         )
 
     async def test_other_suites_keep_theirs(self) -> None:
-        """What a suite's new runs change is that suite's alone."""
+        """New runs of a suite must change the baseline of that suite only."""
         feed = await Feed(None).begin()
         await feed.runs(10, 20, 30, 40, 50, 60)
         await feed.history.flush()
@@ -171,7 +171,7 @@ class TestOfSuites:
 
 class TestOfAgents:
     async def hours(self, feed: Feed, *pings: float | None) -> None:
-        """Have an agent pinged twice in each hour, and write and compare."""
+        """Publish two pings of an agent in each hour, then write and compare."""
         for seconds in pings:
             for share in (0.5, 1.5):
                 ping = None if seconds is None else seconds * share
@@ -213,7 +213,7 @@ class TestOfAgents:
         assert await self.ping(feed) is None
 
     async def test_the_newest_seven_days_count(self) -> None:
-        """What was usual before is so no longer."""
+        """Only the newest seven days must count."""
         feed = await Feed(None, FakeClock(unix=1000.0 * HOUR)).begin()
 
         await self.hours(feed, *[9.0] * 200, *[0.1] * 84, *[0.3] * 84)
@@ -223,7 +223,7 @@ class TestOfAgents:
 
 class TestComputing:
     async def test_ten_thousand_agents_hold_up_nobody(self, tmp_path: Path) -> None:
-        """It is in the history's thread and in slices, between which others ask for histories."""
+        """A comparison of 10,000 agents must let other requests for histories through."""
         clock = FakeClock()
         make_agents(tmp_path, 10_000, 24, clock.unix)
         feed = await Feed(tmp_path, clock).begin()
@@ -246,7 +246,7 @@ class TestComputing:
         assert turns >= 10_000 // baselines.SLICE
 
     async def test_is_known_once_the_first_polls_are_written(self) -> None:
-        """Vendors tell of earlier runs, and until these are kept a new file says nothing."""
+        """The baselines must be known after the first polls, which may report earlier runs."""
         feed = Feed(None)
         running = asyncio.create_task(feed.history.run())
         await until(lambda: feed.clock.sleepers > 0)
@@ -292,7 +292,7 @@ class TestComputing:
         assert [{}, {"7": 0.125}] == [before.pings, after.pings]
 
     async def test_is_known_after_a_restart(self, tmp_path: Path) -> None:
-        """It rests on the file, and on nothing that a process has seen."""
+        """The baselines must be known after a restart, from the file alone."""
         clock = FakeClock()
         first = await Feed(tmp_path, clock).begin()
         await first.runs(10, 20, 30, 40, 50, 60)
@@ -306,7 +306,7 @@ class TestComputing:
         assert Usual(runs=5, duration_seconds=30.0) == second.usual()
 
     async def test_a_second_process_reads_what_the_first_one_writes(self, tmp_path: Path) -> None:
-        """It takes no part in the writing, and goes on when it does."""
+        """A process that only reads must know the baselines, and write once it is the writer."""
         clock = FakeClock()
         first = await Feed(tmp_path, clock).begin()
         await first.runs(10, 20, 30, 40, 50, 60)
@@ -324,7 +324,7 @@ class TestComputing:
         assert Usual(runs=6, duration_seconds=35.0) == second.usual()
 
     async def test_a_file_that_cannot_be_used_says_nothing(self, tmp_path: Path) -> None:
-        """What was known before stays known until the file can be read."""
+        """While the file cannot be used no baseline is known; then the earlier runs count again."""
         blocker = tmp_path / "folder"
         blocker.write_text("")
         feed = await Feed(blocker).begin()
@@ -338,7 +338,7 @@ class TestComputing:
         assert Usual(runs=6, duration_seconds=35.0) == feed.usual()
 
     async def test_a_file_that_breaks_costs_nothing_but_news(self, tmp_path: Path) -> None:
-        """The history crashes nobody, what is known stays, and the next try can succeed."""
+        """A broken file must keep the known baselines, and not crash the history."""
         feed = await Feed(tmp_path).begin()
         await feed.runs(10, 20, 30, 40, 50, 60)
         connection = feed.history._database._connection
@@ -359,7 +359,7 @@ class TestComputing:
 
 class TestVersions:
     async def test_a_file_of_version_1_is_migrated(self, tmp_path: Path) -> None:
-        """Its runs count, and later ones have errors and boot besides."""
+        """A file of version 1 must be migrated, and its runs count."""
         make_version_1(tmp_path, 10, 20, 30, 40, 50, 60)
 
         feed = await Feed(tmp_path).begin()
@@ -374,7 +374,7 @@ class TestVersions:
             assert (2,) == connection.execute("PRAGMA user_version").fetchone()
 
     async def test_beside_a_process_of_version_1(self, tmp_path: Path) -> None:
-        """Its file is read but not changed while it writes, and what it lacks is not known."""
+        """A file of version 1 must be read, and not changed while its process writes."""
         make_version_1(tmp_path, 10, 20, 30, 40, 50, 60)
         feed = Feed(tmp_path)
         assert feed.history._database.place is not None

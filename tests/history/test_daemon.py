@@ -60,7 +60,7 @@ async def readings(url: str) -> tuple[int, int]:
 
 
 async def test_outlives_a_restart(tmp_path: Path) -> None:
-    """What was counted before an orderly end is there afterwards, without any token."""
+    """Counts from before an orderly stop must survive a restart, in files without a token."""
     async with Simulation(SimulatorOptions(still=True, agents=3, token=TOKEN)) as simulation:
         for agent in simulation.fleet.agents.values():
             agent.up = agent.active = True
@@ -88,7 +88,7 @@ async def test_outlives_a_restart(tmp_path: Path) -> None:
 
 
 async def test_can_be_switched_off(tmp_path: Path) -> None:
-    """Nothing is written then."""
+    """A history that is off must write nothing."""
     async with (
         Simulation(SimulatorOptions(still=True, agents=1, token=TOKEN)) as simulation,
         running(configuration(tmp_path, simulation, keep="off")) as url,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def _refuse(feed: Feed, action: int) -> None:
-    """Have the file refuse an action, as SQLite's authorizers name it."""
+    """Let the file refuse an action, as SQLite's authorizers name it."""
     connection = feed.history._database._connection
     assert connection is not None
     connection.set_authorizer(
@@ -103,7 +103,7 @@ class TestTransitions:
         assert ["up", "down", "up"] == await feed.conditions()
 
     async def test_have_their_time_and_reason(self) -> None:
-        """It was read when the call ended, and says why."""
+        """A transition must have the time at which its call ended, and the reason."""
         feed = await Feed(None).begin()
         began = feed.clock.unix
 
@@ -124,7 +124,7 @@ class TestTransitions:
         assert ["down"] == await feed.conditions()
 
     async def test_becoming_outdated_is_one(self) -> None:
-        """It is told beside the condition, and stays while it is not known."""
+        """Becoming outdated must be a transition, and last while the version is unknown."""
         feed = await Feed(None).begin()
         for outdated in (False, True, None):
             await feed.put(feed.agent(outdated=outdated))
@@ -215,7 +215,7 @@ class TestReadings:
         ) == found.hours
 
     async def test_restored_ones_are_not_counted(self) -> None:
-        """What was read before a restart was counted then."""
+        """Restored readings must not be counted a second time."""
         feed = await Feed(None).begin()
 
         await feed.put(feed.agent(), restored=True)
@@ -223,7 +223,7 @@ class TestReadings:
         assert await feed.of() is None
 
     async def test_carried_over_ones_are_counted_once(self) -> None:
-        """A state that a newer snapshot took over from an older one is one reading."""
+        """A state carried over from an older snapshot must count as one reading."""
         feed = await Feed(None).begin()
         read_at = feed.now
         await feed.put(feed.agent())
@@ -256,7 +256,7 @@ class TestReadings:
 
 class TestRuns:
     async def test_are_kept_once(self) -> None:
-        """A finished run is told by many polls, and one in flight not yet."""
+        """A finished run must be kept once, however many polls report it."""
         feed = await Feed(None).begin()
         runs = [
             SuiteRun(
@@ -294,7 +294,7 @@ class TestRuns:
         assert ["passed"] == [each.outcome for each in found.runs]
 
     async def test_from_long_ago_are_left_out(self) -> None:
-        """A vendor may tell of runs that are older than what is kept."""
+        """Runs older than the kept time must be left out."""
         feed = await Feed(None).begin()
         run = SuiteRun(
             run_id="1", outcome=Outcome.PASSED, end_timestamp_seconds=feed.clock.unix - 31 * DAY
@@ -324,7 +324,7 @@ class TestRestart:
         assert 3 * 60 + 1 == found.spans[0].longest_outage_seconds
 
     async def test_finds_what_is_gone(self, tmp_path: Path) -> None:
-        """What left the inventory while nobody looked is gone."""
+        """A target that left the inventory during a restart must be recorded as gone."""
         clock = FakeClock()
         first = await Feed(tmp_path, clock).begin()
         await first.polls(True)
@@ -495,7 +495,7 @@ class TestBounds:
         assert Role.MEMORY is feed.history.role
 
     async def test_a_full_disk_costs_no_day(self, tmp_path: Path) -> None:
-        """What fills the disk is something else, and deleting would be no remedy."""
+        """A full disk must not make the history delete days."""
         clock = FakeClock(unix=2000.0 * DAY)
         feed = await Feed(tmp_path, clock).begin()
         for _ in range(48):
@@ -545,7 +545,7 @@ class _FullDisk(Place):
 
 class TestInMemory:
     async def test_below_a_file(self, tmp_path: Path) -> None:
-        """A folder that cannot be is told once, and everything works but a restart."""
+        """A folder that cannot be made must be logged once, and the history be kept in memory."""
         (tmp_path / "file").write_text("")
 
         with capture_logs() as logs:
@@ -575,7 +575,7 @@ class TestInMemory:
         assert [] == entries(tmp_path)
 
     async def test_goes_back_to_the_file(self, tmp_path: Path) -> None:
-        """What was kept in memory is in the file once it can be used."""
+        """Records kept in memory must be in the file once it can be used again."""
         blocker = tmp_path / "folder"
         blocker.write_text("")
         feed = await Feed(blocker).begin()
@@ -627,7 +627,7 @@ class TestInMemory:
         assert ["down", "up"] == await feed.conditions()
 
     async def test_counts_nothing_twice(self, tmp_path: Path) -> None:
-        """What was not written because old rows could not be deleted is in no file."""
+        """Readings of a batch that failed must be counted once when it is written later."""
         feed = await Feed(tmp_path).begin()
         await feed.polls(True)
         _refuse(feed, sqlite3.SQLITE_DELETE)
@@ -641,7 +641,7 @@ class TestInMemory:
         assert (2, 0) == await feed.readings()
 
     async def test_ends_orderly_when_it_is_full(self) -> None:
-        """The last batch that finds no room is told, and stops nobody from ending."""
+        """A full disk must be logged, and not keep the history from ending."""
         feed = await Feed(None).begin()
         database = feed.history._database
         assert database._connection is not None
@@ -661,7 +661,7 @@ class TestInMemory:
 
 class TestDamage:
     async def test_at_the_start(self, tmp_path: Path) -> None:
-        """A damaged file is set aside, and a new one is begun."""
+        """A damaged file must be set aside at the start, and a new one be begun."""
         place(tmp_path).file.write_bytes(b"no database" * 1000)
 
         with capture_logs() as logs:
@@ -694,7 +694,7 @@ class TestDamage:
         assert ["down"] == await feed.conditions()
 
     async def test_a_removed_file(self, tmp_path: Path) -> None:
-        """Who deletes the file gets a new one."""
+        """A removed file must be replaced by a new one."""
         feed = await Feed(tmp_path).begin()
         await feed.polls(True)
         await feed.history.flush()
@@ -739,7 +739,7 @@ class TestDamage:
 
 class TestRunning:
     async def test_writes_every_minute(self, tmp_path: Path) -> None:
-        """What came within a minute is one batch, and is there for who opens the file then."""
+        """Readings must be written in one batch a minute, and be there for a later reader."""
         feed = Feed(tmp_path)
         running = asyncio.create_task(feed.history.run())
         await until(lambda: feed.clock.sleepers > 0)
@@ -761,7 +761,7 @@ class TestRunning:
         await feed.history.aclose()
 
     async def test_the_page_does_not_wait_for_the_batch(self) -> None:
-        """What was read a moment ago is in the answer."""
+        """A reading must be in the answer before its batch is written."""
         feed = await Feed(None).begin()
 
         await feed.polls(True)
@@ -777,7 +777,7 @@ class TestRunning:
         assert await feed.of("8") is None
 
     async def test_keeps_no_token(self, tmp_path: Path) -> None:
-        """Whatever else a reading holds does not get into the file."""
+        """The file must hold no other fields of a reading than those it needs."""
         feed = await Feed(tmp_path).begin()
         await feed.put(feed.agent(host="CANARY-token", location="CANARY-token"))
         await feed.history.aclose()

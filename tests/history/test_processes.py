@@ -1,4 +1,4 @@
-"""Real processes that share a folder, and one that is killed."""
+"""Processes that share a folder, one of which is killed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_one_of_two_writes_and_the_other_follows(tmp_path: Path) -> None:
             await first.stop(signal.SIGKILL)
             await until(lambda: written(second) > 0)
             await second.stop(signal.SIGKILL)
-            # It begins to count after the batch with which it took over.
+            # Its count begins after the batch with which it became the writer.
             told = written(second) - second.output.count("reader") - 1
 
     later = await Feed(tmp_path / "state", FakeClock(unix=UNIX + 25 * DAY)).begin()

@@ -1,4 +1,4 @@
-"""What alerts make of generated histories of runs in which one was planted that took too long."""
+"""Alerts about slow runs, judged on generated histories in which one slow run was planted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.history.feed import Feed
 
 RUNS = 60
 
-#: As much as runs differ by nature.
+#: The usual variation of a run's duration.
 LEAST, MOST = 0.85, 1.2
 
 
@@ -31,7 +31,7 @@ class Bench:
         self.judge = Judge.of(AlertingSettings(), telemetry.registry)
 
     async def poll(self, **facts: object) -> set[str]:
-        """Poll the suite, and return what is wrong with it."""
+        """Poll the suite, and return its problems."""
         before = self.feed.store.get("realload", "prod", "suites")
         suite = before.readings[0] if before else Suite(suite_id="3", suite="nightly")
         usual = self.feed.history.usual("prod")
@@ -41,12 +41,12 @@ class Bench:
         return {each.title for each in found}
 
     async def run(self, seconds: float, outcome: Outcome) -> set[str]:
-        """Have a run begin and end, and return what was wrong at any time."""
+        """Begin and end a run, and return the problems at any time of it."""
         run = SuiteRun(
             run_id=f"{self.feed.clock.unix}", start_timestamp_seconds=self.feed.clock.unix
         )
         self.feed.clock.shift(seconds - 1)
-        # What was wrong with the run before is so until this one ends.
+        # The problems of the run before last until this one ends.
         found = {"SuiteTooLong"} & await self.poll(running=True, current_run=run)
         self.feed.clock.shift(1)
         ended = replace(
@@ -66,7 +66,7 @@ class Bench:
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_the_planted_run_is_told_and_no_other(seed: int) -> None:
-    """Neither a run that differs as usual nor one that did not pass is taken for it."""
+    """Only the planted slow run may alert, not the usual variation or a run that failed."""
     dice = Random(seed)  # noqa: S311 - repeatable, not secret
     bench = Bench(await Feed(None).begin())
     await bench.feed.history.compare()
@@ -88,7 +88,7 @@ async def test_the_planted_run_is_told_and_no_other(seed: int) -> None:
 
 
 async def test_a_suite_that_stays_slow_is_slow_no_longer() -> None:
-    """What has changed for good is usual in the end, and told until then."""
+    """A suite that stays slow must alert until the longer duration has become usual."""
     bench = Bench(await Feed(None).begin())
     await bench.feed.history.compare()
     for _ in range(20):

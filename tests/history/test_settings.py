@@ -52,7 +52,7 @@ def file_of(history: History | None) -> str | None:
 
 
 def test_thirty_days_and_a_gibibyte_by_default() -> None:
-    """Nothing has to be set up."""
+    """The default must be 30 days and a gibibyte."""
     found = settings({}).history
 
     assert (30 * 86_400.0, 2**30) == (found.keep, found.max_bytes)
@@ -60,12 +60,12 @@ def test_thirty_days_and_a_gibibyte_by_default() -> None:
 
 @pytest.mark.parametrize("word", ["off", False])
 def test_can_be_switched_off(word: object) -> None:
-    """Then there is no history at all."""
+    """A history that is off must not exist."""
     assert opened({"keep": word}) is None
 
 
 def test_less_than_a_day_is_refused() -> None:
-    """What would leave nothing to compare with is a mistake, with its remedy."""
+    """A `keep` of less than a day must be refused with its remedy."""
     with pytest.raises(ConfigurationError) as refused:
         settings({"keep": "1h"})
 
@@ -75,14 +75,14 @@ def test_less_than_a_day_is_refused() -> None:
 
 
 def test_lies_beside_the_state(tmp_path: Path) -> None:
-    """One folder is enough."""
+    """The history must be stored in the state's folder by default."""
     state = {"path": str(tmp_path)}
 
     assert f"{tmp_path}/history.db" == file_of(opened({}, state=state))
 
 
 def test_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    """Who wants it elsewhere says so."""
+    """The history's own `path` must take precedence over the state's."""
     state = {"path": str(tmp_path)}
 
     found = opened({"path": str(tmp_path / "other")}, state=state)
@@ -116,7 +116,7 @@ def test_leaves_nothing_behind_if_it_must_not(tmp_path: Path) -> None:
 
 
 def test_without_any_folder() -> None:
-    """Who has no home is told, and gets a history in memory."""
+    """Without any folder, the history must be kept in memory, and the log must say so."""
     with capture_logs() as logs:
         found = opened({})
 

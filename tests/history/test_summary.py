@@ -80,7 +80,7 @@ class TestUptime:
         assert [None, None, None] == [each.uptime_ratio for each in found.spans]
 
     def test_hours_without_readings_are_not_down(self) -> None:
-        """One hour up and 23 unknown ones are an uptime of 1."""
+        """Hours without readings must not count as down."""
         assert 1.0 == span(history(hours=readings(h20="u"))).uptime_ratio
 
     def test_inactive_readings_do_not_count(self) -> None:
@@ -149,7 +149,7 @@ class TestOutages:
         assert [0, 1, 1] == [each.outages for each in found.spans]
 
     def test_go_on_through_a_gap(self) -> None:
-        """Nobody looked from 15:00 to 18:00; down before and after is one outage of 6 h."""
+        """An outage must go on through a gap without readings."""
         found = history(
             at(0, "up"),
             at(14, "down"),
@@ -178,7 +178,7 @@ class TestOutages:
 
     @pytest.mark.parametrize("end", ["gone", "inactive"])
     def test_that_end_without_a_repair_have_a_length_only(self, end: str) -> None:
-        """Who removes a broken agent has not repaired it."""
+        """An outage that ends with the agent's removal must not count as a repair."""
         found = span(history(at(14, "down"), at(16, end)))
 
         assert (1, 2 * HOUR, None) == (
@@ -188,7 +188,7 @@ class TestOutages:
         )
 
     def test_gone_and_back_makes_two(self) -> None:
-        """A target that comes back as it left is down anew."""
+        """A target that is gone and comes back down must have a second outage."""
         found = list(outages([at(1, "down"), at(2, "gone"), at(3, "down")]))
 
         assert [(1, 2), (3, None)] == [
@@ -202,13 +202,13 @@ class TestOutages:
 
 class TestSince:
     def test_is_the_newest_transition(self) -> None:
-        """It is up since 5:00."""
+        """The present state must last since the newest transition."""
         found = history(at(1, "up"), at(2, "down"), at(5, "up"))
 
         assert (Condition.UP, (DAY + 5) * HOUR) == (found.condition, found.since_timestamp_seconds)
 
     def test_outlives_a_change_of_version(self) -> None:
-        """What becomes outdated is up for as long as before."""
+        """An agent that becomes outdated must stay up since the same time."""
         outdated = Transition(
             timestamp_seconds=(DAY + 9) * HOUR, condition=Condition.UP, outdated=True
         )
@@ -218,7 +218,7 @@ class TestSince:
         assert ((DAY + 5) * HOUR, True) == (found.since_timestamp_seconds, found.outdated)
 
     def test_of_nothing_is_not_known(self) -> None:
-        """A target that was never judged has no condition."""
+        """A target without any reading must have no condition."""
         found = history()
 
         assert (None, None) == (found.condition, found.since_timestamp_seconds)
@@ -264,7 +264,7 @@ class TestTimeline:
         assert [(13, 30.5, "unknown"), (30.5, 36.5, "up")] == timeline(found)
 
     def test_what_is_gone_is_unknown(self) -> None:
-        """Nobody can say how a target is that is in no inventory."""
+        """The time while a target was gone must be unknown."""
         found = history(at(0, "up"), at(20, "gone"), at(22, "up"), hours=every(13, 37))
 
         assert [(13, 20, "up"), (20, 22, "unknown"), (22, 36.5, "up")] == timeline(found)
@@ -290,7 +290,7 @@ class TestTimeline:
         ] == timeline(found, "7d")
 
     def test_of_a_month_is_by_six_hours(self) -> None:
-        """Its cells begin with the span, at 13:00, 19:00, 1:00 and 7:00."""
+        """The timeline of a month must have cells of six hours from the beginning of the span."""
         found = history(hours=readings(h13="u", h18="u", h19="u", h24="d", h36="d"))
 
         assert [(-683, 13, "unknown"), (13, 19, "up"), (19, 25, "partly")] == timeline(
@@ -299,7 +299,7 @@ class TestTimeline:
         assert [(25, 31, "unknown"), (31, 36.5, "down")] == timeline(found, "30d")[3:]
 
     def test_has_no_gaps(self) -> None:
-        """Each segment begins where the one before it ends."""
+        """Each segment of a timeline must begin where the one before ends."""
         found = history(at(14.25, "up"), at(15.5, "down"), hours=every(13, 17) | every(20, 37))
 
         for each in found.spans:

@@ -2,8 +2,8 @@
 
     python -m tests.history.writer FOLDER UNIX
 
-It polls an agent on a clock of its own that begins at a time, down at each tenth poll; writes a
-batch after every poll, and prints its part and how many polls there were, once that was done.
+It polls an agent, which is down at each tenth poll, on a clock of its own that begins at a time. It
+writes a batch after every poll, and then prints its role and the number of polls.
 """
 
 from __future__ import annotations

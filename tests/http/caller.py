@@ -27,7 +27,7 @@ async def main(folder: str, budget: str) -> None:
     while await pace.take(patience_seconds=0.0):
         sys.stdout.write("call\n")
         sys.stdout.flush()
-        # As long as a call takes at least: the file is never locked all the time.
+        # The shortest time of a call, so that the file is not locked all the time.
         await asyncio.sleep(0.005)
 
 

@@ -94,7 +94,7 @@ async def test_what_cannot_be_decompressed_is_refused(data: bytes, encoding: str
     ids=["plain", "gzip", "deflate", "empty members"],
 )
 async def test_both_sides_of_the_compression_are_limited(data: bytes, encoding: str) -> None:
-    """Neither what comes in nor what it becomes may exceed the limit."""
+    """The limit must apply to the compressed and to the decompressed bytes."""
     with pytest.raises(CallError, match="larger than 1000 bytes"):
         await read(data, encoding)
 

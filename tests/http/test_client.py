@@ -111,7 +111,7 @@ class TestTries:
         assert 3 == len(script.times)
 
     async def test_a_call_that_may_write_is_sent_once(self) -> None:
-        """What is not declared repeatable must not be sent twice."""
+        """A call that is not declared repeatable must not be sent twice."""
         clock = FakeClock()
         script = Script(clock, httpx.ConnectError("x"))
         call = Call(operation="login", method="POST", url=GET.url, repeatable=False)
@@ -161,7 +161,7 @@ class TestTries:
         assert clock.monotonic - started < 15.0 + 9.0
 
     async def test_a_try_with_too_little_time_is_not_made(self) -> None:
-        """It would time out, and the machine that the call is about would be blamed for it."""
+        """A call must not be retried in so little time that it would time out."""
         clock = FakeClock()
         given: list[float] = []
 
@@ -177,7 +177,7 @@ class TestTries:
         assert 1 == len(given)
 
     async def test_what_was_lost_may_be_sent_again_by_others(self) -> None:
-        """Not here: the lost call may have been refused, and refusals have to be counted."""
+        """The client must not retry a lost call: it may have been refused, and has to count."""
         clock = FakeClock()
         script = Script(clock, httpx.ReadError("x"), httpx.Response(200))
 
@@ -193,7 +193,7 @@ class TestTries:
     async def test_not_everything_lost_may_be_sent_again(
         self, retries: int, repeatable: bool, seconds: float
     ) -> None:
-        """Not what may write, nor against the user's will, nor what has used up half its time."""
+        """A lost call must not be repeated if it may write, without retries, or when late."""
         clock = FakeClock()
 
         def lose(request: httpx.Request) -> httpx.Response:
@@ -235,7 +235,7 @@ class TestTries:
 
     @pytest.mark.parametrize("url", ["http://canary:port/", "http://a/\ncanary"])
     async def test_a_malformed_url_is_refused_before_it_is_sent(self, url: str) -> None:
-        """It may come out of a reply, and must neither crash the poll nor be repeated."""
+        """A malformed URL must be refused unsent and unquoted: it may come from a reply."""
         clock = FakeClock()
         script = Script(clock, httpx.Response(200))
 
@@ -371,7 +371,7 @@ class TestPauses:
         assert [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0] == lengths
 
     async def test_a_good_answer_ends_the_doubling(self) -> None:
-        """What was too much an hour ago says nothing of now."""
+        """A successful call must reset the doubling of pauses."""
         clock = FakeClock()
         script = Script(
             clock,
@@ -446,7 +446,7 @@ class TestBudget:
         task.cancel()
 
     async def test_the_wait_is_told_apart_from_the_vendors_time(self) -> None:
-        """Who judges a vendor by the time it took must not count ours."""
+        """The time a call waited for its turn must not count as the vendor's."""
         clock = FakeClock()
 
         async def slow(request: httpx.Request) -> httpx.Response:

@@ -40,7 +40,7 @@ def test_a_good_status_passes(status: int) -> None:
     ],
 )
 def test_each_status_has_its_reason(status: int, reason: Reason) -> None:
-    """The reason follows from the status, and neither body nor headers are told."""
+    """The reason must follow from the status, and neither body nor headers be quoted."""
     error = status_error("read", answer(status))
 
     assert isinstance(error, CallError)
@@ -51,7 +51,7 @@ def test_each_status_has_its_reason(status: int, reason: Reason) -> None:
 
 
 def test_a_redirect_is_called_by_its_name() -> None:
-    """Who configured the wrong url must learn it from the message."""
+    """A redirect must be named in the message: it is the usual sign of a wrong URL."""
     assert "redirect" in str(status_error("read", answer(301)))
 
 
@@ -86,7 +86,7 @@ def test_nothing_printed_shows_headers_or_bodies() -> None:
     ],
 )
 def test_the_date_is_the_vendors_clock(date: str | None, seconds: float | None) -> None:
-    """However wrong it is; without one that can be read nothing is known of that clock."""
+    """The vendor's clock must be read from `Date`, however wrong, and be unknown if unreadable."""
     headers = {} if date is None else {"date": date}
 
     assert seconds == Reply(status=200, headers=headers, body=b"").date_seconds

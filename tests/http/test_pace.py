@@ -1,4 +1,4 @@
-"""The pace of calls, in sum over all who call as one account and share a state."""
+"""The pace of calls, in sum over all processes that use one account and share a state."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ PATIENCE_SECONDS = 15.0
 
 
 class Shared(MemoryState):
-    """A store that others get at between a process's steps, and that can be away.
+    """A store that other processes use between a process's steps, and that can be away.
 
     Attributes:
-        away: Whether nothing can be reached.
-        is_whole: Whether nothing can be missing.
-        reads, changes: How many there were.
+        away: Whether the store cannot be reached.
+        is_whole: Whether no document can be missing.
+        reads, changes: The numbers of both.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -74,11 +74,11 @@ class Case:
     """Processes that share a state.
 
     Attributes:
-        time: The clock of all.
-        state: What they share.
-        taken: When each token was taken, seconds since the begin.
-        members: How many processes there are, as they were last told.
-        fingerprint: Of their credentials.
+        time: The common clock.
+        state: The shared state.
+        taken: The time at which each token was taken, seconds since the beginning.
+        members: The number of processes, as the processes know it.
+        fingerprint: The fingerprint of their credentials.
     """
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Case:
         return sent
 
     def calls(self, pace: Pace, count: int) -> list[asyncio.Task[bool]]:
-        """Have calls wait for their turns."""
+        """Begin calls that wait for their turns."""
         return [asyncio.create_task(self.call(pace)) for _ in range(count)]
 
     async def key(self) -> str:
@@ -130,7 +130,7 @@ class Case:
 
 
 async def end(*tasks: asyncio.Task[bool]) -> None:
-    """Kill who waits."""
+    """Kill waiting calls."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -138,7 +138,7 @@ async def end(*tasks: asyncio.Task[bool]) -> None:
 
 class TestBudget:
     async def test_it_holds_in_sum(self) -> None:
-        """A vendor counts the calls of an account, whoever sends them."""
+        """The budget must hold for all processes of an account together."""
         case = Case()
         tasks = [task for _ in range(3) for task in case.calls(case.pace(4), 4)]
 
@@ -148,7 +148,7 @@ class TestBudget:
         assert all(task.done() for task in tasks)
 
     async def test_it_holds_over_a_restart(self) -> None:
-        """Who is killed has taken what it took."""
+        """Calls of a killed process must count towards the budget after its restart."""
         case = Case()
         killed = case.calls(case.pace(2), 5)
         await settle()
@@ -189,7 +189,7 @@ class TestBudget:
         [("https://other.test/api", "canary"), ("https://vendor.test/api", "other")],
     )
     async def test_other_accounts_have_their_own(self, url: str, fingerprint: str) -> None:
-        """What one account does costs no other, at the same origin or elsewhere."""
+        """A budget must apply to one account at one origin only."""
         case = Case()
         await case.call(case.pace(1))
 
@@ -247,7 +247,7 @@ class TestBudget:
             assert not any(secret in told for secret in (b"canary", b"vendor.test"))
 
     async def test_a_large_one_makes_no_large_record(self) -> None:
-        """Every call writes the record anew."""
+        """A large budget must not make a large record, which each call writes."""
         case = Case()
         pace = case.pace(100_000)
 
@@ -282,7 +282,7 @@ class TestBudget:
     async def test_no_minute_sees_more(
         self, budget: int, events: list[tuple[int, int, float, bool]]
     ) -> None:
-        """Whoever calls, is killed and comes again, and whoever waits has its turn."""
+        """In no minute may an account exceed its budget, and every call must get its turn."""
         case = Case()
         paces = [case.pace(budget) for _ in range(3)]
         waiting: list[list[asyncio.Task[bool]]] = [[], [], []]
@@ -321,7 +321,7 @@ class TestFairness:
         assert all(task.done() for task in tasks)
 
     async def test_processes_take_turns(self) -> None:
-        """Who has many calls waiting does not hold up who has one."""
+        """A process with many queued calls must not hold up a process with one."""
         case = Case()
         many = case.calls(case.pace(1), 10)
         await settle()
@@ -387,7 +387,7 @@ class TestPause:
         assert all(task.done() for task in tasks)
 
     async def test_one_that_begins_while_a_token_is_taken_holds_its_call(self) -> None:
-        """Nothing is sent during a pause that is known."""
+        """A pause that begins while a call takes its token must hold that call."""
         case = Case()
         pace = case.pace(5)
         (task,) = case.calls(pace, 1)
@@ -400,7 +400,7 @@ class TestPause:
         assert [7.0] == case.taken
 
     async def test_a_long_one_is_told_at_once(self) -> None:
-        """A call that cannot be sent does not wait behind those that wait for the budget."""
+        """During a long pause, a call must fail at once, not wait behind others."""
         case = Case()
         pace = case.pace(1)
         first, *waiting = case.calls(pace, 2)
@@ -415,7 +415,7 @@ class TestPause:
         await end(*waiting)
 
     async def test_a_longer_one_goes_on(self) -> None:
-        """Two calls under way may be told different times."""
+        """A longer pause must not be cut by a shorter one."""
         case = Case()
         await case.pace().pause(120.0, sent=case.time.monotonic)
         await case.pace().pause(30.0, sent=case.time.monotonic)
@@ -462,7 +462,7 @@ class TestPause:
 
 class TestWithoutState:
     async def test_each_member_takes_its_part(self) -> None:
-        """Nobody knows what the others take while the state is away."""
+        """Without the state, each process must take its part of the budget."""
         case = Case()
         case.state.away, case.members = True, 3
         tasks = [task for _ in range(3) for task in case.calls(case.pace(7), 7)]
@@ -511,7 +511,7 @@ class TestWithoutState:
         assert all(task.done() for task in tasks)
 
     async def test_what_was_known_of_a_lost_record_counts(self) -> None:
-        """A store that was emptied gives nobody a new budget."""
+        """A process must bring its known calls into an emptied store, not get a new budget."""
         case = Case()
         pace = case.pace(2)
         await case.call(case.pace(2))
@@ -525,7 +525,7 @@ class TestWithoutState:
         await end(*tasks)
 
     async def test_a_pause_holds_who_was_asked_for_it(self) -> None:
-        """It needs no state."""
+        """Without the state, a process must keep a pause that it was itself asked for."""
         case = Case()
         case.state.away = True
         pace = case.pace()
@@ -566,7 +566,7 @@ class TestWithoutState:
 
 class TestDamage:
     async def test_it_is_said_once(self) -> None:
-        """A record that cannot be read is written anew."""
+        """An unreadable record must be logged once and replaced."""
         case = Case()
         pace = case.pace(3)
         await case.call(pace)
@@ -582,7 +582,7 @@ class TestDamage:
         assert 3 == sum(record.taken.values())
 
     async def test_without_a_budget_it_is_no_pause(self) -> None:
-        """Who only looks leaves it to others to mend the record."""
+        """A process without a budget must ignore a damaged record and leave it as it is."""
         case = Case()
         await case.pace().pause(30.0, sent=case.time.monotonic)
         await case.state.put(await case.key(), b"garbage")
@@ -590,7 +590,7 @@ class TestDamage:
         assert await case.call(case.pace())
 
     async def test_what_is_of_the_future_counts_for_nothing(self) -> None:
-        """Neither a budget nor a place in the queue can be newer than the state's clock."""
+        """Times after the state's clock must not count."""
         case = Case()
         pace, future = case.pace(3), case.time.unix + 1e6
         await case.call(pace)
@@ -629,7 +629,7 @@ class TestDamage:
         )
     )
     def test_no_record_holds_anybody_for_long(self, content: bytes) -> None:
-        """Whatever stands in it, there is a token after two minutes and a pause of an hour."""
+        """No record may delay a call by more than the longest pause and two minutes."""
         now, waited = 1.7e9, 0.0
         wish = Wish(participant="me", budget=1)
 
@@ -673,7 +673,7 @@ def test_retry_after_is_read(value: str | None, seconds: float | None) -> None:
 
 @given(value=st.text() | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [-+]?\w+"))
 def test_no_header_breaks_it(value: str) -> None:
-    """Whatever a vendor sends, the pause has a length between none and the limit."""
+    """Any `Retry-After` header must give a pause between 0 and the limit, or none."""
     seconds = retry_after(value, clock=FakeClock().clock)
 
     assert seconds is None or 0.0 <= seconds <= MAX_PAUSE_SECONDS

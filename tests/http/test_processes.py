@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.processes import Process
 
 
-#: More than a process takes before it is killed.
+#: A budget larger than the calls of a process before it is killed.
 BUDGET = 400
 
 
@@ -39,7 +39,7 @@ async def record(state: State) -> Record:
 
 
 async def test_together_they_keep_to_the_budget(tmp_path: Path) -> None:
-    """One of two is killed and followed by another, and no call more is made than by one."""
+    """Processes must keep to one budget together, also when one is killed and replaced."""
     settings = StateSettings(path=tmp_path / "state")
     state = open_state(settings, clock=SYSTEM_CLOCK, telemetry=SelfMetrics())
 
@@ -57,5 +57,5 @@ async def test_together_they_keep_to_the_budget(tmp_path: Path) -> None:
     await state.aclose()
 
     assert BUDGET == taken
-    # The one that was killed may not have come to tell of its newest call.
+    # The killed process may not have printed its newest call.
     assert sum(calls) in (BUDGET - 1, BUDGET)

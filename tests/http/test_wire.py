@@ -1,4 +1,4 @@
-"""What the client makes of what really happens on a wire."""
+"""The client's behaviour with real servers, broken connections, TLS and proxies."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class TestFaults:
     async def test_a_broken_answer_has_its_reason(
         self, connect: Connect, step: Step, reason: Reason, method: str
     ) -> None:
-        """What breaks on the way is told apart from what cannot be read, and is sent once."""
+        """A broken connection must not be reported as an undecodable reply, and is not retried."""
         async with Vendor(step) as vendor:
             error = await failure(connect().send(call(vendor.url, method=method)))
 
@@ -209,7 +209,7 @@ class TestFaults:
         assert 1 == len(vendor.seen)
 
     async def test_a_refused_connection(self, connect: Connect) -> None:
-        """A port nobody listens on is `connect`, and nothing was sent."""
+        """A port without a server must be `connect`, and the call count as not sent."""
         async with Vendor(hang) as vendor:
             url = vendor.url
 
@@ -261,7 +261,7 @@ class TestFaults:
         assert (Reason.TIMEOUT, False) == (error.reason, error.sent)
 
     async def test_a_dropped_connection_is_not_tried_again(self, connect: Connect) -> None:
-        """The call is lost: it may have been refused, so who counts refusals has to decide."""
+        """A dropped connection must not be retried: the call may have been refused."""
         async with Vendor(drop, reply()) as vendor:
             error = await failure(
                 connect(msgspec.structs.replace(OPTIONS, retries=1)).send(call(vendor.url))
@@ -292,7 +292,7 @@ class TestFaults:
         ids=["no reply", "half a body", "dripping body", "dripping head"],
     )
     async def test_the_total_time_out_ends_everything(self, connect: Connect, step: Step) -> None:
-        """Neither silence nor a trickle may hold a call for longer than its total."""
+        """A call must end at its total time-out, in silence as during a trickle."""
         options = msgspec.structs.replace(OPTIONS, total_timeout=1.0)
         async with Vendor(step) as vendor:
             error = await failure(connect(options).send(call(vendor.url)))
@@ -309,7 +309,7 @@ class TestFaults:
 
     @pytest.mark.usefixtures("uncollected")
     async def test_an_error_that_was_handled_is_gone(self, connect: Connect) -> None:
-        """Its frames hold the call and the client, and there may be thousands in a minute."""
+        """An error that was handled must be freed: its frames hold the call and the client."""
         async with Vendor(hang) as vendor:
             url = vendor.url
 
@@ -354,7 +354,7 @@ class TestSize:
         assert 100_000 == len(answer.body)
 
     async def test_a_gzip_bomb_does_not_go_off(self, connect: Connect) -> None:
-        """What is small when compressed must not fill the memory."""
+        """A small compressed reply must not expand past the limit in memory."""
         bomb = gzip.compress(bytes(200_000_000), compresslevel=9)
         options = msgspec.structs.replace(OPTIONS, max_reply_bytes=1_000_000)
         async with Vendor(reply(bomb, headers={"Content-Encoding": "gzip"})) as vendor:
@@ -376,7 +376,7 @@ class TestSize:
     async def test_compressed_bodies_are_read(
         self, connect: Connect, encoding: str, body: bytes
     ) -> None:
-        """Both encodings that are asked for must be understood."""
+        """Bodies must be decompressed by each encoding that the client accepts."""
         async with Vendor(reply(body, headers={"Content-Encoding": encoding})) as vendor:
             answer = await connect().send(call(vendor.url))
 
@@ -415,7 +415,7 @@ class TestManners:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Make a certificate authority nobody knows."""
+    """Make an unknown certificate authority."""
     return trustme.CA()
 
 
@@ -529,12 +529,12 @@ class TestTls:
         assert "expired" in str(error)
 
     async def test_a_certificate_signed_by_itself(self, connect: Connect, tmp_path: Path) -> None:
-        """It has no issuer that could be named, and is told as what it is."""
+        """A self-signed certificate must be named as such in the error."""
         async with Vendor(reply(), tls=signed_by_itself(tmp_path)) as vendor:
             error = await failure(connect().send(call(vendor.url)))
 
         assert Reason.TLS is error.reason
-        assert "it is signed by itself; ca_file can name it" in str(error)
+        assert "it is self-signed; name it in ca_file to trust it" in str(error)
 
     async def test_verification_can_be_switched_off(
         self, connect: Connect, authority: trustme.CA
@@ -550,7 +550,7 @@ class TestTls:
     async def test_the_end_of_the_servers_certificate_is_told(
         self, authority: trustme.CA, tmp_path: Path
     ) -> None:
-        """It is told at first, and again only when the server presents another certificate."""
+        """The end of a certificate must be reported once, and again when it changes."""
         first, second = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC), datetime(2032, 1, 1, tzinfo=UTC)
         tls = server_tls(authority.issue_cert("127.0.0.1", not_after=first))
         options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
@@ -582,7 +582,7 @@ class TestTls:
         assert [end.timestamp()] == told
 
     async def test_nothing_ends_on_plain_http(self) -> None:
-        """There is no certificate."""
+        """A server without TLS must have no end of a certificate."""
         told: list[float] = []
         http = ending(OPTIONS, told)
         async with Vendor(reply()) as vendor:
@@ -620,7 +620,7 @@ class TestTls:
             (b"SSH-2.0-OpenSSH_9.2\r\n", "WRONG_VERSION_NUMBER (the port may speak plain HTTP)"),
             (
                 bytes.fromhex("15030300020228"),
-                "SSLV3_ALERT_HANDSHAKE_FAILURE (the server takes nothing that is offered, or",
+                "SSLV3_ALERT_HANDSHAKE_FAILURE (the server accepts none of the offered",
             ),
             (
                 bytes.fromhex("15030300020246"),
@@ -687,7 +687,7 @@ class TestTls:
 
 @contextlib.asynccontextmanager
 async def tunnel(tls: ssl.SSLContext) -> AsyncIterator[str]:
-    """Run a proxy that connects to where it is told, and yield its URL."""
+    """Run a proxy that connects to the requested host, and yield its URL."""
     under_way: list[asyncio.Task[None]] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -732,7 +732,7 @@ class TestProxies:
         assert 1 == len(proxy.seen)
 
     async def test_exceptions_of_the_environment_count(self, connect: Connect) -> None:
-        """What `no_proxy` names is called directly."""
+        """A host that `no_proxy` names must be called directly."""
         async with Vendor(reply()) as proxy, Vendor(reply()) as vendor:
             http = connect(
                 environment={"http": f"http://127.0.0.1:{proxy.port}", "no": "127.0.0.1"}
@@ -769,7 +769,7 @@ class TestProxies:
     async def test_the_end_of_a_certificate_is_told_through_a_proxy(
         self, authority: trustme.CA, tmp_path: Path
     ) -> None:
-        """It is that of the vendor's server, not of the proxy that is reached by TLS as well."""
+        """Through a proxy, the reported certificate must be the vendor's."""
         end = datetime(2031, 2, 3, tzinfo=UTC)
         inner = server_tls(authority.issue_cert("127.0.0.1", not_after=end))
         outer = server_tls(authority.issue_cert("127.0.0.1"))
@@ -785,7 +785,7 @@ class TestProxies:
     async def test_the_certificate_of_a_proxy_is_not_the_vendors(
         self, authority: trustme.CA, tmp_path: Path
     ) -> None:
-        """What travels in the clear behind the proxy has none."""
+        """The certificate of a proxy must not be reported as the vendor's."""
         options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))
         told: list[float] = []
         tls = server_tls(authority.issue_cert("127.0.0.1"))
@@ -799,7 +799,7 @@ class TestProxies:
     async def test_a_certificate_behind_a_proxy_is_told_as_without_one(
         self, connect: Connect, authority: trustme.CA, tmp_path: Path
     ) -> None:
-        """It is `tls` with its cause, and nothing was sent."""
+        """A bad certificate behind a proxy must have the reason `tls` and its cause."""
         expired = authority.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC))
         outer = server_tls(authority.issue_cert("127.0.0.1"))
         options = msgspec.structs.replace(OPTIONS, ca_file=written(authority, tmp_path))

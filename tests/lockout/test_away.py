@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WINDOW_SECONDS = Policy().window_seconds
 
-#: After so long every member is back in the store, and trusts the ledger.
+#: The time until every process is back at the store, and trusts the ledger.
 RECOVERY_SECONDS = RETRY_SECONDS + BEAT_SECONDS + SETTLING_SECONDS
 
 
@@ -37,7 +37,7 @@ class World:
     """Hosts at one store and one portal.
 
     Attributes:
-        hosts: All that run.
+        hosts: The running hosts.
     """
 
     def __init__(self, clock: FakeClock, portal: Portal) -> None:
@@ -51,7 +51,7 @@ class World:
         self.hosts += [Host(self.portal, self.server, **fields) for _ in range(number)]
 
     def ping(self, number: int = 20, **fields: Any) -> None:
-        """Have each host call."""
+        """Let each host call."""
         for each in self.hosts:
             each.participant.ping(number, **fields)
 
@@ -78,7 +78,7 @@ async def world(clock: FakeClock, portal: Portal) -> AsyncIterator[World]:
 
 class TestAway:
     async def test_a_process_alone_goes_on_with_one_call(self, world: World) -> None:
-        """Nobody else can have been refused, so nothing is unknown."""
+        """A single process must go on without the store, one call at a time."""
         world.start(1)
         await world.meet()
         world.portal.busiest = 0
@@ -90,7 +90,7 @@ class TestAway:
         assert 1 == world.portal.busiest
 
     async def test_a_leader_goes_on_beside_a_standby(self, world: World) -> None:
-        """Who has not called for a while had nothing refused."""
+        """A leader must keep calling without the store: the standby has not called for a while."""
         world.start(2)
         leader = world.hosts[0].participant
         await world.clock.advance(300.0)
@@ -102,7 +102,7 @@ class TestAway:
         assert ["pong"] * 5 == endings
 
     async def test_members_that_call_are_quiet_at_first(self, world: World) -> None:
-        """They do not know what was refused to the others just before."""
+        """Without the store, processes that have called must wait before they call again."""
         world.start(2)
         await world.meet()
         world.server.away = True
@@ -116,7 +116,7 @@ class TestAway:
     async def test_a_store_that_is_away_for_a_moment_has_nobody_call_without_it(
         self, world: World
     ) -> None:
-        """Who has noticed and who has not can't cause five refusals together."""
+        """A store that is briefly away must not cost five refusals, noticed by all or by some."""
         world.start(3)
         await world.meet()
         world.server.away = True
@@ -133,7 +133,7 @@ class TestAway:
     async def test_a_revocation_just_before_costs_at_most_four(
         self, world: World, seconds: float, *, lost: bool
     ) -> None:
-        """One member has used up what may be refused, the others do not know of it."""
+        """A revocation just before the store goes away must cost at most four refusals."""
         world.start(3)
         await world.meet()
         world.hosts[0].participant.ping(20)
@@ -153,7 +153,7 @@ class TestAway:
     async def test_members_that_come_back_one_by_one_cost_at_most_four(
         self, world: World, back_after: int
     ) -> None:
-        """What was refused in the memory of one is unknown to those who are back before it."""
+        """Processes that return to the store one by one must cost four refusals at most."""
         world.start(3)
         await world.meet()
         world.server.away = True
@@ -169,7 +169,7 @@ class TestAway:
         assert 1 <= world.portal.most_in_a_minute <= 4
 
     async def test_it_is_over_when_all_are_back(self, world: World) -> None:
-        """As many calls are under way as before."""
+        """When all are back at the store, as many calls as before must be under way."""
         world.start(3)
         await world.meet()
         world.server.away = True
@@ -186,7 +186,7 @@ class TestAway:
     async def test_more_members_cost_a_call_each_and_one_more(
         self, world: World, number: int
     ) -> None:
-        """Which is what the documents say, and then one turn after the other."""
+        """More than three processes must cost a refusal each at first, then two a minute."""
         world.start(number, retry_seconds=60.0)
         await world.meet()
         world.server.away = True

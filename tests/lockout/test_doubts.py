@@ -1,4 +1,4 @@
-"""Calls of which nobody knows whether they were refused, and what clears them."""
+"""Calls that may have been refused, and the calls that clear them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_one_sent_before_the_doubt_does_not(
 
 
 async def test_one_with_another_secret_does_not(portal: Portal, participant: Make) -> None:
-    """That a secret is good says nothing of another one."""
+    """A success with another secret must not clear a doubt."""
     portal.accepted.add("b")
     one, other = participant(), participant(secret="b")
     await one.calls()
@@ -67,7 +67,7 @@ async def test_one_with_another_secret_does_not(portal: Portal, participant: Mak
 async def test_one_sent_before_the_secret_changed_does_not(
     clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
-    """It is accepted for the old secret, and the doubt is about the new one."""
+    """A success of a call sent with the old secret must not clear a doubt about the new one."""
     portal.accepted.add("b")
     changing, other = participant(), participant(secret="b")
     await changing.calls()
@@ -104,7 +104,7 @@ async def test_a_doubt_is_about_the_secret_that_was_sent(
 async def test_a_suspect_whose_secret_has_changed_stays_unclear(
     clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
-    """That the new secret is accepted does not make it an error of the call's own."""
+    """A suspect whose secret has changed must stay unclear, even if the new secret is accepted."""
     portal.accepted.add("b")
     changing, other = participant(proof_seconds=2.0), participant(secret="b")
     await other.calls()

@@ -26,7 +26,7 @@ WINDOW_SECONDS = Policy().window_seconds
 
 DROPPED = CallError(Reason.CONNECT, "the connection was dropped", lost=True)
 
-#: Ends of calls that may have been refused, for all that is known.
+#: Errors of calls that may have been refused.
 SILENCES = {
     "late": CallError(Reason.TIMEOUT, "no reply in time"),
     "dropped": DROPPED,
@@ -45,7 +45,7 @@ async def proven(clock: FakeClock, portal: Portal, guard: Guard) -> None:
 
 class TestProof:
     async def test_one_proof_goes_before_everything(self, clock: FakeClock, portal: Portal) -> None:
-        """However many wait, one call alone finds out whether the secret is accepted."""
+        """Before any other call, exactly one call must prove that the secret is accepted."""
         tasks = begin(portal.guard(), portal.ping, 40)
         await clock.advance(0.15)
 
@@ -70,7 +70,7 @@ class TestProof:
     async def test_a_proof_without_an_answer_says_nothing(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Who waits fails for the proof's reason, unsent; the next call proves again."""
+        """If a proof gets no answer, the queued calls must fail unsent, and the next one proves."""
         portal.down = CallError(Reason.CONNECT, "refused", sent=False)
         guard = portal.guard()
 
@@ -85,7 +85,7 @@ class TestProof:
     async def test_a_vendor_that_is_not_reached_is_asked_every_time(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """What was never sent was never refused, and uses up no room."""
+        """A call that was never sent must not count as possibly refused."""
         portal.down = CallError(Reason.DNS, "not found", sent=False)
         guard = portal.guard()
 
@@ -112,7 +112,7 @@ class TestProof:
     async def test_errors_that_were_handled_are_gone(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Neither that of a proof nor that of a call may be held by the frames it went through."""
+        """Errors that were handled must be freed, of proofs as of calls."""
         guard = portal.guard()
         portal.down = CallError(Reason.CONNECT, "to be gone", sent=False)
         await end(clock, begin(guard, portal.ping, 1))
@@ -139,7 +139,7 @@ class TestSuspects:
     async def test_a_revocation_under_way_costs_four_refusals(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Of 40 pings, the three under way are refused, and the proof; nothing else is sent."""
+        """A revocation must cost four refusals: three calls under way, and one proof."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         tasks = begin(guard, portal.ping, 40)
@@ -156,7 +156,7 @@ class TestSuspects:
     async def test_an_answer_from_before_the_revocation_proves_nothing(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """A call judged before the revocation may come home after a refusal."""
+        """A success of a call sent before the revocation must prove nothing."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         early = begin(guard, lambda: portal.ping(0.1, 5.0), 1)
@@ -204,7 +204,7 @@ class TestSuspects:
     async def test_suspects_stay_unclear_when_the_proof_gets_no_answer(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Neither refused nor its own error: the reason is why nothing could be found out."""
+        """If a proof gets no answer, suspect calls must fail unsent, for the proof's reason."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         portal.down = CallError(Reason.TIMEOUT, "no reply")
@@ -218,7 +218,7 @@ class TestSuspects:
         assert 3 == portal.proofs
 
     async def test_suspects_of_a_minute_are_limited(self, clock: FakeClock, portal: Portal) -> None:
-        """One that a proof has cleared counts on: it may have been refused for a moment."""
+        """A suspect call must count for a minute, even if a proof has cleared it."""
         guard = portal.guard()
         await proven(clock, portal, guard)
 
@@ -243,7 +243,7 @@ class TestSuspects:
     async def test_without_room_for_a_proof_it_opens(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Four refusals at once leave none for a proof; nobody knows, so nothing is sent."""
+        """After four refusals at once, no proof may be sent, and the guard must open."""
         guard = portal.guard(concurrency=4)
         await proven(clock, portal, guard)
         portal.accepted.clear()
@@ -293,7 +293,7 @@ class TestOpen:
         assert (False, False, False) == (guard.open, guard.auth_failed, guard.blocked)
 
     async def test_a_new_secret_is_tried_at_once(self, clock: FakeClock, portal: Portal) -> None:
-        """Who rotates a token must not wait for `auth_retry`."""
+        """After a rotation, the new token must be tried at once, not after `auth_retry`."""
         guard = portal.guard()
         await self.refused(clock, portal, guard)
         portal.secret = "b"
@@ -372,7 +372,7 @@ class TestSilence:
     async def test_silent_refusals_are_limited(
         self, clock: FakeClock, portal: Portal, silence: CallError
     ) -> None:
-        """A refusal whose answer is lost is one for the vendor all the same."""
+        """A refusal whose answer is lost must count."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         portal.accepted.clear()
@@ -386,7 +386,7 @@ class TestSilence:
     async def test_a_vendor_that_refuses_in_silence_is_asked_four_times_a_minute(
         self, clock: FakeClock, portal: Portal, silence: CallError
     ) -> None:
-        """What a refusal looks like is not documented; proofs may be refused like that, too."""
+        """Calls that end without an answer must count as possibly refused, proofs included."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         portal.accepted.clear()
@@ -400,7 +400,7 @@ class TestSilence:
     async def test_a_gateway_that_is_down_is_asked_every_time(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """It says that the API was not asked, so nothing was refused and nobody has to wait."""
+        """A gateway's error must hold no call back: the API was not asked."""
         portal.down = CallError(Reason.HTTP_5XX, "status 502", status=502)
         guard = portal.guard()
 
@@ -434,7 +434,7 @@ class TestLost:
     async def test_without_a_place_for_it_what_happened_is_told(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """That the guard has opened meanwhile must not pass for a call that was never sent."""
+        """A lost call that cannot be repeated must fail for its own reason."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         portal.accepted.clear()
@@ -446,7 +446,7 @@ class TestLost:
         assert 4 == len(portal.refusals)
 
     async def test_a_lost_proof_is_sent_once_more(self, clock: FakeClock, portal: Portal) -> None:
-        """Otherwise one connection that ends would cost a whole cycle."""
+        """A lost proof must be sent once more."""
         guard = portal.guard()
         portal.lost = DROPPED
         tasks = begin(guard, portal.ping, 5)
@@ -504,7 +504,7 @@ class TestCancellation:
         assert ["not sent: auth"] * 10 == endings
 
     async def test_who_waits_may_leave(self, clock: FakeClock, portal: Portal) -> None:
-        """The proof goes on without those who asked for it."""
+        """A proof must go on when the calls that asked for it are cancelled."""
         guard = portal.guard()
         first = begin(guard, portal.ping, 3)
         await clock.advance(0.05)
@@ -519,7 +519,7 @@ class TestCancellation:
     async def test_a_place_handed_over_in_vain_is_given_back(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Who is cancelled in the moment of its turn must not take its place along."""
+        """A call that is cancelled as it is granted a slot must give the slot back."""
         guard = portal.guard(concurrency=1)
         await proven(clock, portal, guard)
         answered = asyncio.Event()
@@ -543,7 +543,7 @@ class TestLanes:
     async def test_the_slow_have_half_of_the_places(
         self, clock: FakeClock, portal: Portal, concurrency: int, slow: int, normal: int
     ) -> None:
-        """What hangs holds up half of the slots, rounded up when no normal call is queued."""
+        """Slow calls must hold half of the slots at most, rounded up if no other call is queued."""
         guard = portal.guard(concurrency=concurrency)
         await proven(clock, portal, guard)
         hanging = Portal(clock)
@@ -559,7 +559,7 @@ class TestLanes:
     async def test_who_comes_after_a_renewal_does_not_wait_for_the_next(
         self, clock: FakeClock, portal: Portal
     ) -> None:
-        """Slots that nobody waited for at a renewal are given back, and got again when needed."""
+        """A call after a renewal must get a slot at once, even if all were given back."""
         guard = portal.guard()
         await proven(clock, portal, guard)
         begun = 0
@@ -577,7 +577,7 @@ class TestLanes:
         assert 3 == begun
 
     async def test_one_place_is_shared_in_turn(self, clock: FakeClock, portal: Portal) -> None:
-        """With a concurrency of 1, who came first goes first, whatever the priority."""
+        """With a concurrency of 1, calls must be sent in order, whatever their priority."""
         guard = portal.guard(concurrency=1)
         await proven(clock, portal, guard)
         order: list[str] = []
@@ -595,7 +595,7 @@ class TestLanes:
 
 
 async def test_a_pause_the_vendor_asked_for_is_passed_on(clock: FakeClock, portal: Portal) -> None:
-    """Who waits for a proof that may not be sent learns when it may."""
+    """A call that waits for a proof must report when the proof may be sent."""
     portal.down = BlockedError("wait", retry_at=1234.0, reason=Reason.RATE_LIMITED)
     (task,) = begin(portal.guard(), portal.ping, 1)
     await clock.advance(1.0)
@@ -607,7 +607,7 @@ async def test_a_pause_the_vendor_asked_for_is_passed_on(clock: FakeClock, porta
 
 
 async def test_what_an_attempt_raises_reaches_its_caller(clock: FakeClock, portal: Portal) -> None:
-    """Other errors pass through and say nothing of the credentials."""
+    """Errors of a call that cannot be refusals must reach its caller unchanged."""
     guard = portal.guard()
     await proven(clock, portal, guard)
 
@@ -624,11 +624,11 @@ async def test_what_an_attempt_raises_reaches_its_caller(clock: FakeClock, porta
     assert isinstance(crashed.exception(), ZeroDivisionError)
 
 
-# Histories of a source: what happens, and how many tenths of a second pass before the next.
+# Histories of a source: events, and the tenths of a second until the next.
 
 TENTHS = st.integers(0, 9)
 EXAMPLES = 100
-# No shrinking: it takes minutes, and the shortest history is seldom the plainest.
+# No shrinking: it takes minutes, and the shortest history is seldom the clearest.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 CALLS = st.fixed_dictionaries(
     {
@@ -705,7 +705,7 @@ class History:
         )
         self.tasks += tasks
         if event["cancel"] is not None:
-            # Half of them, so that some stay who depend on the cancelled ones.
+            # Half of them, so that some calls remain that depend on cancelled ones.
             self._cancellers.append(
                 asyncio.create_task(self._cancel(tasks[::2], event["cancel"] / 10))
             )
@@ -722,7 +722,7 @@ async def lived(events: list[tuple[Any, int]], concurrency: int, *, lost: bool) 
     for event, tenths in events:
         await history.live(event)
         await history.clock.advance(tenths / 10)
-    # Longer than all calls take one after the other.
+    # Longer than all calls would take one by one.
     await history.clock.advance(60 * 12 * 1.1)
     assert all(task.done() for task in history.tasks)
     await asyncio.gather(*history.tasks, return_exceptions=True)
@@ -739,7 +739,7 @@ async def lived(events: list[tuple[Any, int]], concurrency: int, *, lost: bool) 
 async def test_no_history_leads_to_a_lock_out(
     events: list[tuple[Any, int]], concurrency: int
 ) -> None:
-    """Never 5 refusals in a minute, everybody comes home, and a valid secret is used again."""
+    """In no history may 5 calls a minute be refused, a call hang, or a valid secret stay unused."""
     history = await lived(events, concurrency, lost=False)
 
     history.portal.down = None

@@ -44,7 +44,7 @@ async def test_a_confirmed_error_is_harmless_for_all(
 async def test_an_error_that_passes_confirms_nothing(
     clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
-    """It may have been a refusal: the token was invalid for a moment, and will be again."""
+    """An error after which the call succeeds may have been a refusal, and must not be harmless."""
     first = participant()
     await first.calls()
     tasks = first.ping()
@@ -115,7 +115,7 @@ async def test_the_errors_of_one_secret_do_not_clear_anothers(
 
 
 async def test_another_text_is_another_kind(portal: Portal, participant: Make) -> None:
-    """Nothing is known of it, so it is a suspect and costs a proof."""
+    """An error with another text must be a suspect of its own, and cost a proof."""
     first = participant()
     await first.calls()
     await first.calls(own=OWN)
@@ -145,7 +145,7 @@ async def test_three_in_a_row_lead_to_a_proof(portal: Portal, participant: Make)
 async def test_a_kind_is_forgotten_after_a_day(
     clock: FakeClock, portal: Portal, participant: Make
 ) -> None:
-    """What was harmless once need not be so for ever."""
+    """A kind of error that proved harmless must count as harmless for a day only."""
     first = participant()
     await first.calls()
     await first.calls(own=OWN)

@@ -115,7 +115,7 @@ class TestFourth:
         assert [True, False] == [each.proof_slot for each in answers]
 
     async def test_it_needs_room_like_the_others(self, clock: FakeClock) -> None:
-        """Where a participant with a higher concurrency still has its slots, there is none."""
+        """The ledger must grant no slot for a proof while another participant holds all slots."""
         ledger = ledger_of(clock)
         many = report("many", concurrency=5, waiting=True, proof=Proved.ACCEPTED)
         slots = (await ledger.step(many, retry_seconds=60.0)).slots
@@ -131,7 +131,7 @@ class TestRenewedToken:
     """A call that was refused for a token, while the credentials can get another one."""
 
     async def test_counts_for_a_minute_and_holds_nothing(self, clock: FakeClock) -> None:
-        """It is a refusal all the same, but needs no proof; an accepted call does not undo it."""
+        """A lone refusal must count for a minute, need no proof, and hold no slot."""
         ledger = ledger_of(clock)
         await ledger.step(report("one", proof=Proved.ACCEPTED), retry_seconds=60.0)
         refused = report("one", waiting=True, refusals=1, accepted=clock.monotonic)
@@ -164,7 +164,7 @@ class TestRenewedToken:
         assert (True, 0) == (answer.full, answer.slots)
 
     async def test_holds_no_shard_for_its_turn(self, clock: FakeClock) -> None:
-        """Where shards share no ledger, it does not cost the minute that a suspect does."""
+        """A shard without a shared ledger must be granted its slot at once, not in a minute."""
         ledger = ledger_of(clock)
         alone = partial(report, "one", concurrency=1, turn=Turn(seconds=20.0))
         await ledger.step(alone(proof=Proved.ACCEPTED), retry_seconds=60.0)
@@ -178,7 +178,7 @@ class TestStateError:
     async def test_who_waits_fails_and_the_log_says_so_once(
         self, portal: Portal, state: MemoryState
     ) -> None:
-        """Nobody waits for a ledger that is away."""
+        """Without the ledger, calls must fail at once, and the log say so once."""
         participant = Participant(portal, state)
         await participant.calls()
         participant.lose_ledger()
@@ -208,7 +208,7 @@ class TestStateError:
     async def test_a_suspect_fails_and_counts_later(
         self, clock: FakeClock, portal: Portal, state: MemoryState
     ) -> None:
-        """The caller is told at once that nobody knows, and the ledger learns of it when it can."""
+        """Without the ledger, a suspect call must fail at once, and count as soon as it is back."""
         participant = Participant(portal, state)
         await participant.calls()
         tasks = participant.ping(3)
@@ -227,7 +227,7 @@ class TestStateError:
     async def test_a_doubt_counts_later(
         self, clock: FakeClock, portal: Portal, state: MemoryState
     ) -> None:
-        """So does a call whose answer was lost."""
+        """A doubt, such as a call without an answer, must count when the ledger is back."""
         participant = Participant(portal, state)
         await participant.calls()
         tasks = participant.ping(2, lost=CallError(Reason.TIMEOUT, "no reply"))
@@ -241,14 +241,14 @@ class TestStateError:
         await participant.calls(3)
 
         assert ["timeout"] * 2 == [ending(task) for task in tasks]
-        # Room for one call beside the two that nobody knows of, and the proof.
+        # The two lost calls leave room for one call and the proof.
         assert 2 == len(portal.refusals)
         assert 4 == participant.guard.refusals
 
 
 class TestApart:
     async def test_a_confirmation_waits_for_the_call_under_way(self, clock: FakeClock) -> None:
-        """Who does not see the calls of others has one under way, whatever it is for."""
+        """A confirmation must wait for the shard's own call under way, whatever that is for."""
         ledger = ledger_of(clock)
         apart = partial(report, "one", concurrency=1, turn=Turn(seconds=20.0))
         await ledger.step(apart(proof=Proved.ACCEPTED), retry_seconds=60.0)

@@ -1,4 +1,4 @@
-"""Members: whether they share a ledger, and how those that do not stay within the limit."""
+"""Processes that share a ledger, and the limit of those that do not."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def shard_of(clock: FakeClock, state: State, index: int, *, namespace: str = "pr
 
 class TestApart:
     async def test_one_call_is_under_way_each(self, portal: Portal) -> None:
-        """Whatever the concurrency, since the others' calls are not seen."""
+        """Each shard must have one call under way only, since it does not see the others' calls."""
         shard = apart(portal)
 
         assert ["pong"] * 10 == await shard.calls(10)
@@ -116,7 +116,7 @@ class TestApart:
 
 class TestHeartbeats:
     async def test_one_process_alone_shares_nothing(self, clock: FakeClock) -> None:
-        """Without shards there is nobody to reckon with."""
+        """A single process without shards must take no turns."""
         alone = Members(
             MemoryState(clock.clock.monotonic), namespace="", shard=Shard(), clock=clock.clock
         )
@@ -144,7 +144,7 @@ class TestHeartbeats:
         assert [None] * TOTAL == [each.turn_seconds() for each in shards]
 
     async def test_a_shard_that_is_gone_begins_it_again(self, clock: FakeClock) -> None:
-        """It may have moved to a host with another state."""
+        """When a shard is gone, the shards must take turns again: it may have moved."""
         state = MemoryState(clock.clock.monotonic)
         shards = [shard_of(clock, state, index) for index in range(TOTAL)]
         for each in (*shards, shards[0]):
@@ -158,7 +158,7 @@ class TestHeartbeats:
 
     @pytest.mark.parametrize("content", [b"", b"\xc1", b"\x95\xa0\0\1\xc2" + b"\x91" * 100_000])
     async def test_a_damaged_heartbeat_is_none(self, clock: FakeClock, content: bytes) -> None:
-        """Nobody has written it, and all others are seen."""
+        """A damaged heartbeat must be ignored."""
         state = MemoryState(clock.clock.monotonic)
         shards = [shard_of(clock, state, index) for index in range(TOTAL)]
         await state.put("member/damaged", content)
@@ -247,7 +247,7 @@ class TestStoreOfSeveralHosts:
     async def test_the_ledger_is_shared_while_the_store_is_there(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """Whoever is there, and whatever shards are missing."""
+        """While the store is reachable, processes share one ledger, even without all shards."""
         first = Sharer(clock, server, shard=Shard(index=1, total=3))
         await met(clock, first)
 
@@ -257,7 +257,7 @@ class TestStoreOfSeveralHosts:
     async def test_members_take_turns_of_a_minute_without_it(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """Each has another one of as many turns as there are members."""
+        """Without the store, processes must take turns of a minute."""
         sharers = [Sharer(clock, server) for _ in range(3)]
         await met(clock, *sharers)
         await lost(server, *sharers)
@@ -270,7 +270,7 @@ class TestStoreOfSeveralHosts:
         assert [3, 3, 3] == [each.members.count() for each in sharers]
 
     async def test_a_turn_comes_nearer_with_time(self, clock: FakeClock, server: Server) -> None:
-        """It is a time by the state's clock, not a delay."""
+        """A turn must be a fixed time of the state's clock."""
         sharers = [Sharer(clock, server) for _ in range(3)]
         await met(clock, *sharers)
         await lost(server, *sharers)
@@ -282,7 +282,7 @@ class TestStoreOfSeveralHosts:
         assert before - 20.0 == pytest.approx(last.members.turn_seconds())
 
     async def test_who_never_saw_the_store_is_alone(self, clock: FakeClock, server: Server) -> None:
-        """It calls at once, one call at a time."""
+        """A process that never reached the store must call at once, one call at a time."""
         server.away = True
         first = Sharer(clock, server)
         await met(clock, first)
@@ -297,7 +297,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_shard_that_never_saw_the_store_reckons_with_the_others(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """Its ordinal is its place, as nobody is seen."""
+        """A shard that never reached the store must take the turn of its index."""
         server.away = True
         shards = [Sharer(clock, server, shard=Shard(index=each, total=3)) for each in range(3)]
         for each in shards:
@@ -313,7 +313,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_member_that_leaves_is_not_counted(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """An orderly stop deletes the heartbeat; one that was killed is counted for a while."""
+        """A process that stops must not be counted, a killed one only for a while."""
         sharers = [Sharer(clock, server) for _ in range(3)]
         await met(clock, *sharers)
         await sharers[1].members.leave()
@@ -338,7 +338,7 @@ class TestStoreOfSeveralHosts:
         assert 1 == len(await server.memory.documents("member/"))
 
     async def test_a_new_store_has_nobody_wait(self, clock: FakeClock, server: Server) -> None:
-        """Whoever starts with it has one call under way for a minute, and then all of them."""
+        """With a new store, a process must call one by one for a minute, and then as usual."""
         server.lose()
         sharers = [Sharer(clock, server) for _ in range(3)]
         await met(clock, *sharers)
@@ -352,7 +352,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_store_that_lost_its_data_has_those_wait_who_called(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """What was refused lately is lost with it, and known to none of them."""
+        """After a store lost its data, its processes must wait: recent refusals may be lost."""
         callers = [Sharer(clock, server) for _ in range(2)]
         standby = Sharer(clock, server)
         for each in callers:
@@ -369,7 +369,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_leader_whose_standby_never_called_goes_on(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """Nothing that is not known to it can have been refused."""
+        """A leader whose standby never called must go on: no refusal can be unknown."""
         leader, standby = Sharer(clock, server), Sharer(clock, server)
         leader.members.turn()
         await met(clock, leader, standby)
@@ -384,7 +384,7 @@ class TestStoreOfSeveralHosts:
     async def test_a_command_is_no_member_and_comes_after_all(
         self, clock: FakeClock, server: Server
     ) -> None:
-        """It shares the ledger with them, and has a turn of its own when the store goes."""
+        """A command must share the ledger without being counted, and have a turn of its own."""
         member, command = Sharer(clock, server), Sharer(clock, server, command=True)
         await met(clock, member, command)
         shared = command.members.turn()
@@ -397,7 +397,7 @@ class TestStoreOfSeveralHosts:
         assert mine != other
 
     async def test_a_process_alone_on_one_host_writes_nothing(self, clock: FakeClock) -> None:
-        """Who shares no store with other hosts and is no shard needs no heartbeat."""
+        """A process without shards, and without a store that others share, needs no heartbeat."""
         state = MemoryState(clock.clock.monotonic)
         alone = Members(state, namespace="prod", shard=Shard(), clock=clock.clock)
         await alone.beat()

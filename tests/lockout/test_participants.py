@@ -21,7 +21,7 @@ from tests.support.portal import OWN, REFUSAL, Portal, ending
 WINDOW_SECONDS = Policy().window_seconds
 RETRY_SECONDS = 60.0
 EXAMPLES = 50
-# No shrinking: it takes minutes, and the shortest history is seldom the plainest.
+# No shrinking: it takes minutes, and the shortest history is seldom the clearest.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
 UNSENT = CallError(Reason.CONNECT, "refused", sent=False)
@@ -172,7 +172,7 @@ class History:
             lost=fields["lost"] if self._lossy else None,
         )
         if cancel is not None:
-            # Half of them, so that some stay who depend on the cancelled ones.
+            # Half of them, so that some calls remain that depend on cancelled ones.
             self._helpers.append(asyncio.create_task(self._cancel(tasks[::2], cancel / 10)))
 
     async def _cancel(self, tasks: list[asyncio.Task[Any]], seconds: float) -> None:
@@ -232,7 +232,7 @@ async def test_no_history_of_members_leads_to_a_lock_out(
 async def test_participants_that_are_killed_or_stall_do_not_lead_to_a_lock_out(
     events: list[tuple[Any, int]], concurrencies: list[int]
 ) -> None:
-    """What nobody reports counts too, as long as the same secret is not accepted afterwards."""
+    """Calls of killed or stalled participants must count as refused until the secret works."""
     await lived(events, concurrencies, lossy=True)
 
 

@@ -1,4 +1,4 @@
-"""What participants of one ledger know of each other: credentials and slots."""
+"""Credentials and slots that the participants of one ledger share."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TestVerdicts:
         assert 1 == portal.proofs
 
     async def test_a_refusal_holds_the_others_back(self, portal: Portal, participant: Make) -> None:
-        """What one process was told the others need not ask."""
+        """A refusal in one process must hold back the calls of all others."""
         portal.accepted.clear()
         await participant().calls(seconds=1.0)
         second = participant()
@@ -80,7 +80,7 @@ class TestVerdicts:
     async def test_a_secret_corrected_while_the_old_is_proven_is_tried_at_once(
         self, clock: FakeClock, portal: Portal, participant: Make
     ) -> None:
-        """The refusal of the old one is told to nobody who waits for the new one."""
+        """A corrected secret must be tried at once, although the old one is being proven."""
         first = participant(secret="old")
         tasks = first.ping(2)
         await clock.advance(0.1)
@@ -153,7 +153,7 @@ class TestVerdicts:
     async def test_five_wrong_from_the_start_cost_one_refusal(
         self, clock: FakeClock, portal: Portal, participant: Make
     ) -> None:
-        """One proof is under way at a time, whoever sends it."""
+        """Five processes with a wrong secret must cost one refusal: one proof is under way."""
         portal.accepted.clear()
         tasks = [task for _ in range(5) for task in participant().ping(3)]
         await clock.advance(5.0)
@@ -164,7 +164,7 @@ class TestVerdicts:
     async def test_a_crash_loop_costs_four_refusals_a_minute(
         self, clock: FakeClock, portal: Portal, participant: Make
     ) -> None:
-        """A process that dies with its proof under way tells nobody what came of it."""
+        """A crash loop with a wrong secret must cost four refusals a minute."""
         portal.accepted.clear()
         for _ in range(60):
             process = participant()
@@ -196,7 +196,7 @@ class TestSlots:
     async def test_the_smallest_concurrency_holds_in_sum(
         self, clock: FakeClock, portal: Portal, participant: Make
     ) -> None:
-        """Who set 1 for a portal does not want 4 calls there."""
+        """The lowest configured concurrency must limit the calls of all processes together."""
         few, many = participant(concurrency=1), participant(concurrency=3)
         await few.calls()
         few.ping(50)
@@ -224,7 +224,7 @@ class TestSlots:
     async def test_several_slots_are_shared_at_the_next_renewal(
         self, clock: FakeClock, participant: Make, concurrency: int
     ) -> None:
-        """Where there is one for each, nobody has to wait for a turn."""
+        """When there is a slot for each process, a late one must get its slot within a renewal."""
         busy, late = participant(concurrency=concurrency), participant(concurrency=concurrency)
         await busy.calls()
         busy.ping(200)
@@ -253,7 +253,7 @@ class TestSlots:
     async def test_five_members_with_one_slot_all_get_on(
         self, clock: FakeClock, participant: Make
     ) -> None:
-        """In turns, each for a second."""
+        """Five processes with one slot must take turns of a second."""
         participants = [participant(concurrency=1) for _ in range(5)]
         for each in participants:
             each.ping(100)
@@ -284,7 +284,7 @@ class TestSlots:
         assert 0 == (await other.calls() and other.guard.refusals)
 
     async def test_before_that_they_are_taken(self, clock: FakeClock, participant: Make) -> None:
-        """Nobody knows yet that the participant was killed."""
+        """Slots of a killed process must stay taken until their lease is over."""
         victim, other = participant(), participant()
         await victim.calls()
         victim.ping(3, back=9.0)
@@ -329,7 +329,7 @@ class TestSlots:
     async def test_closing_does_not_wait_for_the_proof_of_another(
         self, clock: FakeClock, participant: Make
     ) -> None:
-        """Whose suspect has no verdict yet is told that its source was closed."""
+        """A suspect call whose source is closed must fail at once as a failed connection."""
         leaver, other = participant(), participant(proof_seconds=20.0)
         await leaver.calls()
         other.ping(own=OWN, back=1.0)

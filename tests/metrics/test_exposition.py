@@ -282,7 +282,7 @@ def test_numbers_are_written_as_the_client_writes_them(values: list[float | None
     | st.lists(st.floats(1.5e9, 1.8e9), min_size=1)
 )
 def test_times_and_sizes_are_written_as_the_client_writes_them(values: list[float]) -> None:
-    """A column whose numbers are all about as large has a way of its own, and the same result."""
+    """Numbers must be written as the client library writes them, also by the fast path."""
     expected = [float_to_text(value) for value in values]
 
     assert expected == number_texts(values, encode_numbers(values))
@@ -293,7 +293,7 @@ def test_own_metrics_equal_the_clients_output(form: Format) -> None:
     """The exporter's own families are written as the client writes them."""
     telemetry = SelfMetrics()
     for collector in tuple(telemetry.registry._collector_to_names)[:3]:
-        # The process's own figures change from one look to the next.
+        # The process's own metrics change from one scrape to the next.
         telemetry.registry.unregister(collector)
     source = telemetry.source("realload", 'pr"od')
     source.declare_task("agents", 60.0)
@@ -327,7 +327,7 @@ def test_a_page_passes_promtool() -> None:
     findings = [
         line
         for line in (checked.stdout + checked.stderr).decode().splitlines()
-        # The client's own names are not ours to change.
+        # The names of the client library's own metrics cannot be changed.
         if not line.startswith(("process_", "python_"))
     ]
     assert [] == findings
@@ -347,7 +347,7 @@ def test_a_target_listed_twice_is_exposed_once() -> None:
 
 
 def test_a_target_of_two_tasks_is_exposed_once() -> None:
-    """What another task of the source has listed already is not listed again."""
+    """A target that two tasks of one source list must be exposed once."""
     world = World()
 
     world.put(agent("1"), task="agents")
@@ -407,7 +407,7 @@ def test_changed_static_labels_replace_the_old_ones() -> None:
 
 
 def test_a_gone_target_leaves_no_series_and_no_memory() -> None:
-    """What the newest snapshot does not list is gone, also from what is kept for speed."""
+    """A target that the newest snapshot lacks must leave no series and no cached text."""
     world = World()
     world.put(agent("1"), agent("2"))
     world.text()
@@ -446,7 +446,7 @@ def test_an_exposition_starts_with_what_is_known() -> None:
 def test_values_that_look_alike_are_told_apart(
     before: float | None, after: float | None, shown: set[str]
 ) -> None:
-    """What is kept from the last rendering never hides a change."""
+    """The cached text must never hide a change of a value."""
     world = World()
     world.put(agent(users_limit=before))
     world.text()
@@ -558,7 +558,7 @@ def test_nothing_is_rendered_by_a_scrape_while_nothing_changed() -> None:
 
 @pytest.mark.parametrize("accept_encoding", ["", "gzip"])
 def test_own_metrics_are_collected_once_a_second(accept_encoding: str) -> None:
-    """Several readers of the same moment get the same bytes, and then nobody misses a count."""
+    """Own metrics must be collected at most once a second."""
     world = World()
     world.telemetry.source("realload", "prod").declare_task("agents", 60.0)
 
@@ -576,7 +576,7 @@ def test_own_metrics_are_collected_once_a_second(accept_encoding: str) -> None:
 
 @pytest.mark.parametrize("accept_encoding", ["", "gzip"])
 def test_a_changed_page_has_the_own_metrics_of_its_moment(accept_encoding: str) -> None:
-    """What is counted about a change is seen with it."""
+    """The page must show the exporter's own metrics as they are after the change it shows."""
     world = World()
     world.exposition.metrics(accept_encoding=accept_encoding)
 
@@ -588,7 +588,7 @@ def test_a_changed_page_has_the_own_metrics_of_its_moment(accept_encoding: str) 
 
 
 def test_the_figures_of_the_process_are_never_older_than_a_second() -> None:
-    """They change without anybody counting anything."""
+    """Metrics that change without being counted must be at most a second old."""
     world = World()
     looks = itertools.count()
     Gauge("looks", "Changes by itself.", registry=world.telemetry.registry).set_function(
@@ -728,7 +728,7 @@ async def test_a_form_nobody_asks_for_is_not_kept_ready() -> None:
 
 
 def test_unchanged_lines_are_neither_written_nor_packed_again() -> None:
-    """They are kept over snapshots as long as their lines are the same."""
+    """Unchanged lines must be neither written nor packed again."""
     world = World()
     world.put(agent(clock_delta_seconds=1.0, users_limit=math.inf))
     world.text()
@@ -764,7 +764,7 @@ RENAMED_OWN = tuple(
 class TestFormerNames:
     @pytest.fixture
     def world(self) -> World:
-        """Have two agents, in a catalogue with renamed families."""
+        """Make a world with two agents, and a catalogue with renamed families."""
         world = World(families=RENAMED, own_families=RENAMED_OWN)
         world.put(agent("1", up=True), agent("2", up=False))
         source = world.telemetry.source("realload", "prod")
@@ -807,7 +807,7 @@ class TestFormerNames:
         assert f"loadfleet_exporter_polls_total{{{labels}}} 1.0\n" in text
 
     def test_the_page_stays_valid(self, world: World) -> None:
-        """Both formats' parsers read it, packed or not."""
+        """The page with former names must be valid in both formats, packed or not."""
         openmetrics = gzip.decompress(
             world.exposition.metrics(accept=OPENMETRICS, accept_encoding="gzip").body
         )
@@ -833,7 +833,7 @@ class TestFormerNames:
         assert {name} == families(world.text(names=(name,)))
 
     def test_a_single_reading_has_both_names(self) -> None:
-        """What is probed reads as what is scraped."""
+        """The page of a single target must have former names too."""
         snapshot = World().put(agent())
 
         text = page_of(snapshot, families=RENAMED).body.decode()
@@ -843,7 +843,7 @@ class TestFormerNames:
         )
 
     def test_they_are_named_in_the_log(self, world: World) -> None:
-        """Who runs the exporter learns at the start what is going to end."""
+        """Former names must be logged once at the start."""
         with capture_logs() as logs:
             world.exposition.log_former_names()
             World().exposition.log_former_names()
@@ -911,7 +911,7 @@ def test_names_are_never_escaped(escaping: str) -> None:
 )
 @pytest.mark.parametrize("page_of_one", [False, True])
 def test_openmetrics_is_never_labelled_as_more_than_it_is(accept: str, page_of_one: bool) -> None:
-    """Whoever wants a newer version gets the one there is, under its own number."""
+    """A request for a newer OpenMetrics version must be answered with version 1.0.0."""
     world = World()
     snapshot = world.put(*READINGS)
 
@@ -998,7 +998,7 @@ def test_gzip_is_used_where_it_is_accepted(accept_encoding: str, encoding: str |
     ],
 )
 def test_a_client_may_take_neither_form(accept_encoding: str, refused: bool) -> None:
-    """Only who refuses both gzip and no coding at all cannot be served."""
+    """Only a client that refuses both gzip and the plain page may be refused."""
     taken = accepts_gzip(accept_encoding) or accepts_plain(accept_encoding)
 
     assert refused is not taken
@@ -1024,7 +1024,7 @@ def test_a_packed_page_is_one_member_of_the_same_page(accept: str) -> None:
 
 
 async def test_lines_that_are_kept_packed_alone_make_the_same_page() -> None:
-    """While nobody takes the page as it is, it is in memory once and packed."""
+    """Lines that are kept packed only must make the same page."""
     world, other = World(), World()
     for seconds in (1.0, 2.0):
         agents = [agent(str(number), clock_delta_seconds=seconds) for number in range(600)]

@@ -31,7 +31,8 @@ from exporter.sources import registry
 from tests.support.fleet import AGENT, READ_AT, READINGS
 
 
-# Family without its prefix, its own labels, value: from the readings of tests/support/fleet.py.
+# Families without the prefix, their own labels and values, of the readings of
+# tests/support/fleet.py.
 EXPECTED: list[tuple[str, tuple[str, ...], float]] = [
     ("source_up", (), 1.0),
     ("source_auth_failed", (), 0.0),
@@ -318,7 +319,7 @@ def test_not_a_number_has_no_sample() -> None:
 
 @pytest.mark.parametrize("phase", [*PHASES, "never heard of"])
 def test_a_run_is_in_exactly_one_phase(phase: str) -> None:
-    """All phases are present and one is 1; a phase nobody knows counts as unknown."""
+    """Exactly one phase must be 1, `unknown` for a phase that is not listed."""
     found = values(Run(run_id="1", run="r", phase=phase))
 
     phases = {key[3]: value for key, value in found.items() if key[0] == "run_phase"}
@@ -409,5 +410,5 @@ def test_each_member_of_a_cluster_is_a_target() -> None:
 
 
 def test_flags_are_numbers() -> None:
-    """A boolean leaves as a float, so that nobody downstream has to convert."""
+    """A boolean must be exposed as a float."""
     assert {float} == {type(sample.value) for sample in samples(AGENT)}

@@ -22,7 +22,7 @@ TASK = (*SOURCE, "task")
 PREFIX = "loadfleet_exporter_"
 OURS = (PREFIX, "loadfleet_preflight_")
 
-# Type and labels of every own family, as they are published; of most without their prefix.
+# Type and labels of every own family; the prefix is left out of most names.
 CONTRACT: dict[str, tuple[str, tuple[str, ...]]] = {
     "build_info": ("gauge", ("version", "revision", "python")),
     "shard_ordinal": ("gauge", ()),
@@ -199,7 +199,7 @@ def test_a_source_exists_at_zero_from_the_start() -> None:
 
 
 def test_a_task_exists_at_zero_from_the_start() -> None:
-    """Every failure reason and skip of a task is there before its first poll."""
+    """A task's counters must exist at 0 before its first poll."""
     telemetry = SelfMetrics()
 
     telemetry.source("realload", "prod").declare_task("agents", 60.0)
@@ -221,7 +221,7 @@ def test_a_task_exists_at_zero_from_the_start() -> None:
 
 
 def test_a_leader_is_shown_where_one_is_elected() -> None:
-    """Where nobody elects one, such as in a single look at a source, there is none to show."""
+    """A source without an election must have no series about leaders."""
     telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
     labels = {"provider": "realload", "source": "prod"}
@@ -248,7 +248,7 @@ def test_a_forgotten_source_leaves_no_series() -> None:
 
 
 def test_a_forgotten_task_leaves_no_series_and_can_come_back() -> None:
-    """What was expected of a task goes with it, and is shown again with the task."""
+    """Forgetting a task must remove its expectations; they return with the task."""
     telemetry = used()
     source = telemetry.source("realload", "prod")
     labels = {"provider": "realload", "source": "prod", "task": "agents", "kind": "agent"}
@@ -261,7 +261,7 @@ def test_a_forgotten_task_leaves_no_series_and_can_come_back() -> None:
 
 
 def test_without_a_web_configuration_nothing_was_refused() -> None:
-    """There is no certificate then whose end could be told."""
+    """Without a web configuration, nothing is refused and no certificate ends."""
     telemetry = SelfMetrics()
 
     found = [
@@ -288,7 +288,7 @@ def test_a_source_that_comes_back_starts_anew() -> None:
 
 
 def test_a_source_is_made_once() -> None:
-    """Whoever asks for a source counts on the same series."""
+    """A source's metrics must be created once and shared."""
     telemetry = SelfMetrics()
 
     assert telemetry.source("realload", "prod") is telemetry.source("realload", "prod")
@@ -327,7 +327,7 @@ def test_a_failed_call_counts_its_reason() -> None:
 
 
 def test_a_call_that_was_given_up_has_no_outcome() -> None:
-    """What ends otherwise, for instance by cancellation, only leaves the calls under way."""
+    """A cancelled call must leave the calls under way, and count with no outcome."""
     telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
 
@@ -387,7 +387,7 @@ def test_late_and_skipped_polls_are_counted() -> None:
 
 
 def test_the_state_of_a_source_is_shown() -> None:
-    """Breaker, surprises and series stand as they were last told."""
+    """Breaker, surprises and series must be shown as they were set last."""
     telemetry = SelfMetrics()
     source = telemetry.source("realload", "prod")
 

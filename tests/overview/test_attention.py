@@ -50,12 +50,12 @@ async def told(*readings: Reading) -> list[tuple[str, str]]:
     ids=lambda value: type(value).__name__,
 )
 async def test_the_reason_is_short(reading: Reading, expected: tuple[str, str]) -> None:
-    """It says what the other columns do not, in the words of the vendor or of the alert."""
+    """A reason must be short, and not repeat the other columns."""
     minimum = MinVersion(component="measuring_agent", version="4.9.1")
 
     assert [expected] == await told(reading, minimum)
 
 
 async def test_what_is_only_of_interest_is_left_out() -> None:
-    """Nobody has to do anything about an agent without a token."""
+    """Problems of severity info must be left out."""
     assert [] == await told(fakes.agent(protected=False))

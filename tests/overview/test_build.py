@@ -53,7 +53,7 @@ class TestStates:
         assert expected is found.state
 
     def test_is_unknown_without_a_look(self) -> None:
-        """A target nobody looked at, or whose look expired, is not said to be down."""
+        """A target without a reading, or whose reading expired, must be unknown."""
         found = row(fakes.agent(state=None))
 
         assert (Condition.UNKNOWN, None) == (found.state, found.read_timestamp_seconds)
@@ -65,7 +65,7 @@ class TestStates:
         assert (Condition.INACTIVE, None) == (found.state, found.reason)
 
     def test_down_has_its_reason(self) -> None:
-        """What is down says why."""
+        """The row of a target that is down must have the reason."""
         found = row(fakes.agent(up=False))
 
         assert Reason.NOT_REACHABLE is found.reason
@@ -94,7 +94,7 @@ class TestClusters:
         assert Condition.UNKNOWN is found.members[0].state
 
     def test_outdated_is_no_matter_of_up_or_down(self) -> None:
-        """A cluster whose controller is marked as too old can be up."""
+        """An outdated cluster may be up."""
         cluster = fakes.cluster()
         assert cluster.state is not None
 
@@ -103,13 +103,13 @@ class TestClusters:
         assert (Condition.UP, True) == (found.state, found.outdated)
 
     def test_says_since_when(self) -> None:
-        """Its own date is in the row, as that of a machine is."""
+        """A cluster's row must have the time since which its state lasts."""
         found = row(fakes.changed(fakes.cluster(), changed_timestamp_seconds=7.0))
 
         assert 7.0 == found.changed_timestamp_seconds
 
     def test_inactive_members_are_not_judged(self) -> None:
-        """A member whose agent is not in use leaves its cluster up."""
+        """An inactive member must leave its cluster up."""
         idle = fakes.changed(NEVER_ASKED, active=False)
 
         found = row(fakes.cluster(fakes.member("a", up=True), idle))
@@ -118,7 +118,7 @@ class TestClusters:
         assert (Condition.UP, Condition.INACTIVE) == (found.state, found.members[1].state)
 
     def test_a_member_tells_its_version(self) -> None:
-        """What the controller was told of a member is in its row."""
+        """A member's row must show the version that its controller reports."""
         known = fakes.member("a", up=True)
         assert known.state is not None
         known = fakes.changed(known, state=fakes.changed(known.state, version="4.8.24"))
@@ -129,7 +129,7 @@ class TestClusters:
         assert "4.8.24" == found.members[0].version
 
     def test_is_unknown_without_a_look(self) -> None:
-        """A cluster whose controller could not be asked is unknown."""
+        """A cluster whose controller could not be asked must be unknown."""
         found = row(fakes.cluster(looked_at=False))
 
         assert Condition.UNKNOWN is found.state
@@ -153,7 +153,7 @@ class TestLocations:
         ],
     )
     def test_is_up_with_one_agent(self, facts: dict[str, Any], expected: Condition) -> None:
-        """One agent is enough to run on, and a disabled location is not judged."""
+        """A location must be up with one agent, and inactive when it is disabled."""
         found = row(fakes.location(**facts))
 
         assert expected is found.state
@@ -221,7 +221,7 @@ class TestFacts:
         assert kind is found.kind
 
     def test_a_suite_has_its_runs(self) -> None:
-        """A suite tells of its finished runs, and is read with its snapshot."""
+        """A suite must have its finished runs, and the time of its snapshot."""
         found = row(fakes.suite(passed=False))
 
         assert isinstance(found, SuiteRow)
@@ -229,7 +229,7 @@ class TestFacts:
         assert fakes.NOW.unix == found.read_timestamp_seconds
 
     def test_a_suite_has_its_place_and_its_users(self) -> None:
-        """Where it runs by default, and how many users its newest finished run had."""
+        """A suite's row must have its default agent or cluster, and its last run's users."""
         run = SuiteRun(run_id="9", max_users=40.0)
 
         found = row(fakes.changed(fakes.suite(), agent_id="145", last_run=run))
@@ -248,7 +248,7 @@ class TestFacts:
     def test_an_agent_has_its_jobs(
         self, counts: dict[str, float] | None, expected: tuple[float | None, float | None]
     ) -> None:
-        """How many run, with their own time; an agent whose jobs were not counted has none."""
+        """An agent's row must have the number of its jobs and their age, or neither."""
         jobs = AgentJobs(agent_id="id-a", agent="a", read_at=fakes.ago(90), counts=counts)
         view = fakes.FakeView(jobs, fakes.agent("a"), fakes.agent("b"))
 
@@ -265,7 +265,7 @@ class TestFacts:
         [("measuring_agent", "4.9.1"), ("proxy_recorder", None), ("something_else", None)],
     )
     def test_has_the_oldest_accepted_version(self, component: str, expected: str | None) -> None:
-        """The minimum of its kind is told with a target, and no other's."""
+        """A target must have the minimum version of its kind."""
         minimum = MinVersion(component=component, version="4.9.1")
         view = fakes.FakeView(fakes.agent(), minimum)
 
@@ -329,7 +329,7 @@ class TestRunsInFlight:
         )
 
     def test_a_run_that_only_its_suite_tells_of(self) -> None:
-        """Where runs are not followed one by one, a suite's current run is in flight."""
+        """A suite's current run must be in flight when the vendor has no runs of their own."""
         (found,) = flights(running_suite())
 
         assert ("nightly", "running", fakes.NOW.unix - 60, False) == (
@@ -340,7 +340,7 @@ class TestRunsInFlight:
         )
 
     def test_no_run_is_told_twice(self) -> None:
-        """What is followed knows better than the suite does, also that it has ended."""
+        """A run that is followed must not be listed again by its suite, also after it has ended."""
         going = flights(Run(run_id="9", run="soak", phase="stopping"), running_suite())
         ended = flights(Run(run_id="9", run="soak", phase="ended"), running_suite())
 
@@ -364,7 +364,7 @@ class TestRunsInFlight:
         assert ["new", "old", "young", "odd"] == [row.name for row in flights(*runs)]
 
     def test_tells_what_is_the_matter(self) -> None:
-        """A run that waits, or whose engine complains or is missing, says so."""
+        """A run must show that it waits, has errors, or lacks engines."""
         run = Run(
             run_id="9",
             run="soak",
@@ -390,7 +390,7 @@ class TestRunsInFlight:
 
 class TestOutcomes:
     def test_an_abort_does_not_hide_the_verdict_before(self) -> None:
-        """What the newest run was and what the newest verdict is are two things."""
+        """The outcome of the newest run and the newest verdict must be separate fields."""
         aborted = SuiteRun(run_id="10", outcome=Outcome.ABORTED)
         suite = fakes.changed(fakes.suite(passed=False), last_run=aborted)
 

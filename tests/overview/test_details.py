@@ -33,7 +33,7 @@ def test_is_of_its_kind() -> None:
 
 
 def test_an_agent_has_the_samples_of_its_jobs() -> None:
-    """What another task reads of an agent belongs to it too."""
+    """An agent's page must show the samples of its jobs too."""
     jobs = AgentJobs(agent_id="7", agent="a", read_at=fakes.ago(30), counts={"running": 2.0})
     view = fakes.FakeView(fakes.agent("a", agent_id="7"), jobs)
 
@@ -44,7 +44,7 @@ def test_an_agent_has_the_samples_of_its_jobs() -> None:
 
 
 def test_facts_are_those_that_are_known() -> None:
-    """What the vendor did not say is not listed."""
+    """Facts that the vendor does not report must not be listed."""
     view = fakes.FakeView(fakes.agent("a", host="a.example", protected=False))
 
     found = details(view.snapshots(), fakes.NOW, source="prod", kind="agent", target_id="id-a")
@@ -88,7 +88,7 @@ def test_of_a_run() -> None:
 
 
 def facts_of(reading: Reading) -> dict[str, str | float]:
-    """Return what is told of a target."""
+    """Return the facts of a target."""
     target = target_of(reading)
     assert target is not None
     kind, target_id = target
@@ -101,7 +101,7 @@ def facts_of(reading: Reading) -> dict[str, str | float]:
 
 
 def test_of_an_agent_that_the_vendor_manages() -> None:
-    """Who started it and how much room it has are told."""
+    """The page must say that the vendor manages the agent, and show its free disk space."""
     agent = fakes.agent(managed="vendor")
     assert agent.state is not None
     agent = fakes.changed(agent, state=fakes.changed(agent.state, disk_free_bytes=1.5 * 2**30))
@@ -112,7 +112,7 @@ def test_of_an_agent_that_the_vendor_manages() -> None:
 
 
 def test_what_is_usual_stands_beside_it() -> None:
-    """Somebody who looks at a number wants to know whether it is as always."""
+    """Usual values must be listed beside the newest ones."""
     run = SuiteRun(
         run_id="9",
         duration_seconds=1260.0,
@@ -139,7 +139,7 @@ def test_the_usual_ping_stands_beside_the_newest() -> None:
 
 
 def test_nothing_is_usual_that_is_not_known() -> None:
-    """A suite that has run twice has no usage, and one that ran elsewhere no newest run."""
+    """Usual values that are unknown must not be listed."""
     usual = fakes.changed(fakes.suite(), last_run=None, usual=Usual(runs=5, duration_seconds=60.0))
 
     assert [] == [name for name in facts_of(fakes.suite()) if name.startswith("Usual")]
@@ -156,7 +156,7 @@ def test_of_a_location() -> None:
 
 
 def test_of_a_suite_whose_newest_run_was_aborted() -> None:
-    """What the run was and which verdict holds stand apart."""
+    """The outcome of the newest run and the newest verdict must be separate facts."""
     aborted = SuiteRun(run_id="10", outcome=Outcome.ABORTED)
 
     found = facts_of(fakes.changed(fakes.suite(passed=False), last_run=aborted))
@@ -165,7 +165,7 @@ def test_of_a_suite_whose_newest_run_was_aborted() -> None:
 
 
 def test_of_a_run_that_is_not_well() -> None:
-    """Outcome, lost engines, waiting and internal errors are told."""
+    """Outcome, lost engines, waiting and internal errors must be listed."""
     run = Run(
         run_id="21",
         run="soak",
@@ -190,7 +190,7 @@ def test_of_a_run_that_is_not_well() -> None:
 
 
 def test_unknown() -> None:
-    """There is nothing to be said of what is not in the inventory."""
+    """A target that is not in the inventory must have no details."""
     found = details(
         fakes.FakeView(fakes.agent()).snapshots(),
         fakes.NOW,
@@ -204,7 +204,7 @@ def test_unknown() -> None:
 
 @pytest.mark.parametrize("target_id", ["7", "it's; rm -rf /", "$(id)", "two words", "-x", "\n"])
 def test_the_command_is_safe_to_paste(target_id: str) -> None:
-    """Whatever an id is made of, a shell hands it over as one argument."""
+    """The command's arguments must survive a shell, whatever characters the id has."""
     words = shlex.split(command("prod", "agent", target_id))
 
     assert ["prod", "agent", target_id] == words[-3:]

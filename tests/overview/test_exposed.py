@@ -56,7 +56,7 @@ async def test_what_the_picture_tells_is_exposed() -> None:
 
 
 async def test_without_preflights_nobody_makes_a_picture() -> None:
-    """It costs nothing where nobody has asked for it."""
+    """Without preflights, no picture must be made."""
     bench = Bench()
 
     ready = await bench.exposed.refresh()
@@ -79,7 +79,7 @@ async def test_what_is_gone_is_removed_at_once() -> None:
 
 
 async def test_before_the_first_polls_it_says_so() -> None:
-    """Whoever waits for them asks again soon."""
+    """Before the first polls have finished, a refresh must return false."""
     bench = Bench("nightly")
     bench.view.ready = False
 
@@ -87,7 +87,7 @@ async def test_before_the_first_polls_it_says_so() -> None:
 
 
 async def test_after_a_mistake_it_is_not_known() -> None:
-    """Neither the start nor a reload fails for it, and what was fit is not said to be so still."""
+    """After an error, it must be unknown whether a fleet is fit, and no error be raised."""
     bench = Bench("nightly")
     await bench.exposed.refresh()
     bench.broken = True

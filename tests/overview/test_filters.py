@@ -62,7 +62,7 @@ class TestAddress:
         )
     )
     def test_holds_all_of_it(self, wanted: Filters) -> None:
-        """Whoever opens the address of a view sees the same view."""
+        """A view's address must hold all its filters."""
         wanted = fakes.changed(wanted, descending=wanted.descending and wanted.order is not None)
 
         assert wanted == filters(wanted.address().removeprefix("?"))
@@ -87,7 +87,7 @@ class TestAddress:
         ],
     )
     def test_that_is_mistaken_filters_nothing_and_says_so(self, query: str, expected: str) -> None:
-        """A mistyped word is told with what there is, and the rest of the page is still shown."""
+        """A mistaken value must filter nothing, and be reported with the known ones."""
         wanted, mistakes = Filters.read(QueryParams(query), KNOWN)
 
         assert Filters() == wanted
@@ -95,7 +95,7 @@ class TestAddress:
         assert expected in mistakes[0]
 
     def test_tells_the_first_of_many_mistakes(self) -> None:
-        """Looking for the nearest word thousands of times would hold up everybody else."""
+        """The number of reported mistakes must be bounded."""
         query = "&".join(f"label.x{number}=bern" for number in range(4_000))
 
         _, mistakes = Filters.read(QueryParams(query), KNOWN)
@@ -103,13 +103,13 @@ class TestAddress:
         assert 20 == len(mistakes)
 
     def test_takes_the_last_known_order(self) -> None:
-        """A mistaken order, or an empty one, does not undo the one that is known."""
+        """The last valid order must apply."""
         wanted, mistakes = Filters.read(QueryParams("sort=name&sort=-ping&sort=nme&sort="), KNOWN)
 
         assert (Order.PING, True, 1) == (wanted.order, wanted.descending, len(mistakes))
 
     def test_with_a_value_given_twice(self) -> None:
-        """What is said twice is wanted once."""
+        """A value that is given twice must count once."""
         wanted = filters("label.site=bern&label.site=bern&source=lab&source=lab")
 
         assert "?source=lab&label.site=bern" == wanted.address()
@@ -171,13 +171,13 @@ class TestFilter:
         assert ["bern"] == named(f"q={text}", wanted, fakes.agent("other", version="5"))[:1]
 
     def test_finds_clusters_by_their_members(self) -> None:
-        """Whoever looks for an agent finds the cluster it belongs to."""
+        """A search for an agent must find the clusters that it is a member of."""
         found = named("q=one", fakes.cluster(fakes.member("one", up=True)))
 
         assert ["alps"] == found
 
     def test_wants_all_words(self) -> None:
-        """Each word narrows the search, also in a parameter of its own."""
+        """A search must match all of its words."""
         fleet = [fakes.agent("a"), fakes.agent("ab", up=False)]
 
         found = named("q=a+down", *fleet) + named("q=a&q=down", *fleet)
@@ -243,7 +243,7 @@ class TestOrder:
         assert ["old", "new"] == named("sort=version", *fleet)
 
     def test_of_clocks_is_by_distance(self) -> None:
-        """A clock that is far behind is as far off as one that is far ahead."""
+        """Clocks must be sorted by distance, whether ahead or behind."""
         state = fakes.agent().state
         assert state is not None
         fleet = [

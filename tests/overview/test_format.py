@@ -61,12 +61,12 @@ def test_no_number_is_too_large_for_an_instant(seconds: float, expected: str) ->
 
 @pytest.mark.parametrize(("number", "expected"), [(0, "0 suites"), (1, "1 suite"), (2, "2 suites")])
 def test_nouns_follow_numbers(number: int, expected: str) -> None:
-    """Only one is singular."""
+    """Nouns must be in the singular for 1 only."""
     assert expected == text.count(number, "suite")
 
 
 def test_large_numbers_are_grouped() -> None:
-    """Five thousand can be told from fifty thousand at a glance."""
+    """Large numbers must be grouped by thousands."""
     assert "5,000 targets" == text.count(5_000, "target")
 
 
@@ -90,7 +90,7 @@ def test_codes_are_words(code: str | None, expected: str) -> None:
     [(0.4, "just now"), (3.9, "3 s ago"), (90.0, "1 min 30 s ago"), (-1.0, "just now")],
 )
 def test_ages_are_whole_seconds(seconds: float, expected: str) -> None:
-    """Nobody reads how many milliseconds ago something was."""
+    """Ages must be whole seconds."""
     assert expected == text.ago(seconds)
 
 
@@ -109,7 +109,7 @@ def record(*readings: tuple[float | None, bool | None]) -> Record:
 
 class TestTrend:
     def test_nothing_was_read(self) -> None:
-        """There is no line without readings."""
+        """Without readings, there must be no line."""
         assert text.trend(record()) is None
 
     def test_the_newest_is_on_the_right(self) -> None:
@@ -127,7 +127,7 @@ class TestTrend:
         assert (0.5, 2) == (found.longest_seconds, found.line.count("L"))
 
     def test_a_failure_is_a_tick_and_a_gap(self) -> None:
-        """Where the target was down there is no line but a tick, and the line begins anew."""
+        """A failed reading must be a tick and interrupt the line."""
         found = text.trend(
             record((0.1, True), (None, False), (0.1, True)), width=14, height=14, readings=3
         )
@@ -136,7 +136,7 @@ class TestTrend:
         assert ("M12 4h0M2 4h0", "M7 0v14") == (found.line, found.failures)
 
     def test_unknown_outcomes_are_no_failures(self) -> None:
-        """Where nothing is known there is neither line nor tick."""
+        """A reading of unknown outcome must be neither line nor tick."""
         found = text.trend(record((None, None)))
 
         assert found is not None
@@ -172,7 +172,7 @@ def test_size(octets: float | None, expected: str) -> None:
     [(None, None, ""), (2.0, None, "2"), (None, 5.0, "5 planned"), (2.0, 5.0, "2 of 5")],
 )
 def test_of_planned(there: float | None, planned: float | None, expected: str) -> None:
-    """What is not known is left out."""
+    """An unknown number must be left out."""
     assert expected == text.of_planned(there, planned)
 
 
@@ -187,5 +187,5 @@ def test_of_planned(there: float | None, planned: float | None, expected: str) -
     ],
 )
 def test_agents_up(up: float | None, agents: float | None, expected: str) -> None:
-    """Where it is not known who is up, the number of agents is all there is to say."""
+    """When it is unknown how many agents are up, the text must be their number alone."""
     assert expected == text.agents_up(up, agents)

@@ -1,4 +1,4 @@
-"""A picture is made once per change, whoever looks, and not more often than it is worth."""
+"""Pictures: made once per change, and more rarely if making one takes long."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Fleet:
-    """What is known, and how often somebody has gathered it."""
+    """A fleet, and a count of how often its facts were gathered."""
 
     def __init__(self, *readings: Reading, costs_seconds: float = 0.0) -> None:
         self.fake = FakeClock(unix=fakes.NOW.unix, monotonic=fakes.NOW.monotonic)
@@ -55,7 +55,7 @@ class Fleet:
 
 
 def preflight(agents: str = "a", *, before: str = "23:00") -> PreflightSettings:
-    """Return one that is due at the moment of all tests, which is 22:13:20."""
+    """Return a preflight that is due at 22:13:20, the time of all tests."""
     window = {"before": before, "for": "1h"}
     return PreflightSettings.model_validate(
         {"name": "nightly", "agents": {"include": agents}, "window": window}
@@ -63,7 +63,7 @@ def preflight(agents: str = "a", *, before: str = "23:00") -> PreflightSettings:
 
 
 async def test_marks_targets() -> None:
-    """A row tells the worst severity of its problems, and comes before those that have none."""
+    """Targets must have the worst severity of their problems, and come first."""
     found = await Fleet(fakes.agent("a"), fakes.agent("b", up=False)).look()
 
     assert [("b", "critical", ("AgentUnreachable",)), ("a", None, ())] == [
@@ -81,7 +81,7 @@ async def test_all_who_look_share_one() -> None:
 
 
 async def test_a_change_makes_a_new_one() -> None:
-    """Nobody waits for what is known already."""
+    """A change of the fleet must make a new picture at once."""
     fleet = Fleet(fakes.agent())
     before = await fleet.look()
     fleet.learns(fakes.agent(up=False))
@@ -92,7 +92,7 @@ async def test_a_change_makes_a_new_one() -> None:
 
 
 async def test_time_alone_makes_no_difference() -> None:
-    """It is judged anew now and then, and keeps its tag while that changes nothing."""
+    """A picture that is renewed without a change must keep its tag."""
     fleet = Fleet(fakes.agent())
     before = await fleet.look()
     fleet.fake.shift(FRESH_SECONDS)
@@ -103,7 +103,7 @@ async def test_time_alone_makes_no_difference() -> None:
 
 
 async def test_looking_costs_little() -> None:
-    """What is dear to make is made more rarely, whatever changes."""
+    """A picture that takes long to make must be made more rarely, even if the fleet changes."""
     fleet = Fleet(fakes.agent(), costs_seconds=0.5)
     await fleet.look()
     fleet.learns(fakes.agent(up=False))
@@ -117,7 +117,7 @@ async def test_looking_costs_little() -> None:
 
 
 async def test_other_settings_count_at_once() -> None:
-    """However dear a picture is, a preflight is not unknown where its configuration is in use."""
+    """A change of preflights must make a new picture at once, however long that takes."""
     fleet = Fleet(fakes.agent("a"), costs_seconds=0.5)
     await fleet.look()
     fleet.preflights = (preflight("a"),)
@@ -129,7 +129,7 @@ async def test_other_settings_count_at_once() -> None:
 
 
 async def test_the_end_of_the_first_polls_is_known_at_once() -> None:
-    """Who waited for it is not told what was known before."""
+    """When the first polls have finished, the next picture must be a new one."""
     fleet = Fleet(fakes.agent(), costs_seconds=0.5)
     fleet.ready = False
     before = await fleet.look()
@@ -152,7 +152,7 @@ async def test_a_source_that_was_not_asked_is_neither_well_nor_ill() -> None:
 
 
 async def test_a_target_is_in_trouble_since_it_is_down() -> None:
-    """Its reading knows that from before a restart; so does a source that is silent."""
+    """A problem must last since its target went down, also before a restart."""
     down = fakes.agent(up=False, changed_timestamp_seconds=fakes.NOW.unix - 3600)
     target, source = Fleet(down, fakes.agent("b"), fakes.agent("c")), Fleet(SourceHealth())
     source.source = fakes.source(up=False, status=fakes.failed())
@@ -165,7 +165,7 @@ async def test_a_target_is_in_trouble_since_it_is_down() -> None:
 
 
 async def test_a_test_that_begins_soon_is_a_problem_if_the_fleet_is_not_fit() -> None:
-    """Nothing else is wrong, and still the fleet is not well."""
+    """An unfit fleet must be a problem if a test begins soon."""
     fleet = Fleet(fakes.agent("a"))
     fleet.preflights = (preflight("b"),)
 
@@ -206,7 +206,7 @@ async def test_a_test_of_another_day_is_no_problem_yet() -> None:
 
 
 async def test_before_the_first_polls_no_test_is_a_problem() -> None:
-    """That nothing is known of the fleet yet is told as that."""
+    """Before the first polls, no preflight must be a problem."""
     fleet = Fleet(fakes.agent("a"))
     fleet.preflights, fleet.ready = (preflight("b"),), False
 
@@ -216,7 +216,7 @@ async def test_before_the_first_polls_no_test_is_a_problem() -> None:
 
 
 async def test_a_preflight_that_is_no_longer_configured_is_no_problem() -> None:
-    """What was wrong with it does not last for a day."""
+    """The problems of a preflight must end when it is no longer configured."""
     fleet = Fleet(fakes.agent("a"))
     fleet.preflights = (preflight("b"),)
     await fleet.look()

@@ -64,7 +64,7 @@ def test_holds_at_once() -> None:
 
 
 def test_ends_at_once() -> None:
-    """What is well again is no problem any longer, although its alert would go on for a while."""
+    """A problem must end as soon as its target is well, although the alert goes on for a while."""
     bench = Bench()
     bench.of(fakes.agent(up=False))
 
@@ -72,7 +72,7 @@ def test_ends_at_once() -> None:
 
 
 def test_lasts_since_it_was_first_seen() -> None:
-    """Judged again and again it is the same problem."""
+    """A problem must last since it was first found."""
     bench = Bench()
     bench.of(fakes.agent(up=False))
 
@@ -90,7 +90,7 @@ def test_follows_the_settings(changed: dict[str, object]) -> None:
 
 
 def test_what_explains_others_comes_first() -> None:
-    """Of what is critical a source's trouble is before that of its targets, then the warnings."""
+    """A source's problem must come before those of its targets, and warnings last."""
     found = Bench().of(
         fakes.suite(passed=False), fakes.agent("a", up=False), fakes.agent("b", up=False)
     )
@@ -108,7 +108,7 @@ def test_a_member_is_a_problem_of_its_cluster() -> None:
 
 
 def test_lasts_while_nothing_is_known() -> None:
-    """That an agent's list cannot be read is no evidence that the agent is well."""
+    """A problem must last while nothing is known of its target."""
     bench = Bench()
     bench.telemetry[own.POLL_INTERVAL].labels("realload", "prod", "agents").set(60)
     bench.of(fakes.agent(up=False))

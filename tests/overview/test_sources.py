@@ -55,7 +55,7 @@ class Stage:
 
 class TestUnread:
     async def test_a_task_that_never_succeeded(self) -> None:
-        """Nothing at all is known of its targets."""
+        """A task that never succeeded must be unread."""
         stage = Stage(FAILED)
 
         await stage.poll()
@@ -63,11 +63,11 @@ class TestUnread:
         assert ["agents"] == stage.unread()
 
     def test_not_before_the_first_poll(self) -> None:
-        """What was not tried has not failed."""
+        """A task that was never polled must not count as unread."""
         assert [] == Stage(FAILED).unread()
 
     def test_a_task_that_is_held_back(self) -> None:
-        """It had its turn, and no call was allowed."""
+        """A task whose calls are held back must be unread."""
         stage = Stage(FAILED)
 
         stage.source.blocked = True
@@ -78,7 +78,7 @@ class TestUnread:
     async def test_a_task_that_fails_until_its_readings_expire(
         self, seconds: float, expected: list[str]
     ) -> None:
-        """As long as the readings hold, its targets are known."""
+        """A failing task must be unread once its readings have expired."""
         stage = Stage(Poll(readings=()), FAILED)
         await stage.poll()
         stage.fake.shift(seconds)
@@ -88,7 +88,7 @@ class TestUnread:
         assert expected == stage.unread()
 
     async def test_not_a_task_that_failed_in_part(self) -> None:
-        """What could be read is known, and each target tells of itself."""
+        """A task that failed for some targets only must not count as unread."""
         stage = Stage(Poll(readings=(Agent(agent_id="46", agent="Local"),), failures=(LOST,)))
 
         await stage.poll()
@@ -96,7 +96,7 @@ class TestUnread:
         assert [] == stage.unread()
 
     async def test_a_task_that_failed_and_found_nothing(self) -> None:
-        """That there is nothing must not be believed of a poll with failures."""
+        """A task that failed and lists nothing must be unread."""
         stage = Stage(Poll(readings=()), Poll(readings=(), failures=(LOST,)))
         await stage.poll()
         stage.fake.shift(60)
@@ -114,7 +114,7 @@ class TestUnread:
         assert [] == stage.unread()
 
     async def test_not_while_a_poll_is_going_on(self) -> None:
-        """A snapshot is there a little before it is told how the poll went."""
+        """A task whose poll is under way must not count as unread."""
         stage = Stage(FAILED, Poll(readings=()))
         await stage.poll()
         stage.fake.shift(60)
@@ -128,7 +128,7 @@ class TestUnread:
         assert [] == stage.unread()
 
     async def test_only_tasks_that_tell_of_targets(self) -> None:
-        """Nobody looks for templates or versions on the board."""
+        """Only tasks that list targets must be unread."""
         tasks = ("agents", "controllers", "clusters", "recorders", "suites")
         stage = Stage(FAILED, tasks=(*tasks, "versions", "jobs", "templates", "certificates"))
 
@@ -145,7 +145,7 @@ class TestSources:
         assert Condition.UNKNOWN is found.state
 
     def test_is_down_when_asking_failed(self) -> None:
-        """A source whose newest call failed is down."""
+        """A source whose newest call failed must be down."""
         found = fakes.source(up=False)
 
         assert Condition.DOWN is found.state

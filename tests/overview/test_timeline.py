@@ -16,7 +16,7 @@ from exporter.overview.timeline import (
 )
 
 
-#: The end of an hour, so that a day is 24 whole ones.
+#: The end of an hour, so that a day has 24 whole hours.
 NOW = 500_000.0 * HOUR - 1
 
 
@@ -56,7 +56,7 @@ def test_what_is_short_is_wide_enough_to_be_seen() -> None:
 
 
 def test_the_label_says_the_same() -> None:
-    """Who does not see the bar is told the shares of the time, of suites in their own words."""
+    """The bar's label must give the shares of the time in words."""
     agent = drawn(at(30, "up"), at(6, "down")).bars[0].label
 
     # Down for 21,600 s of the 86,399 that are over.
@@ -77,7 +77,7 @@ def test_transitions_last_until_the_next() -> None:
 
 
 def test_only_the_newest_transitions_are_shown() -> None:
-    """The number of the others is told."""
+    """Of many transitions, the newest must be shown, and the number of the others."""
     many = [at(25 - number, ("up", "down")[number % 2]) for number in range(23)]
 
     found = drawn(*many)
@@ -111,7 +111,7 @@ class TestStrip:
 
     @pytest.mark.parametrize("outcome", Outcome)
     def test_every_outcome_has_a_letter(self, outcome: Outcome) -> None:
-        """None is told by its colour alone."""
+        """Every outcome must have a letter, beside its colour."""
         ((letter, _, number),) = strip([SuiteResult(run_id="1", outcome=outcome)]).legend
 
         assert (1, 1) == (len(letter), number)

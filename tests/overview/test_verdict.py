@@ -54,7 +54,7 @@ class TestHeadline:
         assert ("good", "The fleet is well: 2 targets up.") == (found.level, found.text)
 
     def test_counts_what_is_down(self) -> None:
-        """One target down makes the fleet unwell."""
+        """One target that is down must make the headline say so."""
         found = answer(fakes.agent("a"), fakes.agent("b", up=False), fakes.agent("c"))
 
         assert ("bad", "The fleet is not well: 1 agent unreachable.") == (found.level, found.text)
@@ -97,13 +97,13 @@ class TestHeadline:
         ],
     )
     def test_is_no_better_than_the_alerts(self, reading: Reading, expected: str) -> None:
-        """Whatever the alert table finds critical or a warning, the headline tells."""
+        """The headline must report everything that an alert calls critical or a warning."""
         found = answer(reading)
 
         assert (expected, True) == (found.text, found.alarming)
 
     def test_what_is_of_interest_alone_does_not_count(self) -> None:
-        """An agent that demands no token is told to nobody, so the fleet is well with it."""
+        """Problems of severity info must not count."""
         found = answer(fakes.agent(protected=False))
 
         assert ("good", False) == (found.level, found.alarming)
@@ -125,7 +125,7 @@ class TestHeadline:
         )
 
     def test_is_short(self) -> None:
-        """Of many sorts of problems the first are told, and how many there are beside them."""
+        """Of many sorts of problems, the first must be named, and the others counted."""
         sorts = ("SourceDown", "AgentUnreachable", "AgentOutdated", "TaskFailing", "NothingKnown")
 
         found = told(*map(problem, sorts))
@@ -142,7 +142,7 @@ class TestHeadline:
         assert ("unsure", True) == (found.level, found.alarming)
 
     def test_an_agent_that_the_vendor_ended_does_not_count(self) -> None:
-        """It ends by itself when nobody needs it, and the numbers still add up."""
+        """An agent that the vendor ended must not count."""
         found = answer(fakes.agent("a"), fakes.agent("cloud", up=False, managed="vendor"))
 
         assert ("good", "The fleet is well: 1 target up.", False) == (
@@ -153,14 +153,14 @@ class TestHeadline:
         assert ("not counted: 1 ended by the vendor",) == found.details
 
     def test_what_is_down_without_an_alert_is_not_up(self) -> None:
-        """Who switched the alert off is not bothered, but the numbers are right."""
+        """A target that is down without an alert must not trouble the headline, nor count as up."""
         found = told(fleet=(fakes.agent("a"), fakes.agent("b", up=False)))
 
         assert ("good", "The fleet is well: 1 target up.") == (found.level, found.text)
         assert ("not counted: 1 down without an alert",) == found.details
 
     def test_a_fleet_that_is_down_without_an_alert_is_not_well(self) -> None:
-        """Nothing is up that it could be well with."""
+        """A fleet of which nothing is up must not be called well, even without an alert."""
         found = told(fleet=(fakes.agent(up=False),))
 
         assert ("unsure", "No alert tells of it, but no target is up.") == (
@@ -169,19 +169,19 @@ class TestHeadline:
         )
 
     def test_an_agent_that_the_vendor_started_counts_while_it_is_up(self) -> None:
-        """As long as it is there it is a target like any other."""
+        """An agent that the vendor started must count while it is up."""
         found = answer(fakes.agent("a", up=False), fakes.agent("cloud", managed="vendor"))
 
         assert "The fleet is not well: 1 agent unreachable." == found.text
 
     def test_is_unsure_about_unknown_targets(self) -> None:
-        """What is not known is not said to be well."""
+        """A fleet with unknown targets must not be called well."""
         found = answer(fakes.agent(), fakes.agent("new", state=None))
 
         assert ("unsure", ("1 unknown",)) == (found.level, found.details)
 
     def test_names_what_could_not_be_read(self) -> None:
-        """Where nothing is known of some targets the fleet is not said to be well."""
+        """When targets could not be read, the fleet must not be called well."""
         found = answer(fakes.agent(), source=fakes.source(unread=True))
 
         assert ("unsure", "The fleet is not fully known: agents of prod could not be read.") == (
@@ -190,7 +190,7 @@ class TestHeadline:
         )
 
     def test_names_what_could_not_be_read_beside_what_is_down(self) -> None:
-        """One trouble does not hide the other."""
+        """Tasks that were not read must be named beside targets that are down."""
         found = answer(fakes.agent(up=False), source=fakes.source(unread=True))
 
         assert ("bad", ("agents of prod could not be read",)) == (found.level, found.details)
@@ -205,13 +205,13 @@ class TestHeadline:
         ids=["failing", "never well", "held back"],
     )
     def test_names_no_tasks_of_a_source_that_is_silent(self, source: SourceRow) -> None:
-        """That a source is down says already that nothing of it could be read."""
+        """Tasks of a source that is down must not be named."""
         found = answer(fakes.agent(), source=source)
 
         assert "Nothing is known to be wrong, but not all is known." == found.text
 
     def test_names_tasks_of_a_source_that_answers_others(self) -> None:
-        """Whether the newest call failed changes from poll to poll; what is missing does not."""
+        """The headline must name unread tasks, whether the source's newest call failed or not."""
         broken = fakes.source(up=False, unread=True, status=fakes.failed())
         (recorders,) = fakes.source().tasks
         tasks = (*broken.tasks, fakes.changed(recorders, name="recorders"))
@@ -221,7 +221,7 @@ class TestHeadline:
         assert "The fleet is not fully known: agents of prod could not be read." == found.text
 
     def test_nothing_is_missed_before_the_first_round_is_over(self) -> None:
-        """What is still to be read is no trouble."""
+        """Before the first polls have finished, unread tasks must not be reported."""
         found = answer(source=fakes.source(unread=True), ready=False)
 
         assert ("unsure", "Starting: the first polls have not finished.", ()) == (

@@ -18,12 +18,12 @@ _LIST = frozenset({"getMeasuringAgents"})
 
 @scenario(agents=30)
 async def canary(it: Stage) -> None:
-    """Nothing by itself: others have its agents go down to know that time has passed."""
+    """Change nothing; other scenarios take its agents down to see that time has passed."""
 
 
 @scenario(agents=3)
 async def agent_down(it: Stage) -> None:
-    """One agent down: one page, one resolve."""
+    """Take an agent down: one page, one resolve."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     await it.change("agents", "42", up=True)
@@ -49,7 +49,7 @@ def _outdated(simulation: Simulation) -> None:
     preflights={name: {"agents": {"source": "begins_soon"}} for name in ("nightly", "weekly")},
 )
 async def begins_soon(it: Stage) -> None:
-    """Each test for which the fleet is not fit is a page, beside that of the cause."""
+    """Page for each unfit test, beside the page of the cause."""
     unfit = [f"begins_soon/{name}" for name in ("nightly", "weekly")]
     not_fit = [page(NEW, "NotFit", name) for name in unfit]
     await it.told(page(NEW, "AgentOutdated", "42"), *not_fit)
@@ -71,7 +71,7 @@ async def most_agents_down(it: Stage) -> None:
 
 @scenario(agents=3)
 async def agent_then_portal(it: Stage) -> None:
-    """A1: the portal that fails while an agent's page is open is a page of its own."""
+    """Page for a portal that fails while an agent's page is open."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     it.obey(fault=Fault.UNAVAILABLE)
@@ -85,7 +85,7 @@ async def agent_then_portal(it: Stage) -> None:
 
 @scenario(agents=3)
 async def agent_then_token(it: Stage) -> None:
-    """A1: so is a token that is revoked, and it is told as what it is."""
+    """Page for refused credentials while an agent's page is open."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     it.obey(token="another")
@@ -95,7 +95,7 @@ async def agent_then_token(it: Stage) -> None:
 
 @scenario(tasks=("agents", "recorders"), agents=3, recorders=1)
 async def list_fails(it: Stage) -> None:
-    """A3: while only the list of the agents cannot be read, the page goes on and that is told."""
+    """Keep an agent's page open while only the list fails, and page for the failing task."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     it.obey(fault=Fault.UNAVAILABLE, fault_on=_LIST)
@@ -109,7 +109,7 @@ async def list_fails(it: Stage) -> None:
 
 @scenario(tasks=("agents", "recorders"), agents=3, recorders=1)
 async def inventory_emptied(it: Stage) -> None:
-    """A3: while the portal lists nothing after it listed something, the page goes on."""
+    """Keep an agent's page open while the portal suddenly lists no agents, and page for that."""
     agents = it.simulation.fleet.agents
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
@@ -125,13 +125,13 @@ async def inventory_emptied(it: Stage) -> None:
 
 @scenario(agents=3, source={"include": {"agents": "mistyped.*"}})
 async def filter_matches_nothing(it: Stage) -> None:
-    """A3: a filter that matches nothing is told."""
+    """Page for a filter that matches nothing."""
     await it.told(page(NEW, "NothingKnown", "agent"))
 
 
 @scenario(agents=3)
 async def agent_deleted(it: Stage) -> None:
-    """What the vendor lists no more, while it lists others, is gone: the page ends."""
+    """End the page of an agent that the vendor no longer lists beside others."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     await it.between_polls(lambda: it.simulation.fleet.delete("agents", "42"))
@@ -140,7 +140,7 @@ async def agent_deleted(it: Stage) -> None:
 
 @scenario(agents=3)
 async def agent_set_inactive(it: Stage) -> None:
-    """An agent that is taken out of service is paged no longer."""
+    """End the page of an agent that is set inactive."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     await it.change("agents", "42", active=False)
@@ -149,7 +149,7 @@ async def agent_set_inactive(it: Stage) -> None:
 
 @scenario(agents=12, source={"concurrency": 12, "interval": "2s", "stale_after": "10s"})
 async def portal_slow(it: Stage) -> None:
-    """A6: a portal that needs 0.75 to 1.15 of the time-out is slow, and no agent is down."""
+    """Report a portal that takes 0.75 to 1.15 times the time-out as slow, and no agent as down."""
     it.obey(delay=0.675, delay_spread=0.36)
     await it.told(work(NEW, "VendorSlow"))
     await it.silence()
@@ -159,7 +159,7 @@ async def portal_slow(it: Stage) -> None:
 
 @scenario(tasks=("agents", "clusters"), agents=6, controllers=1, clusters=1, cluster_members=3)
 async def member_down(it: Stage) -> None:
-    """A8: an agent that is down is no second page as a member of its cluster, nor afterwards."""
+    """Page once for an agent that is down, and not for the cluster's member as well."""
     (cluster,) = it.simulation.fleet.clusters.values()
     agent = str(next(iter(cluster.members.values())))
     await it.change("agents", agent, up=False)
@@ -170,7 +170,7 @@ async def member_down(it: Stage) -> None:
 
 @scenario(tasks=("agents", "clusters"), agents=6, controllers=1, clusters=1, cluster_members=3)
 async def member_unusable(it: Stage) -> None:
-    """An agent that is up but that its controller cannot use is told as that."""
+    """Page for a member that is up as an agent, but that its controller cannot use."""
     (cluster,) = it.simulation.fleet.clusters.values()
     agent = next(iter(cluster.members.values()))
     await it.change("clusters", str(cluster.cluster_id), failing=[agent])
@@ -191,7 +191,7 @@ async def recorder_down(it: Stage) -> None:
 
 @scenario(agents=3, ways=(PROMETHEUS,))
 async def agent_flaps(it: Stage) -> None:
-    """A11: an agent that is up and down again and again is never down long enough: a warning."""
+    """Warn of an agent that goes up and down, but is never down long enough for a page."""
     it.expect(work(NEW, "AgentFlapping", "42"))
     for flap in range(12):
         await it.change("agents", "42", up=flap % 2 == 1)

@@ -1,7 +1,7 @@
-"""What a person receives: the shipped Alertmanager, and the test in place of the pagers behind it.
+"""The shipped Alertmanager, with the test in place of the pagers behind it.
 
-A receiver's PagerDuty and Slack stay as they are shipped and tell what a person reads. A webhook
-beside them tells which alerts a notification is about.
+A receiver's PagerDuty and Slack stay as shipped and show what a person reads. A webhook beside them
+shows which alerts a notification is about.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 #: A notification that rings, one that only adds to an open incident, and one that ends it.
 NEW, UPDATE, RESOLVED = "new", "update", "resolved"
 
-#: Which label tells an alert's target, the narrowest first.
+#: The labels that name an alert's target, the narrowest first.
 _TARGETS = (
     "agent_id",
     "member_id",
@@ -49,18 +49,18 @@ _TARGETS = (
     "instance",
 )
 
-#: Jobs are called by it and by the scenario whose exporter they scrape.
+#: The prefix of jobs, before the name of the scenario whose exporter they scrape.
 JOB = "loadfleet"
 
 
 class Told(NamedTuple):
-    """One notification.
+    """A notification.
 
     Attributes:
-        receiver: `page` wakes somebody up, `work` does not.
+        receiver: `page` for critical alerts, `work` for warnings.
         status: `new`, `update` or `resolved`.
         alerts: The names of its alerts without the prefix, each once, joined by `+`.
-        targets: The ids of whom it is about, one for each line that a person reads.
+        targets: The ids of the targets, one for each line that a person reads.
     """
 
     receiver: str
@@ -80,14 +80,14 @@ def work(status: str, alerts: str, *targets: str) -> Told:
 
 
 class Pager:
-    """Takes what one Alertmanager sends.
+    """The receivers of one Alertmanager.
 
     Attributes:
-        hear: Takes each notification with the scenario that it is about.
-        notifications: What the webhooks got: receiver and body.
-        incidents: What PagerDuty got.
-        messages: What Slack got.
-        beats: How many heartbeats of each exporter came.
+        hear: Called with each notification and its scenario.
+        notifications: The webhooks' requests: receiver and body.
+        incidents: The requests to PagerDuty.
+        messages: The requests to Slack.
+        beats: The number of heartbeats of each exporter.
     """
 
     def __init__(self, hear: Callable[[str, Told], None]) -> None:
@@ -110,7 +110,7 @@ class Pager:
         )
 
     def of(self, scenario: str, receiver: str) -> list[dict[str, Any]]:
-        """Return the alerts of a scenario that a receiver was told, as Alertmanager told them."""
+        """Return the alerts of a scenario that a receiver got, as Alertmanager sent them."""
         return [
             alert
             for name, notification in self.notifications
@@ -158,7 +158,7 @@ class Pager:
 def _scenario(alert: dict[str, Any]) -> str:
     labels = alert["labels"]
     job: str = labels.get("job", "")
-    # A scenario's preflights have its name, and more behind a slash.
+    # A scenario's preflights are called by its name, a slash and more.
     preflight, _, _ = labels.get("preflight", "").partition("/")
     source: str = labels.get("source", "") or preflight or job.removeprefix(JOB).lstrip("-")
     return source
@@ -198,7 +198,7 @@ async def alertmanager(folder: Path, recorder: str) -> AsyncIterator[str]:
 
 
 def _hasten(route: dict[str, Any]) -> None:
-    """Wait a second where minutes are waited; what is repeated after hours never is."""
+    """Wait a second instead of minutes, and never repeat a notification."""
     hastened = {"group_wait": "1s", "group_interval": "1s"}
     route |= {name: "1s" for name in hastened if name in route}
     if "repeat_interval" in route and parse_duration(route["repeat_interval"]) < 3600:
@@ -208,7 +208,7 @@ def _hasten(route: dict[str, Any]) -> None:
 
 
 def _recorded(receiver: dict[str, Any], recorder: str) -> dict[str, Any]:
-    """Return a receiver whose notifications all go to the pager, in their own words."""
+    """Return a receiver whose notifications go to the pager with their own texts."""
     name = receiver["name"]
     pagers = [
         {key: value for key, value in each.items() if key != "routing_key_file"}

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from tests.paging.world import Exporter
 
 
-#: Nobody listens there.
+#: An address at which nothing listens.
 _NOWHERE = {"url": "http://127.0.0.1:9/RemoteUserAPI"}
 
 
 @scenario(agents=3, ways=(PROMETHEUS,), exporters=("main", "replica"), at={"replica": _NOWHERE})
 async def half_lost(it: Stage) -> None:
-    """A5: one of two exporters cannot reach the portal: that is no page, and hides none."""
+    """Warn, but do not page, when one of two exporters cannot reach the portal; hide no page."""
     await it.told(work(NEW, "SourceUnreachable", it.world.exporters["replica"].target))
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
@@ -32,7 +32,7 @@ async def half_lost(it: Stage) -> None:
 
 @scenario(agents=3, ways=(PROMETHEUS,), exporters=("main", "replica"))
 async def pair(it: Stage) -> None:
-    """A5: two exporters watch the same: an agent that is down is one line of one page."""
+    """Page once, with one line, for an agent that two exporters watch."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     await it.change("agents", "42", up=True)
@@ -41,7 +41,7 @@ async def pair(it: Stage) -> None:
 
 @scenario(agents=16, ways=(PROMETHEUS,), exporters=("shard-0", "shard-1"))
 async def shards(it: Stage) -> None:
-    """A5: half of the agents are half of all shards' agents; a shard with most down hides none."""
+    """Count half of the agents over all shards; most of a shard's agents down is not half."""
     agents = it.simulation.fleet.agents
     shares = [
         [key for key in agents if Shard(index=index, total=2).owns("shards", "agents", key)]
@@ -60,7 +60,7 @@ async def shards(it: Stage) -> None:
 
 @scenario(agents=3, ways=(PROMETHEUS,), job=True)
 async def lost_scrapes(it: Stage) -> None:
-    """A7: one scrape of seven is lost, and the page comes nevertheless."""
+    """Page although one scrape of seven is lost."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     await it.silence()
@@ -70,7 +70,7 @@ async def lost_scrapes(it: Stage) -> None:
 
 @scenario(agents=3, ways=(PROMETHEUS,), job=True)
 async def moved(it: Stage) -> None:
-    """B5: the exporter goes on under another instance, as a new pod does: nothing is told."""
+    """Notify of nothing when the exporter goes on under another instance, as a new pod does."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     it.world.discover("moved", instance="second")
@@ -81,12 +81,12 @@ async def moved(it: Stage) -> None:
 
 @scenario(agents=3, ways=(PROMETHEUS,), job=True)
 async def vanished(it: Stage) -> None:
-    """B5: one of several exporters is discovered no more: that is told, and the page goes on."""
+    """Page for an exporter that leaves the discovery, and keep its agent's page open."""
     await it.change("agents", "42", up=False)
     await it.told(page(NEW, "AgentUnreachable", "42"))
     it.world.discover("vanished")
     await it.told(page(NEW, "ExporterGone", "source"))
-    # That another one is gone as well ends nothing.
+    # The alert must go on although another exporter is gone too.
     await it.world.stages["killed"].gone.wait()
     await it.silence()
     it.world.discover("vanished", instance="first")
@@ -99,7 +99,7 @@ async def vanished(it: Stage) -> None:
     provider="eggplant", exporters=("killed",), eggplant_agents=3, source={"expected_agents": []}
 )
 async def restarted(it: Stage) -> None:
-    """A3: a restart does not end the page of an agent that is known by memory alone."""
+    """Keep the page of an agent open over a restart, although only the memory knows it."""
     exporter = it.world.exporters["killed"]
     agent = it.simulation.lab.names()[0]
     await it.polls()
@@ -112,9 +112,9 @@ async def restarted(it: Stage) -> None:
 
 @scenario(agents=3, exporters=("killed",))
 async def killed(it: Stage) -> None:
-    """A4: the exporter is killed: no page ends, and that nobody watches any more is told.
+    """Keep the page open when the exporter is killed, and page for the exporter.
 
-    Prometheus tells it. Without one, the heartbeat that does not come does.
+    Prometheus pages for it. With built-in alerts, the missing heartbeat does.
     """
     exporter, pager = it.world.exporters["killed"], it.world.pagers[BUILT_IN]
     await it.change("agents", "42", up=False)
@@ -137,9 +137,9 @@ async def killed(it: Stage) -> None:
 
 @scenario(agents=8, exporters=PAIR, source={"stale_after": "40s"})
 async def failed_over(it: Stage) -> None:
-    """The leader of a pair dies: what people were told goes on, and what changes meanwhile is news.
+    """Keep pages open when the leader of a pair dies, and notify of later changes.
 
-    Agents go down before, while nobody polls, and after; one becomes well while nobody polls.
+    Agents go down before, while nobody polls, and afterwards; one recovers while nobody polls.
     """
     pair = [it.world.exporters[name] for name in PAIR]
     await it.change("agents", "41", up=False)

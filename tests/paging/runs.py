@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 SUITE, TEST = "2", "14000001"
 
-#: From one run of a simulated suite or test to the next.
+#: The time between two runs of a simulated suite or test.
 _PERIOD_SECONDS = 400.0
 
-#: So long ago that it has ended, the newest run began.
+#: The age of the newest run, which has ended since.
 _LATEST_SECONDS = 300.0
 
 
@@ -29,7 +29,7 @@ def _suite(simulation: Simulation) -> None:
 
 @scenario(tasks=("suites",), suites=1, prepare=_suite)
 async def suite_fails_every_second_run(it: Stage) -> None:
-    """A9: each of its failures is told, though the next run passes after less than `for`."""
+    """Notify of each failure of a suite, even if the next run passes sooner than after `for`."""
     passed = f'loadfleet_suite_last_run_passed{{source="{it.scenario.name}"}}'
     await it.world.prometheus.until_values(passed, [1.0])
     for _ in range(3):
@@ -50,7 +50,7 @@ def _test(simulation: Simulation) -> None:
 
 @scenario(provider="blazemeter", tasks=("runs",), tests=1, prepare=_test)
 async def run_of_a_suite_fails(it: Stage) -> None:
-    """A9: a failed run of a test is told once, as the test's."""
+    """Notify of a test's failed run once, as an alert about the test."""
     await it.polls()
     it.skip(_PERIOD_SECONDS)
     await it.told(work(NEW, "SuiteFailed", TEST))

@@ -1,8 +1,8 @@
-"""What a scenario is, and what it can do: change its own source, and say what people are told.
+"""The frame of a scenario: it changes its own source, and says what people are notified of.
 
-A scenario goes on by conditions. `told` waits until the people of every way were told what it
-says. `silence` waits until somebody else was told of something that began after it, so that
-whatever the scenario caused would have been told, too.
+A scenario waits for conditions. `told` waits until the given notifications were sent by every way.
+`silence` waits for a notification about another scenario's later event, so that anything that
+this scenario caused would have been sent, too.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ if TYPE_CHECKING:
 PROMETHEUS, BUILT_IN = "prometheus", "built-in"
 WAYS = (PROMETHEUS, BUILT_IN)
 
-#: Exporters with one state, which is in Redis; neither sees that the other one's process has ended.
+#: A pair that shares its state in Redis; neither can see that the other's process has ended.
 PAIR = ("left", "right")
 
 
 class UntoldError(Exception):
-    """People were not told what they are to be told."""
+    """An expected notification was not sent, or an unexpected one was."""
 
 
-#: More than anything takes whose absence nobody waits for.
+#: The longest wait for an expected event.
 PATIENCE_SECONDS = 60.0
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """What befalls one source, and what people are told of it.
+    """Events at one source, and the notifications they must lead to.
 
     Attributes:
-        name: That of its source.
+        name: The name of its source.
         play: The script.
-        provider: Of the source.
+        provider: The source's provider.
         options: The size of its portal.
-        tasks: Those that are polled.
-        source: What else the source's configuration says.
-        at: What the configuration of one exporter says otherwise.
-        prepare: Changes the portal before anybody looks at it.
-        ways: Those that are judged.
-        exporters: Which processes watch the source.
-        preflights: Each by what follows upon the scenario's name in its own.
+        tasks: The polled tasks.
+        source: Further configuration of the source.
+        at: The source's configuration that differs for one exporter.
+        prepare: Changes the portal before the first poll.
+        ways: The ways whose notifications are compared.
+        exporters: The processes that watch the source.
+        preflights: The preflights, by the part of the name after the scenario's.
         job: Whether Prometheus scrapes the source by a job of its own, as if its exporter watched
             nothing else.
     """
@@ -93,7 +93,7 @@ def scenario(
     preflights: Mapping[str, Mapping[str, Any]] | None = None,
     **sizes: int,
 ) -> Callable[[Callable[[Stage], Awaitable[None]]], Callable[[Stage], Awaitable[None]]]:
-    """Let a script be played, under its name.
+    """Register a script as a scenario, under its name.
 
     `sizes` are those of the simulated fleet, which has nothing else in it. All other parameters are
     attributes of `Scenario`.
@@ -124,14 +124,14 @@ def scenario(
 
 
 class Stage:
-    """One source of the world and all that was told of it.
+    """A source of the world, and the notifications about it.
 
     Attributes:
-        expected: By way what people are to be told, step by step.
-        heard: By way what they were told.
-        gone: Set by the scenario when people were told that its exporter is gone.
+        expected: For each way, the expected notifications, step by step.
+        heard: For each way, the notifications that were sent.
+        gone: Set by the scenario when the page about its dead exporter was sent.
         over: Set when the scenario has been played.
-        problem: What kept it from being played.
+        problem: The error that ended the scenario early.
     """
 
     def __init__(self, scenario: Scenario, world: World) -> None:
@@ -149,7 +149,7 @@ class Stage:
 
     @property
     def portal(self) -> Portal:
-        """The vendor's front door."""
+        """The portal of the simulated vendor."""
         portal: Portal = getattr(self.simulation, self.scenario.provider)
         return portal
 
@@ -176,7 +176,7 @@ class Stage:
         ]
 
     async def play(self) -> None:
-        """Play the scenario; when people are not told what is expected, it ends there."""
+        """Play the scenario up to the first expectation that is not met."""
         try:
             await self.scenario.play(self)
         except UntoldError:
@@ -188,7 +188,7 @@ class Stage:
             self.over.set()
 
     async def change(self, kind: str, *keys: str, **changes: Any) -> None:
-        """Change things of the portal."""
+        """Change targets of the portal."""
         world = self.portal.world
 
         def apply() -> None:
@@ -203,45 +203,45 @@ class Stage:
         await until(lambda: change not in self._changes, timeout_seconds=PATIENCE_SECONDS)
 
     def obey(self, **command: Any) -> None:
-        """Have the portal do so from now on, as its control interface would."""
+        """Control the portal, as its control interface does."""
         self.portal.obey(Command(**command))
 
     def skip(self, seconds: float) -> None:
-        """Let time pass at once in the portal's world, which stands still otherwise."""
+        """Move the portal's clock ahead, which stands still otherwise."""
         self.portal.world.timeline._anchor_moment += seconds
 
     async def polls(self, count: int = 2) -> None:
-        """Wait until the portal was asked for its first list so many times more."""
+        """Wait for so many further polls, counted by their first call."""
         wanted = self._lists + count
         await until(lambda: self._lists >= wanted, timeout_seconds=PATIENCE_SECONDS)
 
     async def told(self, *both: Told, **more: Told) -> None:
-        """Wait until people were told this, in any order.
+        """Wait until these notifications were sent, in any order.
 
         Args:
-            both: What they are told by both ways.
-            more: What else they are told by one way only.
+            both: Notifications by both ways.
+            more: Further notifications by one way only.
 
         Raises:
-            UntoldError: They were not; the comparison of what they were told shows what is missing.
+            UntoldError: A notification is missing; the comparison shows which.
         """
         self.expect(*both, **more)
         await self.as_expected()
 
     def expect(self, *both: Told, **more: Told) -> None:
-        """Say what people are to be told from now on, see `told`."""
+        """Expect notifications from now on; see `told`."""
         for way, steps in self.expected.items():
             ours = [told for name, told in more.items() if name.replace("_", "-") == way]
             steps.append(sorted([*both, *ours]))
-            # What was told before is the first step's, too.
+            # Notifications from before belong to the first step, too.
             if len(steps) > 1:
                 self.heard[way].append([])
 
     async def as_expected(self) -> None:
-        """Wait until people were told what was said last.
+        """Wait for the notifications expected last.
 
         Raises:
-            UntoldError: They were not.
+            UntoldError: A notification is missing.
         """
 
         def heard() -> bool:
@@ -254,12 +254,12 @@ class Stage:
             raise UntoldError from error
 
     async def silence(self) -> None:
-        """Wait long enough to know that people were told nothing more."""
+        """Wait long enough to know that no other notification was sent."""
         self.expect()
         await self.world.canary()
 
     def hear(self, way: str, told: Told) -> None:
-        """Note what was told by a way."""
+        """Record a notification by one of the ways."""
         self.heard[way][-1].append(told)
         self.heard[way][-1].sort()
 
@@ -278,7 +278,7 @@ class Stage:
         portal.answer = observed  # type: ignore[method-assign]
 
 
-#: With what a poll begins.
+#: The calls with which a poll begins.
 _LISTS = {
     "realload": ("getMeasuringAgents", "getTestExecutionSuites", "getProxyRecorders"),
     "blazemeter": ("masters",),
@@ -287,7 +287,7 @@ _LISTS = {
 
 
 def heal(simulation: Simulation) -> None:
-    """Take all their troubles from simulated machines."""
+    """Make all simulated machines healthy."""
     for agent in simulation.fleet.agents.values():
         agent.up, agent.active, agent.outdated, agent.skew_seconds = True, True, False, 0.0
         agent.version, agent.token, agent.denied, agent.cloud = AGENT_VERSION, "token", False, False

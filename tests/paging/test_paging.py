@@ -1,7 +1,7 @@
-"""From what befalls a fleet to what a person receives, with real Prometheus and Alertmanager.
+"""From events in a fleet to notifications, with real Prometheus and Alertmanager.
 
-What is deployed is what is tested: the rules as `rules` prints them, Prometheus' and Alertmanager's
-files as they are in `deploy/`, with other times and with the test behind the pagers.
+The deployed files are tested: the rules as `rules` prints them, and Prometheus' and Alertmanager's
+files of `deploy/`, with shorter times and with the test behind the pagers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.paging.world import BOARD, World
 pytestmark = pytest.mark.timeout(400)
 
 
-#: What else an alert's labels tell, by its way.
+#: Further labels of an alert, by its way.
 MORE = {PROMETHEUS: {"job": "loadfleet"}, BUILT_IN: {"exporter": "main"}}
 
 
@@ -41,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     [(name, way) for name, each in SCENARIOS.items() for way in each.ways if name != "canary"],
 )
 def test_people_receive(world: World, name: str, way: str) -> None:
-    """They are told what a scenario says, and nothing else."""
+    """People must receive the notifications of the scenario, and no others."""
     stage = world.stages[name]
     if stage.problem is not None:
         raise stage.problem
@@ -51,7 +51,7 @@ def test_people_receive(world: World, name: str, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_alert_is_labelled_by_its_target_alone(world: World, way: str) -> None:
-    """No instance is among its labels, so that it is the same whoever reads the target."""
+    """An alert about a target must have no instance, so that all exporters' alerts are the same."""
     alert = world.pagers[way].of("agent_down", "page")[0]
 
     assert {
@@ -68,7 +68,7 @@ def test_an_alert_is_labelled_by_its_target_alone(world: World, way: str) -> Non
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_page_says_what_one_needs_at_night(world: World, way: str) -> None:
-    """A12: host, reason and since when, and where one sees more."""
+    """A page must have the host, the reason, the time and a link to the runbook."""
     told = world.pagers[way].of("agent_down", "page")[0]["annotations"]
 
     assert "Host: zurich-01.load.example.net." in told["description"]
@@ -79,7 +79,7 @@ def test_a_page_says_what_one_needs_at_night(world: World, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_page_links_to_its_target(world: World, way: str) -> None:
-    """A12: the link leads to the target's own page and not to the whole board."""
+    """A page must link to the target's own page, not to the whole board."""
     told = world.pagers[way].of("agent_down", "page")[0]["annotations"]
 
     link = urlsplit(told["board_url"])

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-#: Five minutes are six seconds: longer than a busy machine holds up polls and scrapes. That these
-#: are late is no matter here.
+#: Five minutes become six seconds, which is longer than a busy machine delays polls and scrapes;
+#: delayed polls must not alert here.
 THRESHOLDS = {"for_scale": 0.02, "stale_intervals": 1000}
 
-#: A busy machine skips polls that come each second, and a start that takes seconds takes minutes.
-#: Of two that watch one source at different places, each is its leader. No lease is shorter here.
+#: Changed alerts: a busy machine skips polls and starts slowly at this scale, and exporters that
+#: watch one source with separate states are both its leader.
 ALERTS = {
     "PollsSkipped": {"off": True},
     "ExporterGone": {"for": "5m"},
@@ -51,7 +51,7 @@ ALERTS = {
 
 FAST = {"interval": "1s", "timeout": "900ms", "stale_after": "5s"}
 
-#: What else the configurations of the exporters say, by the names of these.
+#: Further configuration of each exporter.
 EXPORTERS: Mapping[str, Mapping[str, Any]] = {
     "main": {},
     "replica": {},
@@ -62,21 +62,21 @@ EXPORTERS: Mapping[str, Mapping[str, Any]] = {
     "right": {},
 }
 
-#: Whose state they share, if not their own.
+#: The exporter whose state another one shares.
 _STATES = {"replica": "main"}
 
-#: Those that judge by themselves: of several that share a source, one.
+#: Exporters with built-in alerts: one of those that share a source.
 _JUDGING = ("main", "killed", *PAIR)
 
 BOARD = "https://monitor.example/"
 
-#: Of so many scrapes in a row, one is lost on the way of the scenario with that job. These are
-#: scraped as often as half a minute is, compressed: a rarer one is not to be lost.
+#: One of so many scrapes is lost in the scenario with that job. Its interval is the compressed half
+#: minute, so that a single lost scrape does not matter.
 LOST_EVERY = 7
 
 
 class Exporter:
-    """One daemon; it can be stopped and started anew where it was."""
+    """A daemon that can be stopped and started again."""
 
     def __init__(
         self, folder: Path, configuration: dict[str, Any], command: Sequence[str] = EXPORTER
@@ -92,20 +92,20 @@ class Exporter:
         self.errors = ""
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the daemon and wait until it answers."""
         _, self.process = await self._stack.enter_async_context(
             daemon(self._folder, self._configuration, port=self._port, command=self._command)
         )
 
     async def stop(self, *signals: int) -> None:
-        """End it: in order, or by a signal."""
+        """Stop the daemon, in order or by a signal."""
         await self.process.stop(*signals)
         self.errors += self.process.errors
         await self._stack.aclose()
 
 
 class World:
-    """All scenarios' sources, the exporters that watch them and the people who are told."""
+    """The sources of all scenarios, the exporters that watch them, and the pagers."""
 
     def __init__(self, folder: Path) -> None:
         self.stages = {name: Stage(each, self) for name, each in SCENARIOS.items()}
@@ -154,12 +154,12 @@ class World:
         await self._stack.__aexit__(kind, error, traceback)
 
     async def play(self) -> None:
-        """Play all scenarios at once, and wait until whatever they caused has been told."""
+        """Play all scenarios at once, and wait for the notifications that they caused."""
         await asyncio.gather(*(each.play() for each in self.stages.values()))
         await self.canary()
 
     async def canary(self) -> None:
-        """Wait until people were told, by both ways, that an agent went down and came back."""
+        """Wait until both ways have paged for an agent that went down, and for its recovery."""
         stage, agent = self.stages["canary"], next(self._canaries)
         for up, state in ((False, "firing"), (True, "resolved")):
             await stage.change("agents", agent, up=up)
@@ -178,7 +178,7 @@ class World:
 
         Args:
             job: The scenario with this job.
-            labels: They; without any, it is not found any more.
+            labels: The labels; without any, the exporter is no longer found.
         """
         groups = [{"targets": [self.exporters["main"].target], "labels": labels}] if labels else []
         path = self._folder / f"{job}.json"
@@ -239,7 +239,7 @@ class World:
         )
 
     async def _jobs(self) -> list[dict[str, Any]]:
-        """Return what is scraped: every exporter, and parts of the main one as if of others."""
+        """Return the scraped jobs: every exporter, and parts of the main one as own jobs."""
         apart = "|".join(name for name, each in SCENARIOS.items() if each.job)
         proxy = await self._stack.enter_async_context(serve(self._lossy()))
         apart_from = ("killed", *PAIR)
@@ -247,7 +247,7 @@ class World:
         jobs = [
             _job(JOB, _static(*together)) | _only("drop", apart),
             _job(f"{JOB}-killed", _static(self.exporters["killed"].target)),
-            # By a name that no rule about exporters looks at: `killed` tells that one is gone.
+            # Under a job that no rule about exporters reads, since `killed` covers those.
             _job("pair", _static(*(self.exporters[name].target for name in PAIR))),
         ]
         for name in (each.name for each in SCENARIOS.values() if each.job):

@@ -90,7 +90,7 @@ def changed(engine: Engine) -> list[str]:
 
 
 async def test_nothing_is_shown_before_it_begins(engine: Engine, simulation: Simulation) -> None:
-    """Who asks between the start of the web server and the first poll is told to wait."""
+    """Between the start of the web server and the first poll, the exporter must not be ready."""
     await engine.connect(settings(source(simulation, "prod")))
 
     early = engine.first_shown, engine.first_polls_done
@@ -117,7 +117,7 @@ class TestApply:
     async def test_an_added_source_is_polled_and_a_removed_one_leaves_nothing(
         self, engine: Engine, simulation: Simulation
     ) -> None:
-        """Neither its series nor its counters may stay."""
+        """A removed source must leave neither series nor counters."""
         await begun(engine, settings(source(simulation, "old")))
 
         await engine.apply(settings(source(simulation, "new")))
@@ -141,7 +141,7 @@ class TestApply:
     async def test_a_changed_source_carries_over_what_it_cannot_find_out(
         self, engine: Engine, simulation: Simulation
     ) -> None:
-        """Agents whose first pings after a reload fail keep what was known of them."""
+        """After a reload, agents whose first pings fail must keep their state."""
         await begun(engine, settings(source(simulation, "prod")))
         before = agents_up(engine, "prod")
         simulation.realload.obey(
@@ -182,7 +182,7 @@ class TestApply:
     async def test_a_task_that_was_switched_off_leaves_nothing(
         self, engine: Engine, simulation: Simulation
     ) -> None:
-        """Its readings would freeze and its failures count for ever."""
+        """A task that is switched off must leave no series."""
         await begun(engine, settings(source(simulation, "prod")))
 
         await engine.apply(settings(source(simulation, "prod", tasks={"recorders": "off"})))
@@ -240,7 +240,7 @@ class TestApply:
     async def test_a_source_that_is_closed_amid_a_poll_is_gone(
         self, engine: Engine, source: dict[str, Any]
     ) -> None:
-        """Neither may the errors keep it that end what is under way."""
+        """A source that is closed during a poll must be freed."""
         async with Vendor(hang) as vendor:
             hanging = {**source, "url": vendor.url}
             others = heavy()
@@ -281,7 +281,7 @@ class TestApply:
 async def test_the_end_of_a_vendors_certificate_is_there_while_the_source_is(
     engine: Engine, tmp_path: Path
 ) -> None:
-    """It is seen whatever the vendor answers, and goes with its source."""
+    """The end of a vendor's certificate must be exposed as long as the source is."""
     authority, end = trustme.CA(), datetime(2031, 2, 3, tzinfo=UTC)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class Vendor:
-    """A vendor that is asked about targets.
+    """A vendor that answers calls about targets.
 
     Attributes:
-        asked: The ids asked about, in their order.
-        error: What each look ends with, if it is to fail.
-        let: Lets the looks under way end.
+        asked: The ids asked about, in order.
+        error: The error that each call ends with, if any.
+        let: Lets the calls under way end.
     """
 
     def __init__(self, clock: Clock, *, seconds: float = 0.0, **settings: Any) -> None:
@@ -60,7 +60,7 @@ class Vendor:
 
 
 class Rig:
-    """Looks at a vendor, under a clock that moves when told to."""
+    """A vendor and the looks at its targets, with a clock that tests move."""
 
     def __init__(self, *, seconds: float = 0.0, **settings: Any) -> None:
         self.time = FakeClock()
@@ -84,7 +84,7 @@ class Rig:
         async def ask(target_id: str) -> None:
             while True:
                 await self._explain(target_id)
-                # Of the clients' own time.
+                # Time that passes for the clients.
                 await self.time.clock.sleep(0.5)
 
         clients = [asyncio.create_task(ask(str(number))) for number in range(targets)]
@@ -186,7 +186,7 @@ async def test_looks_take_a_quarter_of_the_budget() -> None:
 
 
 async def test_who_leaves_before_the_turn_costs_no_call() -> None:
-    """Clients that were told to wait and went away are not looked for."""
+    """A client that leaves before its turn must cost no call."""
     rig = Rig()
     rig.vendor.let.clear()
     rig.look("1")
@@ -243,7 +243,7 @@ async def test_answers_are_forgotten_when_they_are_old() -> None:
 
 
 async def test_who_cannot_get_a_turn_is_told_at_once() -> None:
-    """A slow target makes others wait, and who has no time for that is not kept."""
+    """A client that cannot get its turn in time must be refused at once."""
     rig = Rig(seconds=10.0)
     look = rig.look("slow")
     await rig.time.advance(11.0)
@@ -259,7 +259,7 @@ async def test_who_cannot_get_a_turn_is_told_at_once() -> None:
 async def test_a_client_waits_no_longer_than_it_has_time(
     target_id: str, error: type[TimeoutError]
 ) -> None:
-    """Who waited for a look that hangs is told from who waited for a turn."""
+    """A client that times out must learn whether it waited for its turn or for the vendor."""
     rig = Rig()
     rig.vendor.let.clear()
     rig.look("1")
@@ -272,7 +272,7 @@ async def test_a_client_waits_no_longer_than_it_has_time(
 
 
 async def test_an_unknown_source_is_told() -> None:
-    """There is nothing to wait for."""
+    """An unknown source must be an error at once."""
     with pytest.raises(LookupError):
         await Rig().looks.explain("other", "agent", "1", seconds=1.0)
 
@@ -280,7 +280,7 @@ async def test_an_unknown_source_is_told() -> None:
 @pytest.mark.slow
 async def test_a_flood_of_probes_disturbs_no_poll() -> None:
     """Clients that ask about slow targets in a loop neither delay polls nor cost many calls."""
-    # A poll takes half of its interval, so that a busy machine has the other half.
+    # A poll takes half of its interval, and the other half is for a busy machine.
     options = SimulatorOptions(still=True, agents=4, delay_seconds=0.3)
     engine = Engine()
     async with Simulation(options) as simulation:

@@ -1,4 +1,4 @@
-"""What a restart finds again; engines with real vendors are in `test_restart.py`."""
+"""State that polling restores after a restart; `test_restart.py` has engines with real vendors."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def plain(value: Any) -> Any:
 
 
 class Process:
-    """One process that uses a state, with clocks of its own."""
+    """A process that uses a state, with clocks of its own."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ async def test_a_field_that_an_older_version_did_not_have_is_not_known() -> None
 
 
 async def test_nothing_is_as_it_is_since_tomorrow() -> None:
-    """What was read while the wall clock was ahead has been so since now at the latest."""
+    """A time of change that lies in the future must be restored as the present."""
     store = Store()
     since = {(Kind.AGENT, "1"): Since(up=False, timestamp_seconds=1_700_000_000.0 + 86_400.0)}
 
@@ -282,7 +282,7 @@ async def test_a_differing_process_shares_nothing(differences: Mapping[str, Any]
 
 
 async def test_a_source_that_is_the_same_shares_all() -> None:
-    """What a reload or a restart does not look at must not cost the memory."""
+    """A change of settings that do not affect readings must not discard the memory."""
     process = Process(Store().state)
     await process.memory.keep(SOURCE, kept(agent()))
 
@@ -306,7 +306,7 @@ def packed(**changes: Any) -> bytes:
 
 
 async def planted(content: bytes) -> tuple[Kept | None, list[str]]:
-    """Return what is recalled of a document that somebody else wrote, and what is logged."""
+    """Return the readings recalled from a foreign document, and the log events."""
     state = Store().state
     process = Process(state)
     await process.memory.keep(SOURCE, kept(agent()))
@@ -363,7 +363,7 @@ async def test_a_document_in_order_is_taken() -> None:
     ],
 )
 async def test_a_document_that_is_not_ours_is_ignored_with_a_line(content: bytes) -> None:
-    """What somebody else, a newer version or a bad disk wrote must not keep us from starting."""
+    """A document that is damaged, foreign or newer must be ignored with one log line."""
     assert (None, ["memory_ignored"]) == await planted(content)
 
 

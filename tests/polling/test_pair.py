@@ -47,7 +47,7 @@ class Shared(LastingState):
     """The store of a pair.
 
     Attributes:
-        fails_at: Which of the next readings of a snapshot fails; 0: none.
+        fails_at: The number of the read of a snapshot that fails; 0: none.
         on_delete: Called before a document is deleted.
     """
 
@@ -74,7 +74,7 @@ class Pair:
 
     Attributes:
         leader: The engine that polls at the beginning.
-        standby: The engine that shows what the leader has polled.
+        standby: The engine that shows the leader's readings.
     """
 
     def __init__(self, candidate: Candidate, folder: Path) -> None:
@@ -82,7 +82,7 @@ class Pair:
         self.trial = Trial({"prod": candidate}, folder, state=self.state, retries=0)
 
     async def connect(self) -> None:
-        """Begin, so that it is decided who polls."""
+        """Connect both engines, and decide which of them polls."""
         self.leader = self.trial.engine
         self.standby = Engine(clock=self.trial.clock, state=self.state)
         await self.standby.connect(from_data(self.trial.data))
@@ -93,7 +93,7 @@ class Pair:
         return self.trial.only.portal
 
     async def look(self, *engines: Engine) -> None:
-        """Have engines look at the lease."""
+        """Let engines check the lease."""
         for engine in engines:
             await engine._duties["prod"].leadership.step()
 
@@ -115,7 +115,7 @@ class Pair:
             await self.look(self.leader, self.standby)
 
     async def fail_over(self) -> None:
-        """Let the leader be silent until its lease is over."""
+        """Let the leader stall until its lease is over."""
         self.trial.time.shift(LEASE_SECONDS + 1)
         await self.look(self.standby)
 
@@ -184,7 +184,7 @@ async def test_what_is_shown_is_not_marked_as_restored(pair: Pair) -> None:
 
 
 async def test_a_fail_over_has_no_gap(pair: Pair) -> None:
-    """The new leader shows all as it was, and its first poll tells the same."""
+    """The new leader must show all readings, before and after its first poll."""
     await pair.poll(pair.leader)
     before = shown(pair.standby)
     await pair.fail_over()
@@ -277,7 +277,7 @@ def _up(engine: Engine) -> float:
 
 
 async def test_refused_credentials_are_no_reason_to_hand_over(portal: Pair) -> None:
-    """They are refused to all alike, and each further process would cost a refusal."""
+    """A leader whose credentials are refused must keep the lead: all would be refused."""
     portal.portal.token = "another"
     await portal.poll(portal.leader)
     await portal.poll(portal.leader)
@@ -287,7 +287,7 @@ async def test_refused_credentials_are_no_reason_to_hand_over(portal: Pair) -> N
 
 
 async def test_what_is_asked_is_answered_although_more_is_told(portal: Pair) -> None:
-    """A standby whose leader tells of a poll meanwhile cuts nobody off who asks about a target."""
+    """A message of the leader must not cut off a client of the standby."""
     await portal.poll(portal.leader)
     (target, *_) = portal.trial.targets().values()
     front, arrived, go_on = portal.trial.only.front, asyncio.Event(), asyncio.Event()
@@ -312,7 +312,7 @@ async def test_what_is_asked_is_answered_although_more_is_told(portal: Pair) -> 
 
 
 async def test_a_standby_explains_what_it_was_told(portal: Pair) -> None:
-    """It asks the vendor about a target that only its leader has listed."""
+    """A standby must explain targets that only its leader has listed."""
     await portal.poll(portal.leader)
     (target, *_) = portal.trial.targets().values()
 
@@ -395,7 +395,7 @@ def _taken(engine: Engine) -> dict[str, float]:
 
 
 async def test_own_readings_that_are_newer_stay(portal: Pair) -> None:
-    """Who has polled alone shows nothing older when it hears its leader again."""
+    """A standby's own newer readings must not be replaced by older ones of the leader."""
     await portal.poll(portal.leader)
     await portal.wait(40)
     await portal.leader.pollers["prod"].poll("agents")
@@ -413,7 +413,7 @@ async def test_own_readings_that_are_newer_stay(portal: Pair) -> None:
 
 
 async def test_to_explain_changes_nothing_of_the_page(portal: Pair) -> None:
-    """Not even where no poll ever brought something: the failures stay shown."""
+    """An explanation must not change the page, even if no poll succeeded."""
     portal.trial.only.front.treatment = BAD_GATEWAY
     await portal.poll(portal.leader)
     before = shown(portal.standby)
@@ -444,7 +444,7 @@ async def test_an_outage_is_not_told_anew_by_each_leader(portal: Pair) -> None:
 
 
 async def test_who_has_not_polled_yet_does_not_hand_back(portal: Pair) -> None:
-    """That its leader reached no vendor says nothing of a process whose interval is long."""
+    """A process must not hand the lead back before its own first poll."""
     await portal.poll(portal.leader)
     portal.trial.only.front.treatment = BAD_GATEWAY
     await portal.poll(portal.leader)

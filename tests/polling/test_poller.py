@@ -176,11 +176,11 @@ class TestGoodPoll:
         await stage.poller.poll("agents")
         other.cancel()
 
-        # To look at each for its age, and then for what changed.
+        # One pass for the ages, and another for the changes.
         assert turns >= 2 * 4
 
     async def test_it_is_counted_and_timed(self) -> None:
-        """How fresh and how slow the polls are must be on /metrics."""
+        """A poll must be counted and timed, and its time exposed."""
         stage = Stage(Poll(readings=()))
         stage.source.on_poll = lambda: stage.fake.shift(2.0)
 
@@ -205,7 +205,7 @@ class TestGoodPoll:
     async def test_a_state_that_is_carried_over_for_too_long_does_not_come_back(
         self, logs: list[MutableMapping[str, Any]]
     ) -> None:
-        """What has expired stays so, and is no news at every poll that finds out nothing newer."""
+        """An expired state that a poll carries over must stay unknown, and not be logged again."""
         stage = Stage(Poll(readings=(DOWN,)))
         await stage.poller.poll("agents")
 
@@ -248,7 +248,7 @@ class TestFailedPoll:
         assert (dated(UP),) == snapshot.readings
 
     async def test_it_is_counted_under_its_reason(self) -> None:
-        """The reason is what tells an outage of the vendor from one of ours."""
+        """A failed poll must be counted under its reason."""
         stage = Stage(BAD_GATEWAY)
 
         await stage.poller.poll("agents")
@@ -285,7 +285,7 @@ class TestFailedPoll:
         assert 2 == events(logs).count("poll_failed")
 
     async def test_the_recovery_is_logged(self, logs: list[MutableMapping[str, Any]]) -> None:
-        """Whoever saw the failure wants to see its end."""
+        """The recovery of a source must be logged."""
         stage = Stage(BAD_GATEWAY, Poll(readings=()))
 
         await stage.poller.poll("agents")
@@ -336,7 +336,7 @@ class TestHealth:
         assert (SourceHealth(up=False, auth_failed=False),) == stage.health()
 
     async def test_it_never_expires(self) -> None:
-        """However long nothing is learnt, that a source is down must stay visible."""
+        """The health of a source that is down must never expire."""
         stage = Stage(BAD_GATEWAY)
         await stage.poller.poll("agents")
 
@@ -347,7 +347,7 @@ class TestHealth:
         assert (SourceHealth(up=False, auth_failed=False), down) == stage.health()
 
     async def test_a_poll_with_readings_makes_task_and_source_up(self) -> None:
-        """The number of the targets is told with it."""
+        """A successful poll must make task and source up, with the number of targets."""
         stage = Stage(Poll(readings=(UP,)))
 
         await stage.poller.poll("agents")
@@ -365,7 +365,7 @@ class TestHealth:
         assert (SourceHealth(up=True), up) == stage.health()
 
     async def test_a_failed_poll_keeps_the_number_of_targets(self) -> None:
-        """It is the newest list that was read."""
+        """A failed poll must keep the number of targets."""
         stage = Stage(Poll(readings=(UP, OTHER)), BAD_GATEWAY)
         await stage.poller.poll("agents")
 
@@ -396,7 +396,7 @@ class TestHealth:
     async def test_a_task_a_part_of_whose_list_is_missing_is_down(
         self, failure: Failure, up: bool
     ) -> None:
-        """It is no evidence that those who are missing are gone, yet the vendor answers."""
+        """A task whose list is incomplete must be down, while its source is up."""
         stage = Stage(Poll(readings=(UP,), failures=(failure,)))
 
         await stage.poller.poll("agents")
@@ -407,7 +407,7 @@ class TestHealth:
         assert (SourceHealth(up=True), task) == stage.health()
 
     async def test_a_task_is_down_while_its_calls_are_held_back(self) -> None:
-        """A poll that is left out tells nothing, as a failed one."""
+        """A task whose calls are held back must be down."""
         stage = Stage(Poll(readings=(UP,)))
         await stage.poller.poll("agents")
 
@@ -436,7 +436,7 @@ class TestHealth:
     async def test_a_task_that_is_polled_rarely_hides_no_outage(
         self, interval: float, expected: bool
     ) -> None:
-        """What it read may be older than the outage, and its next poll is far away."""
+        """A task polled less often than every 5 minutes must not keep a failing source up."""
         stage = Stage(Poll(readings=(UP,)), BAD_GATEWAY)
         stage.telemetry.source("realload", "prod").declare_task("versions", interval)
         stage.poller.intervals = {"agents": 60.0, "versions": interval}
@@ -469,7 +469,7 @@ class TestHealth:
     async def test_refused_credentials_open_the_breaker_and_are_an_error_in_the_log(
         self, logs: list[MutableMapping[str, Any]]
     ) -> None:
-        """Nothing mends it but a person, so it must be found at once."""
+        """Refused credentials must open the breaker, and be an error in the log."""
         stage = Stage(CallError(Reason.AUTH, "the credentials were refused"))
 
         stage.source.auth_failed = stage.source.blocked = True
@@ -498,7 +498,7 @@ class TestDoubt:
 
     @pytest.mark.parametrize("doubtful", [EMPTY, SHORT])
     async def test_it_is_a_failure_and_the_missing_stay(self, doubtful: Poll) -> None:
-        """Nobody is gone because a list is short, so no page of theirs may end."""
+        """A doubtful list must be a failure, and keep the missing targets."""
         stage = Stage(self.FULL, doubtful)
         await stage.poller.poll("agents")
 
@@ -510,7 +510,7 @@ class TestDoubt:
         assert {"agent": float(len(doubtful.readings))} == stage.of_task().targets
 
     async def test_it_is_counted_as_a_surprise(self) -> None:
-        """The vendor did what its reference does not tell."""
+        """An incomplete list must be counted as a surprise."""
         stage = Stage(self.FULL, self.EMPTY)
         await stage.poller.poll("agents")
 
@@ -525,7 +525,7 @@ class TestDoubt:
     async def test_it_is_believed_after_an_hour_of_the_same(
         self, doubtful: Poll, left: set[str]
     ) -> None:
-        """Then the targets are gone and the task is up again, for good."""
+        """A doubtful list must be believed after an hour."""
         stage = Stage(self.FULL, doubtful)
         await stage.poller.poll("agents")
         await stage.poller.poll("agents")
@@ -568,7 +568,7 @@ class TestDoubt:
         assert {"46", "47"} == self.names(stage)
 
     async def test_the_missing_lose_their_state_when_it_is_too_old(self) -> None:
-        """They stay as targets of which nothing is known."""
+        """Missing targets must lose their state when it is too old."""
         stage = Stage(self.FULL, self.EMPTY)
         assert UP.state is not None
         stage.fake.shift(UP.state.read_at.monotonic - stage.fake.monotonic)
@@ -580,7 +580,7 @@ class TestDoubt:
         assert [None, None] == [each.state for each in stage.shown() if isinstance(each, Agent)]
 
     async def test_a_first_list_that_is_short_shows_what_there_is(self) -> None:
-        """To hide all of them would be worse."""
+        """A first list that is short must be shown."""
         stage = Stage(self.SHORT)
 
         await stage.poller.poll("agents")
@@ -619,7 +619,7 @@ class TestExpected:
         include={"agents": re.compile("nobody")},
     )
 
-    #: Where agents are those of locations.
+    #: The kinds of a task whose agents belong to locations.
     LOCATED: ClassVar = {"agents": (Kind.AGENT, Kind.LOCATION)}
 
     def expected(self, stage: Stage) -> float | None:
@@ -629,7 +629,7 @@ class TestExpected:
         return [each["message"] for each in logs if each["event"] == "filter_matches_nothing"]
 
     async def test_a_kind_that_had_targets_is_expected_for_a_day_after(self) -> None:
-        """A fleet that vanished must page somebody, and must not do so for ever."""
+        """A kind that had targets must be expected for a day after they are gone."""
         stage = Stage(self.FULL, self.EMPTY, kinds=self.LOCATED)
         found = [self.expected(stage)]
 
@@ -656,7 +656,7 @@ class TestExpected:
     async def test_agents_are_expected_unless_there_are_no_locations_either(
         self, kinds: Mapping[str, tuple[Kind, ...]] | None, expected: float
     ) -> None:
-        """Nobody watches a source for nothing; an account without locations is fine."""
+        """Agents must be expected, unless there are no locations either."""
         stage = Stage(self.EMPTY, **({"kinds": kinds} if kinds else {}))
 
         await stage.poller.poll("agents")
@@ -664,7 +664,7 @@ class TestExpected:
         assert expected == self.expected(stage)
 
     async def test_polls_that_fail_let_an_expectation_end(self) -> None:
-        """It is as long ago as it is, whether or not there was news since."""
+        """An expectation must end after a day, even if all polls fail."""
         stage = Stage(self.FULL, BAD_GATEWAY, kinds=self.LOCATED)
         await stage.poller.poll("agents")
         stage.fake.shift(86_401.0)
@@ -714,7 +714,7 @@ class TestExpected:
     async def test_a_filter_expects_something_from_the_first_poll_and_is_warned_of_once(
         self, logs: list[MutableMapping[str, Any]]
     ) -> None:
-        """A mistyped `include` watches nothing, and somebody has to hear of it."""
+        """A filter that matches nothing must be expected to, and cause one warning."""
         stage = Stage(self.EMPTY, settings=self.FILTERED)
 
         for _ in range(3):
@@ -727,7 +727,7 @@ class TestExpected:
     async def test_a_filter_that_matched_in_between_is_warned_of_again(
         self, logs: list[MutableMapping[str, Any]]
     ) -> None:
-        """Each time it is news."""
+        """A filter that stops matching again must cause another warning."""
         stage = Stage(self.EMPTY, self.FULL, self.EMPTY, settings=self.FILTERED)
 
         for _ in range(3):
@@ -746,7 +746,7 @@ class TestExpected:
     async def test_a_part_of_a_list_says_nothing_of_a_filter(
         self, logs: list[MutableMapping[str, Any]], poll: Poll
     ) -> None:
-        """What matches may be in the part that was not read, or that is another process's."""
+        """A filter that matches nothing in an incomplete list must cause no warning."""
         stage = Stage(poll, settings=self.FILTERED)
 
         await stage.poller.poll("agents")
@@ -797,7 +797,7 @@ class TestSince:
 
     @pytest.mark.parametrize(("target", "kept"), [("", True), ("47", False)])
     async def test_it_outlives_a_list_that_was_cut_short(self, target: str, kept: bool) -> None:
-        """Who is missing from half a list is not gone; from a whole one he is."""
+        """A target missing from an incomplete list must keep the time of its last change."""
         later = Moment(unix=1_700_000_060, monotonic=1_060)
         assert DOWN.state is not None
         again = replace(DOWN, state=replace(DOWN.state, read_at=later))
@@ -827,7 +827,7 @@ class TestUsual:
         ]
 
     async def test_a_poll_says_what_is_usual(self) -> None:
-        """What the history knows is in the readings, for all who are given them."""
+        """A poll must add the history's usual values to its readings, asking for them once."""
         asked: list[str] = []
 
         def usual(source: str) -> Usuals:
@@ -864,7 +864,7 @@ class TestUsual:
         assert [None, None] == self.told(stage)
 
     def test_an_explanation_says_it_too(self) -> None:
-        """Who asks about a target is told what the page would tell."""
+        """An explanation must contain the usual values too."""
         stage = Stage(self.POLL, usual=lambda _: self.KNOWN)
 
         assert 0.25 == stage.poller.dated(UP).usual_ping_seconds

@@ -128,7 +128,7 @@ class TestReloader:
         assert loaded_at == stage.gauge("last_reload_success_timestamp_seconds")
 
     async def test_looking_reloads_only_what_changed(self, stage: Stage) -> None:
-        """Every 30 seconds nothing must happen as long as nothing happened."""
+        """A look for changes must reload only after a change."""
         await stage.reloader.reload_if_changed()
         unchanged = len(stage.applied)
 

@@ -32,7 +32,7 @@ CANARY = "canary-7f3a"
 
 BAD_GATEWAY = instead(reply(b"", status=502))
 
-#: By provider what makes its targets seem down, or unknown: the requests and their treatment.
+#: For each provider, requests and their treatment that make targets down or unknown.
 SILENCED = {
     "realload": (r".*ping.*", BAD_GATEWAY),
     "blazemeter": (
@@ -52,7 +52,7 @@ SILENCED = {
     ),
 }
 
-#: By provider what makes its agents down.
+#: For each provider, requests and their treatment that make agents down.
 DOWNED = SILENCED | {
     "realload": (
         r".*ping.*",
@@ -77,14 +77,14 @@ def planted(value: Any, fields: frozenset[str]) -> Any:
 
 
 class Restarts:
-    """A trial whose state outlives its engines, and whose machine can be booted anew."""
+    """A trial whose state outlives its engines, and whose machine can be rebooted."""
 
     def __init__(self, candidate: Candidate, folder: Path) -> None:
         self.state = LastingState(lambda: self.trial.time.unix)
         self.trial = Trial({"prod": candidate}, folder, state=self.state, retries=0)
 
     async def reboot(self, *, away: float = 40.0) -> None:
-        """Begin anew after a while, with a monotonic clock that tells nothing of before."""
+        """Start again after a while, with another monotonic clock."""
         self.trial.time.shift(away)
         self.trial.time.monotonic = 7.0
         await self.trial.restart()
@@ -155,7 +155,7 @@ async def test_what_is_too_old_is_not_shown(portal: Restarts) -> None:
 
 
 async def test_the_first_poll_of_a_task_ends_its_mark(portal: Restarts) -> None:
-    """What was read just now is as good as any reading."""
+    """A task's first poll after a restart must end the mark of its restored readings."""
     await portal.trial.poll()
     await portal.reboot()
 
@@ -178,7 +178,7 @@ async def test_when_was_polled_survives(portal: Restarts) -> None:
 
 
 async def test_a_restored_source_is_neither_up_nor_down(portal: Restarts) -> None:
-    """Nobody has asked it yet; its tasks show when they were last read."""
+    """A restored source must be neither up nor down, and its tasks show their last success."""
     await portal.trial.poll()
 
     await portal.reboot()
@@ -193,7 +193,7 @@ async def test_a_restored_source_is_neither_up_nor_down(portal: Restarts) -> Non
 
 
 async def test_restored_targets_are_marked_until_the_first_poll(portal: Restarts) -> None:
-    """Who looks at the board must see what is from before the restart."""
+    """Restored targets must be marked on the board until they have been polled."""
     await portal.trial.poll()
     await portal.reboot()
 
@@ -223,7 +223,7 @@ async def test_a_failed_poll_leaves_what_was_restored(portal: Restarts) -> None:
 async def test_when_a_target_was_last_up_survives_the_expiry_of_its_state(
     restarts: Restarts,
 ) -> None:
-    """Who asks since when an agent is gone must not be told that nobody knows."""
+    """The time at which a target was last up must outlive a restart and the expiry of its state."""
     trial = restarts.trial
     await trial.poll()
     before = last_up(restarts.shown())
@@ -240,7 +240,7 @@ async def test_when_a_target_was_last_up_survives_the_expiry_of_its_state(
 
 
 async def test_since_when_a_target_is_down_survives(restarts: Restarts) -> None:
-    """Also a restart while nothing is known of it, and one after that."""
+    """The time since which a target is down must outlive several restarts."""
     trial, front = restarts.trial, restarts.trial.only.front
     await trial.poll()
     trial.time.shift(60.0)
@@ -281,7 +281,7 @@ async def test_a_poll_is_written_once(portal: Restarts) -> None:
 
 
 async def test_a_poll_that_brought_nothing_writes_nothing(portal: Restarts) -> None:
-    """What is written down stays the newest snapshot."""
+    """A poll without readings must leave the kept snapshot as it is."""
     portal.trial.only.front.treatment = BAD_GATEWAY
 
     await portal.trial.engine.pollers["prod"].poll("agents")
@@ -328,7 +328,7 @@ async def test_the_commands_that_look_write_nothing(tmp_path: Path) -> None:
 
 
 async def test_no_secret_is_written(restarts: Restarts) -> None:
-    """Neither what is configured nor what a reply holds beside what is wanted."""
+    """The state must contain no secret of the settings or of a reply."""
     trial = restarts.trial
     fields = trial.only.candidate.secret_fields
     trial.only.front.treatment = changed_json(

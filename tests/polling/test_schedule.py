@@ -54,7 +54,7 @@ class TestPhase:
 
 class TestSlotTrigger:
     def test_slots_are_one_interval_apart(self) -> None:
-        """There must be no drift, however many runs there are."""
+        """Slots must be exactly one interval apart, without drift."""
         trigger = SlotTrigger(60.0, 12.3)
         fire = trigger.get_next_fire_time(None, at(EPOCH))
         first = fire.timestamp()
@@ -119,7 +119,7 @@ class TestSchedule:
     async def test_a_task_runs_at_once_and_again(
         self, schedule: Schedule, telemetry: SourceMetrics
     ) -> None:
-        """People see numbers right after the start, and then in every slot."""
+        """A task must run at once, and then in every slot."""
         runs: asyncio.Queue[None] = asyncio.Queue()
 
         schedule.add(telemetry, "agents", 0.1, lambda: runs.put(None), blocked=lambda: False)
@@ -175,7 +175,7 @@ class TestSchedule:
     async def test_slots_that_a_set_clock_skips_are_not_missed(
         self, telemetry: SourceMetrics
     ) -> None:
-        """Nobody was held up for fifty years; the next look realigns everything."""
+        """Slots that a set clock skips must not count as missed."""
         fake = FakeClock()
         schedule = Schedule(clock=fake.clock)
         schedule.add(telemetry, "agents", 3600.0, _nothing, blocked=lambda: False)

@@ -9,7 +9,7 @@ from tests.rules.histories import History, Phase, Values, labelled
 
 EPOCH = "1970-01-01 00:00:00 +0000 UTC"
 
-#: The second at which a limit is reached that is exceeded for a step too short at the end.
+#: The second at which a limit is exceeded, one step too late to fire before the end.
 LATE = 35 * 60
 
 
@@ -17,19 +17,19 @@ class Case(msgspec.Struct, frozen=True):
     """An alert that history alone does not decide.
 
     Attributes:
-        alert: Its name without the prefix.
-        severity: Its urgency.
-        labels: What identifies its target beside the source, such as `agent_id agent=x`.
-        task: What lists the target; nothing for a source, and `None` for the exporter itself.
-        kind: As what the target is counted, if it is.
-        bad, well: What is exposed while it fires, and while its target is read and is well.
+        alert: The alert's name without the prefix.
+        severity: The alert's severity.
+        labels: The target's labels beside the source, such as `agent_id agent=x`.
+        task: The task that lists the target; empty for a source, `None` for the exporter itself.
+        kind: The kind by which the target is counted, if it is.
+        bad, well: The exposed values while it fires, and while its target is read and well.
         text: Its description for a source `prod`, with what `details` add.
         page: The end of its link to the board.
-        silent: Other things exposed, beside those that are bad, with which it does not fire.
-        also: Other things with which it fires as well.
-        details: What is exposed for its description.
+        silent: Values beside the bad ones with which it does not fire.
+        also: Values beside the bad ones with which it fires as well.
+        details: Values for its description.
         hold, keep: Minutes until it fires, and for which it outlives its condition.
-        suffices: Whether it fires where one of two exporters says so and the other does not.
+        suffices: Whether it fires if only one of two exporters has the bad values.
     """
 
     alert: str
@@ -50,16 +50,16 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What tells it from others, of the same alert as well."""
+        """The alert's name, with its labels where several cases are of one alert."""
         return f"{self.alert} {self.labels}" if "=" in self.labels else self.alert
 
     @property
     def start(self) -> Phase:
-        """The first minutes of one that ends: it fires for one of them."""
+        """Return the first minutes of an alert that fires for one minute and ends."""
         return Phase(self.hold + 1, self.exposed(self.bad))
 
     def exposed(self, values: Values) -> Values:
-        """Return some series and those beside: the source answers, and its list is read."""
+        """Return series with those of a source that answers and whose list is read."""
         beside = {"exporter_build_info": "1"}
         if self.task is not None:
             task = self.task or "suites"
@@ -86,7 +86,7 @@ class Case(msgspec.Struct, frozen=True):
         return History(self.name, self.alert, title, phases, self.hold, minute, labels)
 
     def fires(self, source: str) -> dict[str, str]:
-        """Return its labels; no exporter is among those of a target or a preflight."""
+        """Return the alert's labels, without an exporter for a target or a preflight."""
         whose = "instance" if self.task is None else "provider source"
         whose = "" if self.labels == "preflight" else whose
         return labelled(

@@ -1,7 +1,7 @@
-"""Histories of series, and what Prometheus makes of them: promtool tests without their YAML.
+"""Histories of series, evaluated by Prometheus: promtool tests without their YAML.
 
-Every history has a source and an exporter of its own, so that hundreds share one evaluation. What
-fires is asked of `ALERTS` by the alert and the source.
+Every history has a source and an exporter of its own, so that hundreds share one evaluation. The
+firing alerts are read from `ALERTS` by alert and source.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from tests.rules.support import run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-#: Minutes between two scrapes, as in the shipped configuration, and between two evaluations.
+#: Minutes between two scrapes, as shipped, and between two evaluations.
 STEP = 0.5
 
 JOB, SITE = "loadfleet", "bern"
 
-#: Labels that have the name of their history, the first one of which is asked for.
+#: Labels whose value is the history's name; the first one present is used.
 NAMED = ("source", "preflight", "instance")
 
-#: What labels are, unless a history says otherwise.
+#: Default labels of a history.
 LABELS = {
     "provider": "realload",
     "agent_id": "46", "agent": "load-46", "host": "load46.example.com", "version": "6.1",
@@ -43,8 +43,8 @@ LABELS = {
     "receiver": "am-1:9093", "operation": "getMeasuringAgents", "outcome": "rate_limited",
 }  # fmt: skip
 
-#: Series and their values, which are promtool's or some separated by spaces that alternate. A
-#: series is a metric without its prefix, followed by labels such as `source_targets kind=agent`.
+#: Series and their values, as promtool writes them, or some values that alternate, separated by
+#: spaces. A series is a metric without its prefix, and labels: `source_targets kind=agent`.
 Values = dict[str, str]
 
 _FAMILIES = {
@@ -56,29 +56,29 @@ _FAMILIES = {
 } | {name: (name, ()) for name in ("up", "process_start_time_seconds")}
 
 
-# How promtool writes a sample.
+# A sample as promtool writes it.
 _SAMPLES = re.compile(r"\{[^}]*\} \S+(?=, \{|$)")
 
 
 class Phase(NamedTuple):
-    """Some minutes in which each series has one value; those not there are lost."""
+    """Some minutes in which each series has one value; series without a value are lost."""
 
     minutes: float
     values: Values
 
 
 class History(NamedTuple):
-    """What happens to a source, and when its alert fires.
+    """Events at a source, and the minutes in which its alert fires.
 
     Attributes:
-        name: By it and the title the history is found, and its source is called; without one its
-            alert must be the only one.
+        name: The name that, with the title, identifies the history and names its source; without
+            one, its alert must be the only one.
         alert: The alert's name without the prefix.
-        title: What happens.
-        phases: One after the other; the last one goes on to the end.
-        fires: The first minute in which it fires; `None` where it never does.
-        ends: The first minute in which it does no more; `None` where it fires to the end.
-        labels: The alert's.
+        title: A description of the events.
+        phases: The phases in order; the last one goes on to the end.
+        fires: The first minute in which the alert fires; `None` if it never does.
+        ends: The first minute in which it no longer fires; `None` if it fires to the end.
+        labels: The alert's labels.
         gaps: Minutes in between in which it does not fire.
     """
 
@@ -98,8 +98,8 @@ class History(NamedTuple):
 
 
 def labelled(labels: str, source: str) -> dict[str, str]:
-    """Return labels of a source, `name` or `name=value` each, and those of all that is scraped."""
-    # No two sources share an exporter, as one is told from the other by it.
+    """Return labels of a source, given as `name` or `name=value`, and those of a scrape."""
+    # Each source has an exporter of its own, to tell their series apart.
     known = LABELS | dict.fromkeys(NAMED, source)
     pairs = (label.split("=", 1) for label in labels.split())
     found = {name: value[0] if value else known[name] for name, *value in pairs}
@@ -138,7 +138,7 @@ def input_series(
 
 def _values(value: str | None, count: int, *, ended: bool) -> list[str]:
     if value is None:
-        # What is no longer exposed, Prometheus marks as stale.
+        # Prometheus marks series that are no longer exposed as stale.
         marks = ["stale"] if ended else ["_"]
         return [*marks, *([f"_x{count - 1}"] if count > 1 else [])]
     if " " in value:
@@ -149,8 +149,8 @@ def _values(value: str | None, count: int, *, ended: bool) -> list[str]:
 def group(histories: Iterable[History], end: float, step: float = STEP) -> dict[str, Any]:
     """Return a promtool test of many histories that all end at a minute.
 
-    When an alert fired first and last, and how often in between, is asked once for all histories of
-    a name.
+    The first and the last firing minute, and the number in between, are queried once for all
+    histories of a name.
     """
     by_name: dict[tuple[str, str], list[History]] = {}
     series: list[dict[str, str]] = []
@@ -204,14 +204,14 @@ def duration(minutes: float) -> str:
 def written_to(
     folder: Path, rules: str, groups: Mapping[str, Iterable[dict[str, Any]]], *, texts: bool = False
 ) -> list[Path]:
-    """Write promtool tests with the rules that they need, and return them in their order.
+    """Write promtool tests with the rules that they need, and return the files in order.
 
     Args:
-        folder: Where files can be written.
+        folder: The folder of the files.
         rules: A file of rules.
-        groups: promtool tests of alerts, by the alert without its prefix. It alone is evaluated,
-            with what is recorded for it, as each evaluation costs.
-        texts: Whether alerts have their annotations, which cost queries at each evaluation.
+        groups: promtool tests by alert, without its prefix. Only that alert is evaluated, with its
+            recording rules, to save time.
+        texts: Whether alerts have their annotations, which need queries at each evaluation.
     """
     document = yaml.load(rules, Loader=_loader())  # noqa: S506 - one of the safe ones
     every = [rule for each in document["groups"] for rule in each["rules"]]
@@ -238,14 +238,14 @@ def written_to(
 def failures(
     folder: Path, rules: str, groups: Mapping[str, Iterable[dict[str, Any]]], *, texts: bool = False
 ) -> dict[str, str]:
-    """Return by the alert what promtool finds wrong, nothing where all is as expected.
+    """Return promtool's failures by alert, empty for an alert without any.
 
     The arguments are those of `written_to`.
     """
     files = written_to(folder, rules, groups, texts=texts)
     result = run("promtool", "test", "rules", *files)
     assert f"{files[-1]}" in result.stdout, result.stderr
-    # What is wrong with files comes in their order, but apart from their names.
+    # promtool prints the failures in the files' order, apart from their names.
     told = dict.fromkeys(groups, "")
     wrong = iter(result.stderr.split("  FAILED:\n")[1:])
     for part in result.stdout.split("Unit Testing:  ")[1:]:
@@ -264,7 +264,7 @@ def _needed(rule: dict[str, Any], conditions: str) -> bool:
 
 
 def _differences(text: str) -> str:
-    """Return of promtool's sets of series those that differ."""
+    """Return the sets of series in promtool's output that differ."""
     lines = []
     for line in text.splitlines():
         what, _, samples = line.strip().partition(": ")
@@ -285,7 +285,7 @@ def _write(path: Path, document: Any) -> None:
 
 @cache
 def _loader() -> Any:
-    # Those written in C are many times as fast, where they are there.
+    # The loader in C is many times as fast, if it is there.
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -1,4 +1,4 @@
-"""Of every alert about a machine: what makes it fire, what comes near, what silences it."""
+"""Cases of every alert about a machine: those that fire, those that nearly do, and silences."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ MACHINES = (
         Case(
             f"{name}ClockSkew", "warning", labels, *listing,
             {f"{metric}_clock_delta_seconds": "5.1", f"{metric}_up": "1"},
-            # The limit itself is no fault.
+            # A value at the limit must not fire.
             {f"{metric}_clock_delta_seconds": "5", f"{metric}_up": "1"},
             f"{text} It is 5.1s off.{host}",
             f"{_PAGE}{page}",
@@ -236,7 +236,7 @@ MACHINES = (
         "?source=prod",
         silent={
             "unused": {"certificate_active": "0"},
-            # Two hours before the end there are two weeks left.
+            # Two hours before the history ends, two weeks are left.
             "later": {"certificate_not_after_timestamp_seconds": f"{40 * 60 + 1_209_600}"},
         },
         hold=120,
@@ -259,7 +259,7 @@ MACHINES = (
         "Agent load-46 (id 46) of source prod was started a short while ago."
         " Since 1970-01-01 01:40:00 +0000 UTC. Host: load46.example.com.",
         f"{_PAGE}agent&id=46",
-        # Five minutes later it was started a quarter of an hour ago.
+        # After five minutes, the start is 15 minutes ago.
         silent={"then": {"agent_start_timestamp_seconds": "-600"}},
         details=_HOST,
         keep=0,

@@ -234,7 +234,7 @@ SOURCES = (
         " suites and runs.",
         "?source=prod",
         silent={"refused": {"source_auth_failed": "1"}},
-        # Such a poll never was.
+        # A poll that never succeeded.
         details={"exporter_poll_last_success_timestamp_seconds task=runs": "0"},
     ),
     *(
@@ -393,13 +393,13 @@ EXPORTER = (
                 "exporter_config_last_reload_success_timestamp_seconds": "1",
             },
             "other task fails": {"source_task_up task=suites": "0"},
-            # Another exporter can read it, so that no other alert tells it.
+            # Another exporter reads the task, so no other alert fires for it.
             "fails here alone": {
                 "source_task_up task=agents": "0",
                 "source_task_up task=agents instance=b": "1",
             },
         },
-        # Five minutes and a second until it is too old.
+        # The poll is too old after five minutes and a second.
         hold=10.5,
     ),
     Case(

@@ -148,7 +148,7 @@ PAIRS = (
         _two_leaders("t5"), "shards",
         Phase(1, _exposed("t5", 2, a=_LEADER, b=_LEADER, c=_STANDBY, d=_STANDBY)),
     ),
-    # As many as there are shards, and yet one too many here and one too few there.
+    # As many leaders as shards, but two for one shard and none for another.
     special(
         _two_leaders("t6"), "of one shard",
         Phase(1, _exposed("t6", 2, a=_LEADER, b=_STANDBY, c=_LEADER, d=_STANDBY)), fires=5,
@@ -159,7 +159,7 @@ PAIRS = (
             f"{series} site=zug": value for series, value in _exposed("t7", b=_LEADER).items()
         }),
     ),
-    # What the leader does not poll, it tells, and nobody tells it again.
+    # The leader reports tasks that it does not poll, and the standby does not.
     special(
         f"PollsStale warning {_TARGET} task=agents instance=a job=p1", "pair",
         Phase(1, _exposed("p1", a=_LEADER | _STALE, b=_STANDBY | _STALE)), fires=10.5,
@@ -202,7 +202,7 @@ PAIRS = (
         Phase(1, _exposed("a2", b=_LEADER | _OTHER)),
         fires=5, ends=15 + 3 + 5,
     ),
-    # A new standby shows nothing of a source but that it is not up.
+    # A new standby shows no more of a source than that it is not up.
     special(
         f"SourceDown critical {_TARGET} job=s7", "new standby",
         Phase(1, _exposed("s7", a=_LEADER, b={"source_up": "0", "exporter_leader": "0"})),
@@ -234,7 +234,7 @@ PAIRS = (
 _JOB = "loadfleet-g"
 _BEFORE = Phase(10, _exposed(_JOB, a=_LEADER | _SCRAPED, b=_STANDBY | _SCRAPED))
 
-#: Each of them alone, as absence has no labels.
+#: Cases that run alone, because absent series have no labels.
 GONE_OF_A_PAIR = (
     gone(
         "one of a pair", _BEFORE, Phase(1, _exposed(_JOB, a=_FAILED, b=_LEADER | _SCRAPED)),
@@ -253,7 +253,7 @@ GONE_OF_A_PAIR = (
         Phase(1, _exposed(_JOB, b=_LEADER | _SCRAPED)),
         Phase(1, _exposed(_JOB, b=_LEADER | _SCRAPED, c=_STANDBY | _SCRAPED)),
     ),
-    # The source is still polled, for the other shard.
+    # The source is still polled by the other shard.
     gone(
         "the last one of a shard",
         Phase(10, _exposed(_JOB, 2, a=_LEADER | _SCRAPED, b=_LEADER | _SCRAPED)),

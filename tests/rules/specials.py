@@ -23,10 +23,10 @@ def special(
 
     Args:
         labels: The alert's name without its prefix, its severity and further labels.
-        title: What happens.
-        phases: What is exposed.
+        title: A description of the events.
+        phases: The exposed values.
         fires: The first minute in which the alert fires.
-        ends: The first minute in which it does no more; `None` where it fires to the end.
+        ends: The first minute in which it no longer fires; `None` if it fires to the end.
         gaps: Minutes in between in which it does not fire.
     """
     alert, severity, *more = labels.split()
@@ -99,7 +99,7 @@ SPECIALS = (
     special(
         "NotFit critical preflight", "not known", Phase(1, {"preflight_due": "1"}), fires=2,
     ),
-    # What one exporter knows is known.
+    # Knowledge of one exporter is enough.
     special(
         "NotFit critical preflight", "not known by half of a pair",
         Phase(1, {"preflight_due": "1"} | on("b", {"preflight_due": "1", "preflight_ready": "1"})),
@@ -114,7 +114,7 @@ SPECIALS = (
         "NotFit critical preflight", "window over", Phase(6, _UNFIT), Phase(1, _OVER),
         fires=2, ends=6 + 5,
     ),
-    # The clock tells the end of a window, also where no exporter is left.
+    # A window ends by the clock, even if no exporter is left.
     special(
         "NotFit critical preflight", "exporter gone before the end", Phase(6, _UNFIT), Phase(1, {}),
         fires=2, ends=10 + 5,
@@ -123,7 +123,7 @@ SPECIALS = (
         "NotFit critical preflight", "exporter gone after the end",
         Phase(6, _UNFIT), Phase(2, _OVER), Phase(1, {}), fires=2, ends=6 + 5,
     ),
-    # The half of a pair that does not reach the portal keeps no page back.
+    # A process of the pair that cannot reach the portal must not suppress the page.
     special(
         f"AgentUnreachable critical {_AGENT}", "half lost",
         Phase(1, _DOWN | on("b", _UNREACHED)), fires=5,
@@ -133,7 +133,7 @@ SPECIALS = (
         f"SourceUnreachable warning {_TARGET} instance=b", "half lost",
         Phase(1, _DOWN | on("b", _UNREACHED)), fires=5,
     ),
-    # Of a pair one is enough to tell what was deleted.
+    # One process of the pair is enough to know that a target was deleted.
     special(
         f"AgentUnreachable critical {_AGENT}", "half of a pair gone",
         Phase(6, _LISTED | on("b", _DOWN)), Phase(1, _LISTED), fires=5, ends=6 + 3 + 5,
@@ -145,7 +145,7 @@ SPECIALS = (
         Phase(1, _shards("s1", _HEALTHY, _LISTED)),
         fires=5, ends=20 + 5,
     ),
-    # A pair is no pair of shards: what one of them has read counts.
+    # A pair is not sharded: the readings of one process count.
     special(
         f"AgentUnreachable critical {_AGENT}", "deleted, a pair half lost",
         Phase(6, on("a", _DOWN) | on("b", _UNREACHED)),
@@ -162,7 +162,7 @@ SPECIALS = (
         Phase(6, _shards("s2", _HEALTHY, _DOWN)), Phase(1, _shards("s2", _HEALTHY, _UNREACHED)),
         fires=5,
     ),
-    # A list that was never read, or never had targets, did not do so for a day yet.
+    # A list that was never read, or never had targets, is no evidence of an end for a day.
     *(
         special(
             f"AgentUnreachable critical {_AGENT}", title,
@@ -182,7 +182,7 @@ SPECIALS = (
         f"HalfOfAgentsDown critical {_TARGET}", "five of ten",
         Phase(1, agents("a", 0, 3, 5) | agents("b", 5, 2, 5)), fires=5,
     ),
-    # BlazeMeter's suites are known by their runs.
+    # BlazeMeter has suites through their runs only.
     special(
         "SuiteUnhealthy warning provider=blazemeter source suite_id suite", "listed by its runs",
         Phase(6, {
@@ -315,7 +315,7 @@ _SOURCE_OF_B = {
 }
 _ABSENT = {"alertname": "LoadFleetExporterGone", "severity": "critical"}
 
-#: Each of them alone.
+#: Cases that run alone.
 GONE = (
     gone("never there", _FAILED, labels="instance", fires=3),
     # More than half of the scrapes of five minutes fail two and a half minutes later.
@@ -345,7 +345,7 @@ GONE = (
             f"{series} instance=a source=b": value for series, value in _LISTED.items()
         }),
     ),
-    # The other shard goes on to show the source.
+    # The other shard still shows the source.
     gone(
         "shard vanished",
         Phase(10, _shards("s", *[_SCRAPED | _LISTED] * 2)),
@@ -365,12 +365,12 @@ HEARTBEAT = special("Heartbeat none", "always", Phase(1, {}), fires=0)._replace(
 
 
 class Told(NamedTuple):
-    """What an alert without a case says.
+    """An alert that has no case of its own, and its expected texts.
 
     Attributes:
         labels: Its name without the prefix, its severity and further labels.
-        phases: What is exposed.
-        minute: When it is looked at.
+        phases: The exposed values.
+        minute: The minute in which the texts are read.
         text: Its description for a source `prod`.
         page: The end of its link to the board.
     """

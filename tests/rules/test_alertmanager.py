@@ -40,7 +40,7 @@ def test_amtool_finds_nothing_wrong() -> None:
 
 
 def test_amtool_finds_nothing_wrong_with_the_examples(tmp_path: Path) -> None:
-    """An example that is uncommented must be one that works."""
+    """The commented examples must be valid when they are uncommented."""
     path = uncommented(tmp_path)
 
     result = run("amtool", "check-config", path)
@@ -53,7 +53,7 @@ def test_amtool_finds_nothing_wrong_with_the_examples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("severity", Severity)
 def test_alerts_go_where_their_severity_demands(severity: Severity) -> None:
-    """Critical alerts page, warnings become work, the rest disturbs nobody, and none is lost."""
+    """Alerts must go to the receiver of their severity."""
     receivers = {"critical": "page", "warning": "work", "info": "log", "none": "heartbeat"}
     special = {("LoadFleetRunFailed", "warning"): "runs"}
     names = {rule.name for rule in every_rule() if severity == rule.severity}
@@ -74,7 +74,7 @@ def test_alerts_follow_the_severity_that_users_give_them(severity: str, name: st
 
 
 def test_the_heartbeat_reaches_nobody_else() -> None:
-    """Whatever severity somebody gives it."""
+    """A heartbeat must go to the receiver `heartbeat` only, whatever its severity."""
     found = {routed(FILE, alertname="LoadFleetHeartbeat", severity=each) for each in Severity}
 
     assert {"heartbeat"} == found
@@ -114,7 +114,7 @@ def uncommented(folder: Path) -> Path:
 
 
 def test_other_alerts_are_none_of_ours() -> None:
-    """Users who add our routes to an Alertmanager of others do not want their pages."""
+    """Alerts of other systems must not go to these receivers."""
     labels = ("alertname=NodeDown", "severity=critical")
 
     result = run("amtool", "config", "routes", "test", f"--config.file={FILE}", *labels)
@@ -138,7 +138,7 @@ def test_notifications_are_grouped_by_name_source_and_preflight() -> None:
 
 
 def test_verdicts_are_grouped_by_suite_and_told_at_once() -> None:
-    """Within a group interval a suite could pass and fail again, and nobody would be told."""
+    """Verdicts must be grouped by suite, with a group interval below that of the polls."""
     found = [
         each for severity in CONFIGURATION["route"]["routes"] for each in severity.get("routes", ())
     ]
@@ -146,8 +146,7 @@ def test_verdicts_are_grouped_by_suite_and_told_at_once() -> None:
     by_suite = ["alertname", "provider", "source", "suite_id"]
     assert [by_suite] * 3 == [each["group_by"] for each in found]
     assert all(parse_duration(each["group_wait"]) <= 10 for each in found)
-    # From a poll that finds a passed run to the next at the earliest, however often rules are
-    # evaluated.
+    # A passed run lasts from one poll to the next, however often rules are evaluated.
     assert all(parse_duration(each["group_interval"]) * 2 < POLL_SECONDS for each in found)
 
 
@@ -160,7 +159,7 @@ def test_what_a_run_s_end_tells_is_not_taken_back() -> None:
 
 @pytest.mark.parametrize("rule", CONFIGURATION["inhibit_rules"], ids=str)
 def test_inhibitions_are_about_alerts_that_exist(rule: dict[str, list[str]]) -> None:
-    """A misspelt name would silence nobody."""
+    """Every name in an inhibition must be that of an alert."""
     for matchers in (rule["source_matchers"], rule["target_matchers"]):
         found = set(NAMES)
         for matcher in matchers:
@@ -174,7 +173,7 @@ def test_inhibitions_are_about_alerts_that_exist(rule: dict[str, list[str]]) -> 
 
 HERE = {"job": "loadfleet", "instance": "localhost:10871"}
 
-#: What is there, and what of it is muted.
+#: Firing alerts, and those of them that are muted.
 SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
     "a source that is down stands for its targets": (
         [
@@ -328,7 +327,7 @@ SITUATIONS: dict[str, tuple[list[Labels], set[str]]] = {
 }
 
 
-#: Posted last: once it is muted, Alertmanager has thought about all before it.
+#: Posted last: once it is muted, Alertmanager has processed all alerts before it.
 CANARY = [
     alert("RecorderUnreachable", source="canary"),
     alert("RecorderClockSkew", source="canary"),

@@ -1,4 +1,4 @@
-"""What happens to every alert about a target, through Prometheus' own evaluation."""
+"""A history for every alert about a target, evaluated by Prometheus itself."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ pytestmark = pytest.mark.slow
 
 CASES = (*MACHINES, *OTHERS)
 
-# The last minute that is looked at, where that is not the fortieth.
+# The last minute of histories that are longer than 40 minutes.
 LONG = {"CertificateExpiring": 160, "AgentFlapping": 60}
 
-# Alerts of each way to know that something is over: a list that is counted, one that is not, none.
+# An alert for each kind of evidence of an end: a counted list, an uncounted list, none.
 DAYS = {"AgentUnreachable", "RunFailed", "SourceDown"}
 
-# A reading that has ended counts for so many minutes.
+# The minutes for which an ended series still counts.
 LOOKBACK = 3
 
-# An empty list of these is no evidence that none is there.
+# Kinds whose empty list is no evidence.
 COUNTED = {"agent", "controller", "cluster", "location", "recorder", "suite"}
 
 
@@ -98,7 +98,7 @@ def _listed(case: Case, over: float) -> Iterator[History]:
     unreadable = Phase(15, base | failing)
     known = start.minutes + unreadable.minutes + case.keep
     yield until(known, "unreadable, then deleted", start, unreadable, Phase(1, base))
-    # What is read of a target by other ways is evidence, too.
+    # Readings of a target from other tasks are evidence, too.
     well = Phase(1, case.exposed(case.well) | failing)
     yield until(known, "unreadable, then well", start, unreadable, well)
     if case.kind in COUNTED:
@@ -138,7 +138,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("alert", NAMES)
 def test_it_fires_when_it_should_and_not_else(alert: str, wrong: dict[str, str]) -> None:
-    """From the first minute to the last, and with which labels, is what the histories tell."""
+    """An alert must fire in exactly the minutes of its history, with its labels."""
     assert "" == wrong[alert]
 
 

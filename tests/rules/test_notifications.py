@@ -1,4 +1,4 @@
-"""What people read: the deployed routes and texts, through a real Alertmanager."""
+"""Notifications that people read: the deployed routes and texts, through a real Alertmanager."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 FILE = DEPLOY / "alertmanager" / "alertmanager.yml"
 
-#: Where people find Alertmanager.
+#: The external URL of Alertmanager.
 EXTERNAL = "https://alerts.example.com/am"
 
 #: The kinds of notification by severity.
 KINDS = {"critical": ("pagerduty",), "warning": ("slack", "mail", "webhook")}
 
-#: Kinds whose texts are this project's.
+#: Kinds whose texts this project writes.
 TEXTS = ("pagerduty", "slack", "mail")
 
-#: Of a group: alone, more than a text lists, and as if a user had left out the alert's name.
+#: Sizes of a group: one alert, more than a text lists, and alerts of different names.
 SIZES = {"one": 1, "many": 25, "mixed": 2}
 
-#: What becomes of them.
+#: States of a group in the end.
 FATES = ("firing", "partly", "resolved")
 
 NAMES = {"critical": "AgentUnreachable", "warning": "RecorderUnreachable"}
 
-#: Of a source's name: what would not survive in a link if it was not encoded.
+#: Characters of a source's name that a link must encode.
 STRANGE = ' & "co" + ü'
 
 
@@ -107,7 +107,7 @@ GROUPS = {
     if (size, fate) != ("one", "partly")
 }
 
-#: By kind, too, for tests.
+#: The groups, once for each kind of notification.
 CASES = [(*case, kind) for case in GROUPS for kind in KINDS[case[0]]]
 
 
@@ -149,7 +149,7 @@ UNTOLD = [
 
 
 class Day(NamedTuple):
-    """What has been told, and which alerts each link to a silence matches."""
+    """The notifications sent, and the alerts that the link to each silence matches."""
 
     told: Receivers
     matched: dict[str, set[str]]
@@ -216,7 +216,7 @@ async def alertmanager(folder: Path, configuration: dict[str, Any]) -> AsyncIter
 
 
 class Stage:
-    """Where alerts are posted and what is told of them is awaited."""
+    """An Alertmanager to post alerts to, and the notifications that it sends."""
 
     def __init__(self, url: str, told: Receivers) -> None:
         self.url = url
@@ -228,7 +228,7 @@ class Stage:
 
     async def until_told(self, count: int, kind: str, *names: str) -> None:
         for name in names:
-            # The assertion says what is missing.
+            # The assertion below names the missing notification.
             with contextlib.suppress(TimeoutError):
                 await until(lambda: len(self.told.about(name, kind)) >= count, timeout_seconds=20)  # noqa: B023 - awaited
             assert count <= len(self.told.about(name, kind)), (name, kind)
@@ -240,7 +240,7 @@ class Stage:
 
 
 async def played(folder: Path) -> Day:
-    """Let everything happen that the tests ask about."""
+    """Play all events of the tests."""
     async with receivers() as told, alertmanager(folder, quick(told)) as url:
         stage = Stage(url, told)
         begin = [alert for alerts in GROUPS.values() for alert in alerts]
@@ -301,7 +301,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_titles_say_what_and_where(case: tuple[str, str, str, str], day: Day) -> None:
-    """Somebody who is woken reads the title first, and perhaps nothing else."""
+    """A title must have the alert's summary and its source."""
     severity, size, fate, kind = case
     told = day.last((severity, size, fate), kind)
 
@@ -311,7 +311,7 @@ def test_titles_say_what_and_where(case: tuple[str, str, str, str], day: Day) ->
 
 @pytest.mark.parametrize("case", [each for each in CASES if each[3] in TEXTS], ids="-".join)
 def test_titles_tell_firing_from_resolved(case: tuple[str, str, str, str], day: Day) -> None:
-    """Nobody must read that nothing of a source is down and wonder whether that is a page."""
+    """A title must say whether alerts fire or have ended, and count none as 0."""
     severity, size, fate, kind = case
     told = day.last((severity, size, fate), kind)
 
@@ -322,7 +322,7 @@ def test_titles_tell_firing_from_resolved(case: tuple[str, str, str, str], day: 
 
 @pytest.mark.parametrize("case", [each for each in CASES if each[3] in TEXTS], ids="-".join)
 def test_titles_say_that_there_is_something_else(case: tuple[str, str, str, str], day: Day) -> None:
-    """Who reads of the agents alone looks no further; with one alert left there is no other."""
+    """A title must say that the group has alerts of other kinds, unless only one is left."""
     severity, size, fate, kind = case
     told = day.last((severity, size, fate), kind)
 
@@ -332,7 +332,7 @@ def test_titles_say_that_there_is_something_else(case: tuple[str, str, str, str]
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_texts_name_ten_targets_and_the_newest(case: tuple[str, str, str, str], day: Day) -> None:
-    """A text that names no target helps nobody, and one of 500 lines neither."""
+    """A text must name ten targets at most, the newest among them."""
     severity, size, fate, kind = case
     alerts = GROUPS[severity, size, fate]
     told = day.last((severity, size, fate), kind)
@@ -363,7 +363,7 @@ def test_texts_have_links(case: tuple[str, str, str, str], day: Day) -> None:
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("size", SIZES)
 def test_the_link_to_a_silence_matches_the_group_alone(size: str, kind: str, day: Day) -> None:
-    """A silence that is too wide hides the next page, and one that matches nothing is no use."""
+    """The link to a silence must match the alerts of its group, and no others."""
     severity = "critical" if kind == "pagerduty" else "warning"
     told = day.last((severity, size, "firing"), kind)
 
@@ -387,7 +387,7 @@ def test_a_second_worse_event_is_an_incident_of_its_own(day: Day) -> None:
 
 
 def test_several_exporters_that_are_gone_are_one_page(day: Day) -> None:
-    """It says which, in the title already."""
+    """Several exporters that are gone must be one page, which names each."""
     (told,) = day.told.about("gone-0", "pagerduty")
 
     names = {f"gone-{number}:10871" for number in range(3)}
@@ -396,7 +396,7 @@ def test_several_exporters_that_are_gone_are_one_page(day: Day) -> None:
 
 
 def test_a_suite_that_fails_every_second_run_is_told_each_time(day: Day) -> None:
-    """That it has passed meanwhile is no reason to keep quiet."""
+    """A suite that fails every second run must be notified each time."""
     told = day.told.about("flip", "slack")
 
     assert [False, True] * 3 == [one.resolved for one in told]
@@ -412,14 +412,14 @@ def test_a_failed_run_does_not_resolve(day: Day) -> None:
 
 
 def test_the_heartbeat_reaches_its_service_and_no_person(day: Day) -> None:
-    """Somebody who is told every minute that all is well unplugs the telephone."""
+    """The heartbeat must go to its service only."""
     told = day.told.about("heartbeat")
 
     assert {("webhook", "heartbeat", False)} == {one[:3] for one in told}
 
 
 def test_information_goes_to_a_quiet_channel(day: Day) -> None:
-    """It is written down once, where it disturbs nobody."""
+    """Alerts of severity info must go to the quiet channel once."""
     told = day.told.about("information")
 
     assert [("slack", "#load-tests-log")] == [one[:2] for one in told]
@@ -432,7 +432,7 @@ def test_what_is_not_ours_is_told_to_nobody(day: Day) -> None:
 
 @pytest.mark.parametrize("severity", KINDS)
 def test_alerts_without_annotations_have_a_title(severity: str, day: Day) -> None:
-    """Users write alerts of their own, whose names our routes take."""
+    """Alerts without annotations must have a title and a text."""
     told = [one for one in day.told.about("%22bare%22") if one.kind in KINDS[severity]]
 
     assert told
@@ -449,14 +449,14 @@ def test_a_title_fits_into_pagerduty(day: Day) -> None:
 
 
 def test_names_cannot_command_the_chat(day: Day) -> None:
-    """An agent with such a name would disturb everybody in the channel."""
+    """Names must not be interpreted as commands by the chat."""
     (told,) = day.told.about("command", "slack")
 
     assert "command &lt;!channel&gt; &amp; more" in told.text
 
 
 def test_telephones_show_the_target_of_a_chat_message(day: Day) -> None:
-    """What Slack shows in notifications is not its title but the fallback."""
+    """A chat message's fallback must name the target: telephones show it instead of the title."""
     told = day.last(("warning", "one", "firing"), "slack")
 
     assert told.key.startswith("RecorderUnreachable in one sentence. There is target-00. of ")

@@ -1,4 +1,4 @@
-"""What is recorded for the dashboards, by Prometheus itself."""
+"""The recording rules of the dashboards, evaluated by Prometheus itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Labels = dict[str, str]
 
-#: The labels of one machine of each kind: of its own families, and those recorded beside them.
+#: For each kind, the labels of a machine's own families, and those of the recorded series.
 ONE = {
     "agent": ({"agent_id": "7", "agent": "north"}, ("north", "7", "agent", "agent")),
     "controller": ({"controller": "c:80"}, ("c:80", "c:80", "controller", "controller")),
@@ -37,7 +37,7 @@ ONE = {
     "recorder": ({"recorder_id": "5", "recorder": "rec"}, ("rec", "5", "recorder", "recorder")),
 }
 
-#: What is exposed of a machine by the endings of its families, and what its state is.
+#: A machine's exposed values, by the ends of the families' names, and its state.
 STATES = {
     "down": ({"UP": "0", "OUTDATED": "0", "INFO": "1"}, Code.UNREACHABLE),
     "down and outdated": ({"UP": "0", "OUTDATED": "1"}, Code.UNREACHABLE),
@@ -63,7 +63,7 @@ def recorded(kind: str) -> Labels:
 
 
 def facts(family: Family) -> Labels:
-    """Return what a family tells of a machine in labels."""
+    """Return a machine's facts in a family's labels."""
     return {"version": "1"} if "version" in family.labels else {}
 
 
@@ -122,7 +122,7 @@ def test_the_most_urgent_state_counts(tmp_path: Path, machine: Machine, state: s
 
 @every_kind
 def test_time_of_which_nothing_is_known_is_no_time_down(tmp_path: Path, machine: Machine) -> None:
-    """A machine that was up whenever somebody looked was up."""
+    """Time without readings must not count as down."""
     own, _ = ONE[machine.kind]
     held = {series(machine.family("UP").name, source(instance="one", **own)): "1x7 _ _ _ _"}
 

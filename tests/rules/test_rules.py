@@ -20,7 +20,7 @@ def test_the_committed_rules_are_those_of_the_table() -> None:
 
 
 def test_the_rules_for_vmalert_are_the_same_but_for_two_functions() -> None:
-    """Those that count the first sample of a series there, and each time that they are used."""
+    """The rules for vmalert must differ in `changes` and `increase` only."""
     text = (DEPLOY / "victoriametrics" / "alerts.yml").read_text()
 
     assert metricsql(text_of(AlertingSettings())) == text

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 FOLDER = DEPLOY / "runbooks"
 RUNBOOKS = sorted(path.name for path in FOLDER.iterdir())
 
-#: Where the exporter and Alertmanager are for whoever follows a runbook.
+#: The addresses of the exporter and Alertmanager in runbooks.
 EXPORTER, ALERTMANAGER = "http://localhost:10871", "http://localhost:9093"
 
-#: A call of ours on a machine, in a container or in a pod.
+#: A call of the exporter's command, on a machine, in a container or in a pod.
 _OURS = re.compile(
     r"(?:/opt/loadfleet/bin/|docker compose -p \S+ exec exporter |kubectl exec \S+ -- )"
     r"loadfleet-exporter (.+)"
@@ -73,20 +73,20 @@ def metrics() -> set[str]:
 
 
 def test_every_alert_has_one_and_nobody_else() -> None:
-    """People who are woken find help, and no page speaks of an alert that is gone."""
+    """Every alert must have a runbook, and every runbook an alert."""
     assert sorted({rule.runbook for rule in every_rule()}) == RUNBOOKS
 
 
 @each
 def test_it_answers_the_same_questions(runbook: str) -> None:
-    """At three in the morning nobody wants to look for the place."""
+    """Every runbook must have the same sections."""
     assert SECTIONS == re.findall(r"^## (.+)$", read(runbook), re.MULTILINE)
     assert read(runbook).startswith(f"# {runbook.removesuffix('.md')}\n")
 
 
 @each
 def test_its_queries_can_be_asked(runbook: str) -> None:
-    """Each is valid and asks for metrics that exist."""
+    """A runbook's queries must be valid, and use metrics that exist."""
     queries = blocks(runbook, "promql")
     names = {
         name
@@ -155,7 +155,7 @@ def test_what_is_silenced_is_this_alert(runbook: str) -> None:
 
 
 def test_a_silence_of_one_that_is_gone_needs_no_instance() -> None:
-    """Where nothing exposes the exporter any more, the alert has no label to tell it by."""
+    """The silence of an exporter that is gone must match alerts with and without `instance`."""
     (silence,) = (words for words in commands("LoadFleetExporterGone.md") if words[0] == "amtool")
     (instance,) = (word for word in silence if word.startswith("instance=~"))
 
@@ -166,7 +166,7 @@ def test_a_silence_of_one_that_is_gone_needs_no_instance() -> None:
 
 @each
 def test_it_begins_with_the_exporter(runbook: str) -> None:
-    """What the exporter knows is asked first, which works in every installation."""
+    """Each runbook's check must begin with the exporter itself, which every installation has."""
     check = read(runbook).partition("## How to check")[2].partition("## How to fix it")[0]
     first = re.split(r"^```promql$", check, flags=re.MULTILINE)[0]
 
@@ -174,7 +174,7 @@ def test_it_begins_with_the_exporter(runbook: str) -> None:
 
 
 async def test_its_addresses_are_answered() -> None:
-    """Each page and each call is there, for targets such as the alerts name."""
+    """Every address in a runbook must be answered, for targets such as the alerts name."""
     found = sorted({url for runbook in RUNBOOKS for url in addresses(runbook)})
     asked = [dict(parse_qsl(urlsplit(url).query)) for url in found]
     view = Fleet(
@@ -185,7 +185,7 @@ async def test_its_addresses_are_answered() -> None:
         ),
         sources=sorted({query["source"] for query in asked if "source" in query}),
     )
-    # Fit whatever there is: the runbook asks with a call that fails where the fleet is not.
+    # A preflight that is always fit: the runbook's call fails for an unfit fleet.
     view.preflights = tuple(
         PreflightSettings(name=query["name"], agents=Machines(min_up=0))
         for query in asked
@@ -236,7 +236,7 @@ class Fleet(fakes.FakeView):
 
 @each
 def test_its_dashboard_exists(runbook: str) -> None:
-    """Who looks for the past finds the dashboard that shows this alert."""
+    """The dashboard a runbook names must exist, and be the one its alert links to."""
     named = set(re.findall(r'dashboard\s+"([^"]+)"', read(runbook)))
     titles, linked = dashboards()
 
@@ -247,7 +247,7 @@ def test_its_dashboard_exists(runbook: str) -> None:
 
 @cache
 def dashboards() -> tuple[set[str], dict[str, set[str]]]:
-    """Return the titles of all dashboards, and by runbook the titles of those that link to it."""
+    """Return the titles of all dashboards, and for each runbook those that link to it."""
     titles: set[str] = set()
     linked: dict[str, set[str]] = {}
     for path in (DEPLOY.parent / "grafana" / "dashboards").glob("*.json"):
@@ -260,7 +260,7 @@ def dashboards() -> tuple[set[str], dict[str, set[str]]]:
 
 @each
 def test_its_links_lead_somewhere(runbook: str) -> None:
-    """Each file it refers to is beside it."""
+    """Every file that a runbook links to must exist."""
     assert [] == [
         link for link in re.findall(r"\]\((.+?)\)", read(runbook)) if not (FOLDER / link).exists()
     ]

@@ -20,7 +20,7 @@ from exporter.metrics.own import OWN_FAMILIES
 from tests.rules.support import every_rule, everything, text_of
 
 
-#: What Prometheus, or its operator, adds to every series.
+#: Labels that Prometheus or its operator adds to every series.
 TARGET = {"job", *WITHOUT}
 
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
@@ -30,7 +30,7 @@ RULES = every_rule()
 
 
 def named(rule: Rule) -> str:
-    """Return what tells a row from others, of the same name as well."""
+    """Return a name of a row that is unique among those of the same alert."""
     return f"{rule.name}-{rule.severity}"
 
 
@@ -44,7 +44,7 @@ def rules_of_the_file() -> list[dict[str, Any]]:
 
 
 def known() -> dict[str, set[str]]:
-    """Return all metrics with their labels, and what is recorded with those it has at least."""
+    """Return all metrics with their labels, and recorded series with their least labels."""
     labels = {family.name: {*COMMON_LABELS, *family.labels} | TARGET for family in FAMILIES}
     labels |= {family.series: {*family.labels} | TARGET for family in OWN_FAMILIES}
     labels |= dict.fromkeys(("up", "process_start_time_seconds"), TARGET)
@@ -57,7 +57,7 @@ def known() -> dict[str, set[str]]:
 def compares(node: Any) -> bool:  # noqa: PLR0911 - a case per node
     """Return whether nothing gets through an expression without a comparison, or absence.
 
-    Of alerts that fire, and of what is not known, there are only series while it is so.
+    Firing alerts and series of unknown things need none: they exist only while it is so.
     """
     match node:
         case promql_parser.VectorSelector():
@@ -110,7 +110,7 @@ def _labels_of_aggregation(
         inner = inner | {str(node.param).strip('"')}
     if modifier is None:
         return set()
-    # What tells exporters apart is left out wherever it is.
+    # Labels that distinguish exporters are left out wherever they exist.
     assert set(modifier.labels) <= inner | set(WITHOUT)
     if promql_parser.AggModifierType.By == modifier.type:
         return set(modifier.labels)
@@ -142,7 +142,7 @@ def condition(rule: Rule, *, keep: bool = True) -> Any:
 
 
 def labels_of_alert(rule: Rule) -> set[str]:
-    """Return the labels that its alerts have; those that go on have them by having fired."""
+    """Return the labels of the rule's alerts."""
     others = {*IDENTITY, "alertname", "alertgroup", "alertstate", "severity"}
     fired = labels_of(condition(rule, keep=False), KNOWN | {"ALERTS": others})
     return labels_of(condition(rule), KNOWN | {"ALERTS": fired | others})
@@ -150,7 +150,7 @@ def labels_of_alert(rule: Rule) -> set[str]:
 
 @every_alert
 def test_it_is_named_as_ours(rule: Rule) -> None:
-    """One prefix, so that one matcher routes them all."""
+    """Every alert must have the common prefix, by which it is routed."""
     assert re.fullmatch(PREFIX + r"([A-Z][a-z]+)+", rule.name)
 
 
@@ -175,7 +175,7 @@ def test_it_mentions_only_labels_that_are_there(rule: Rule) -> None:
 
 
 def test_details_are_about_what_exists() -> None:
-    """A sentence that asks for a metric or label that nobody exposes is never told."""
+    """Details must use metrics and labels that exist."""
     for rule in RULES:
         for detail in rule.annotations(Links(runbook_url="r"))["description"].details:
             asked = {*detail.on, *({detail.label} if detail.label else ())}
@@ -189,7 +189,7 @@ def test_details_are_about_what_exists() -> None:
     ids=lambda rule: rule["expr"],
 )
 def test_what_is_recorded_exists_and_belongs_to_something(rule: dict[str, Any]) -> None:
-    """A metric or a label that nobody exposes makes a rule that records nothing."""
+    """Recording rules must use metrics and labels that exist."""
     found = labels_of(promql_parser.parse(rule["expr"]), KNOWN)
 
     named = {MISSING: {"job"}, UNSEEN: {"preflight"}}.get(rule["record"])
@@ -198,7 +198,7 @@ def test_what_is_recorded_exists_and_belongs_to_something(rule: dict[str, Any]) 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.about is not None], ids=named)
 def test_an_alert_about_a_target_is_that_of_no_exporter(rule: Rule) -> None:
-    """A pair, and a pod that was moved, tell of the same alert."""
+    """An alert about a target must have no label of an exporter."""
     assert set() == labels_of_alert(rule) & set(WITHOUT)
 
 
@@ -216,7 +216,7 @@ def test_its_severity_is_its_only_label(rule: dict[str, Any]) -> None:
 
 @every_alert
 def test_its_summary_is_one_plain_sentence(rule: Rule) -> None:
-    """It is the same for all instances, so that grouped notifications can show it."""
+    """A summary must be one sentence without labels, so that notifications can share it."""
     assert re.fullmatch(r"[A-Z][^.{}]+\.", rule.summary)
 
 

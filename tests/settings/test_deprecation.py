@@ -1,4 +1,4 @@
-"""Names that were replaced: both work, and who uses the old one is told so."""
+"""Names that were replaced: both work, and the old one causes a warning."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TestFile:
         assert ("warn", (LOG,)) == (found.settings.log.level, found.warnings)
 
     def test_a_whole_section_can_have_an_old_name(self) -> None:
-        """What stands in it moves with it."""
+        """Settings in a section of an old name must move to the new section."""
         found = loaded(alerting={"limits": {"clock_skew": "7s"}})
 
         assert 7.0 == found.settings.alerting.thresholds.clock_skew
@@ -83,13 +83,13 @@ class TestFile:
         ]
 
     def test_both_names_at_once_are_a_mistake(self) -> None:
-        """Nobody could tell which of the two counts."""
+        """The old and the new name together must be refused."""
         assert [
             "log.lvl: is the old name of log.level, which is given as well; remove one of the two"
         ] == problems(log={"lvl": "warn", "level": "info"})
 
     def test_a_mistake_is_told_by_the_name_that_was_used(self) -> None:
-        """Who wrote the old name does not look for the new one."""
+        """A mistake must be named by the name the user wrote, new or old."""
         assert [
             "alerting.limits.clock_skew: is not a duration; write one such as 90s, 5m or 1h30m",
             "log.lvl: must be 'debug', 'info', 'warn' or 'error'",
@@ -125,7 +125,7 @@ class TestEnvironment:
         assert () == by_new.warnings
 
     def test_a_source_has_its_old_variables(self) -> None:
-        """Also those of what it could inherit."""
+        """A source must take the old variables, also of inherited settings."""
         environ = {
             "LOADFLEET_REALLOAD_URL": "https://portal.example",
             "LOADFLEET_REALLOAD_TOKEN": "x",
@@ -153,7 +153,7 @@ class TestEnvironment:
         ]
 
     def test_both_variables_at_once_are_a_mistake(self) -> None:
-        """As in the file."""
+        """The old and the new variable together must be refused."""
         environ = {"LOADFLEET_LOG__LVL": "warn", "LOADFLEET_LOG__LEVEL": "info"}
 
         (problem,) = problems(environ)
@@ -187,7 +187,7 @@ class TestFlag:
         ) == self.given("--log.lvl=warn")
 
     def test_the_old_twin_works_and_is_told(self) -> None:
-        """It is named after the old flag."""
+        """The old flag's variable must work and cause a warning."""
         set_, (said,) = self.given(LOADFLEET_LOG_LVL="warn")
 
         assert {"log": {"level": "warn"}} == set_
@@ -195,11 +195,11 @@ class TestFlag:
         assert said.endswith("; write `LOADFLEET_LOG_LEVEL`")
 
     def test_the_new_flag_is_not_told(self) -> None:
-        """Who has changed it hears nothing more."""
+        """The new flag must cause no warning."""
         assert ({"log": {"level": "warn"}}, []) == self.given("--log.level=warn")
 
     def test_both_flags_at_once_are_a_mistake(self) -> None:
-        """As in the file."""
+        """The old and the new flag together must be refused."""
         with pytest.raises(ConfigurationError) as caught:
             self.given("--log.lvl=warn", "--log.level=info")
 
@@ -211,7 +211,7 @@ class TestFlag:
 
 
 def test_each_old_name_is_one_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is said at the start, not at each reload."""
+    """Each old name must be logged once, at the start."""
     found = loaded(log={"lvl": "warn"})
 
     configure_for(found.settings, warnings=found.warnings)
@@ -249,7 +249,7 @@ class TestRemoved:
     REMEDY = "is gone; remove it: the alerts are kept in the folder of `state.path` now"
 
     def test_in_a_file(self) -> None:
-        """Who upgrades must not find the old file unused one day."""
+        """A setting that is gone must be refused with its remedy, not ignored."""
         assert [f"alerting.state_file: {self.REMEDY}"] == problems(
             alerting={"state_file": "/var/lib/loadfleet/alerts.json"}
         )
@@ -261,7 +261,7 @@ class TestRemoved:
         assert [f"{name}: {self.REMEDY}"] == problems({name: "alerts.json"})
 
     def test_what_stands_beside_it_is_taken(self) -> None:
-        """One mistake is told as one."""
+        """Settings beside the removed one must be checked as usual."""
         found = problems(alerting={"state_file": "alerts.json", "resend_interval": "soon"})
 
         assert 2 == len(found)

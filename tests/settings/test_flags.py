@@ -25,11 +25,11 @@ def parsed(*arguments: str) -> argparse.Namespace:
 
 class TestFlag:
     def test_its_twin_is_named_after_it(self) -> None:
-        """Whoever knows the flag must be able to guess the variable."""
+        """A flag's environment variable must be named after the flag."""
         assert "LOADFLEET_WEB_LISTEN_ADDRESS" == LISTEN.environment
 
     def test_the_flag_goes_over_its_twin(self) -> None:
-        """What is typed now counts more than what was set once."""
+        """A flag must take precedence over its environment variable."""
         given = LEVEL.value(parsed("--log.level=debug"), {"LOADFLEET_LOG_LEVEL": "info"})
 
         assert "debug" == given
@@ -53,7 +53,7 @@ class TestFlag:
 
     @pytest.mark.parametrize("text", ["yes", "on", "maybe", " "])
     def test_a_boolean_twin_that_says_neither_is_a_mistake(self, text: str) -> None:
-        """Who writes `yes` means it, and must not silently get the opposite."""
+        """A boolean variable must refuse any other text than true or false, instead of guessing."""
         with pytest.raises(ConfigurationError) as caught:
             CHECK.value(parsed(), {"LOADFLEET_CONFIG_CHECK": text})
 
@@ -75,7 +75,7 @@ class TestOverrides:
         assert {"web": {"listen_address": ["a:1"]}, "log": {"level": "info"}} == found
 
     def test_every_twin_that_cannot_be_read_is_named(self) -> None:
-        """All mistakes are told at once."""
+        """All variables of flags that cannot be read must be reported at once."""
         environ = {"LOADFLEET_WEB_ENABLE_LIFECYCLE": "yes", "LOADFLEET_WEB_SYSTEMD_SOCKET": "on"}
 
         with pytest.raises(ConfigurationError) as caught:

@@ -274,7 +274,7 @@ def load_file(name: str) -> Loaded:
 
 @pytest.mark.parametrize("name", INVALID)
 def test_an_invalid_file_gets_all_its_messages(name: str) -> None:
-    """One message per mistake, all at once, in exactly these words and without any value."""
+    """An invalid file must have all its messages, word for word and without any value."""
     file = CONFIGS / f"invalid-{name}.yml"
     with pytest.raises(ConfigurationError) as caught:
         load(file, environ={})
@@ -314,7 +314,7 @@ def test_every_invalid_file_has_its_messages() -> None:
 
 class TestFile:
     def test_a_full_file_is_read_in_every_part(self) -> None:
-        """What the file says arrives with its type; sources inherit what they do not say."""
+        """A file with all settings must be read whole, and sources inherit the defaults."""
         settings = load_file("full.yml").settings
 
         prod, test = settings.sources
@@ -432,7 +432,7 @@ class TestFile:
     def test_a_value_that_is_none_is_named_by_its_line(
         self, key: str, value: str, why: str
     ) -> None:
-        """Whichever setting it is of: no reader of one has to know such values."""
+        """A value that no setting can have must be reported with its line."""
         with pytest.raises(ConfigurationError) as caught:
             parse(f"first: 1\n{key}{value}\n".encode(), name="file")
 
@@ -453,7 +453,7 @@ class TestFile:
         ],
     )
     def test_absurd_numbers_are_mistakes(self, setting: str, why: str) -> None:
-        """They are told at the start, and not found out by a poll."""
+        """Absurd numbers must be refused at the start."""
         with pytest.raises(ConfigurationError) as caught:
             load(None, content=setting.encode(), environ=VARIABLES)
 
@@ -461,7 +461,7 @@ class TestFile:
         assert problem.partition(": ")[2].startswith(why)
 
     def test_references_to_variables_are_resolved(self) -> None:
-        """In every value, whatever its type, as the variables of settings are read."""
+        """References to variables must be resolved in every value, whatever its type."""
         data = {
             "sources": [SOURCE | {"auth_token": "${REALLOAD_TOKEN}", "concurrency": "${PLACES}"}],
             "web": {"enable_lifecycle": "${lifecycle}"},
@@ -524,7 +524,7 @@ class TestFile:
 
 class TestPrecedence:
     def test_flags_go_over_environment_over_file_over_defaults(self) -> None:
-        """Each layer hides only what it says itself."""
+        """Flags must take precedence over environment, file and defaults, key by key."""
         data = {
             "sources": [SOURCE],
             "log": {"level": "warn", "format": "json"},
@@ -556,7 +556,7 @@ class TestPrecedence:
 
     @pytest.mark.parametrize("word", ["wran", "WARN", "warning"])
     def test_a_mistyped_choice_gets_the_nearest(self, word: str) -> None:
-        """Whoever mistypes one of a few words is told which one it could be, in any case."""
+        """A mistyped choice must be answered with the nearest one, upper or lower case."""
         assert [
             "log.level: must be 'debug', 'info', 'warn' or 'error'; did you mean warn?"
         ] == problems({"sources": [SOURCE], "log": {"level": word}})
@@ -572,7 +572,7 @@ class TestPrecedence:
         ],
     )
     def test_a_flag_is_named_with_its_twin(self, overrides: dict[str, Any], named: str) -> None:
-        """Nobody has to guess which of the flags `sharding.shard` was."""
+        """A mistake in a flag must name the flag and its variable."""
         environ = {"LOADFLEET_WEB__LISTEN_ADDRESS": ":1", "LOADFLEET_SHARDING__SHARD": "0"}
 
         assert [named] == problems({"sources": [SOURCE]}, environ=environ, overrides=overrides)
@@ -581,7 +581,7 @@ class TestPrecedence:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Only the environment that is handed over counts."""
-        # The point is exactly that this has no effect, so there is no parameter for it.
+        # There is no parameter: the variable must have no effect.
         monkeypatch.setenv("LOG", '{"level": "error"}')
         monkeypatch.setenv("LOADFLEET_LOG__LEVEL", "error")
 
@@ -646,7 +646,7 @@ class TestEnvironment:
         assert ["prod", "test"] == [source.name for source in settings.sources]
 
     def test_a_name_of_the_file_is_refused_for_it(self) -> None:
-        """Neither of two sources of one name is dropped silently."""
+        """A source of the environment must not have the name of a source in the file."""
         environ = VARIABLES | {"LOADFLEET_REALLOAD_NAME": "prod"}
 
         assert [
@@ -654,7 +654,7 @@ class TestEnvironment:
         ] == problems({"sources": [SOURCE]}, environ=environ)
 
     def test_its_mistakes_are_named_by_their_variables(self) -> None:
-        """Nobody has to guess which variable `sources[0].url` was."""
+        """A mistake must be named by its variable."""
         environ = {
             "LOADFLEET_REALLOAD_URL": "CANARY",
             "LOADFLEET_REALLOAD_TASKS__JOBS": "CANARY",
@@ -675,7 +675,7 @@ class TestEnvironment:
         ] == problems({}, environ=environ)
 
     def test_a_path_in_a_message_stays_as_it_is(self) -> None:
-        """It names a file and no setting, whatever the file is called."""
+        """The path of a file must be quoted unchanged."""
         environ = {
             "LOADFLEET_REALLOAD_URL": "http://portal",
             "LOADFLEET_REALLOAD_AUTH_TOKEN_FILE": "/nowhere/auth_token_file",
@@ -733,7 +733,7 @@ class TestEnvironment:
         ],
     )
     def test_variables_of_others_are_left_alone(self, name: str) -> None:
-        """Neither flags' twins nor what Kubernetes sets for a service is a mistake."""
+        """Variables of flags, and those that Kubernetes sets, must be ignored."""
         settings = from_data(
             {"sources": [SOURCE]},
             environ={name: "x", "LOADFLEET_LOG__LEVEL": ""},
@@ -772,7 +772,7 @@ class TestEcho:
         assert [f"defaults.interval: is not a duration; {DURATION}"] == problems(data)
 
     def test_a_default_that_does_not_fit_several_sources_is_one_mistake(self) -> None:
-        """What has to be corrected in one place is said once."""
+        """A mistake in the defaults must be reported once, however many sources inherit it."""
         data = {
             "defaults": {"timeout": "2m"},
             "sources": [SOURCE, SOURCE | {"name": "test"}],
@@ -786,7 +786,7 @@ class TestWeb:
     def test_a_web_configuration_file_that_cannot_be_read_is_named_with_its_setting(
         self, name: str
     ) -> None:
-        """Which of several files is missing does not tell where it is named."""
+        """A `config_file` that cannot be read must be reported with its setting and path."""
         data = {"sources": [SOURCE], "web": {"config_file": name}}
 
         (found,) = problems(data, folder=CONFIGS)
@@ -795,7 +795,7 @@ class TestWeb:
         assert f"web.config_file: {why}" == found
 
     def test_a_wrong_external_url_is_one_mistake(self) -> None:
-        """The prefix that would follow from it was not given by anybody."""
+        """A wrong `external_url` must be one mistake, not another one for its prefix."""
         data = {"sources": [SOURCE], "web": {"external_url": "foo"}}
 
         assert [f"web.external_url: {WEB_URL}"] == problems(data)
@@ -875,7 +875,7 @@ class TestHash:
         )
 
     def test_settings_of_the_same_content_are_equal(self, path: Path) -> None:
-        """A reload can tell what changed by comparing, also after secrets were used."""
+        """Settings of the same content must be equal, also after secrets were read."""
         first = load(path, environ={}).settings
         for source in first.sources:
             _ = [secret.reveal() for secret in source.secrets()]
@@ -899,7 +899,7 @@ class TestSecrets:
         ]
 
     def test_a_password_may_hold_what_a_header_may_not(self) -> None:
-        """It is encoded before it is sent."""
+        """A password may hold any characters: it is encoded before it is sent."""
         auth = {"login_url": "/auth", "username": "x", "password": "pass wörd\n"}
         source = {"provider": "eggplant", "url": "https://dai.example", "auth": auth}
 
@@ -909,7 +909,7 @@ class TestSecrets:
 
     @pytest.mark.parametrize("name", ["REALLOAD_AUTH_TOKEN", "DEFAULTS__PROXY_URL"])
     def test_bytes_that_are_no_text_are_refused(self, name: str) -> None:
-        """They could not be sent, nor written to the log without a crash."""
+        """A value that is not UTF-8 must be refused at the start."""
         broken = b"CANARY\xe4".decode(errors="surrogateescape")
 
         found = problems({}, environ=VARIABLES | {f"LOADFLEET_{name}": broken})
@@ -936,7 +936,7 @@ class TestSecrets:
         assert "Resolving settings" not in stream.getvalue()
 
     def test_no_printed_form_shows_a_secret(self, settings: Settings) -> None:
-        """Neither repr nor the redacted form holds a token or a proxy's password."""
+        """No printed form of the settings may show a secret."""
         shown = [repr(settings), str(settings), yaml.safe_dump(redacted(settings))]
         shown += [repr(list(source.secrets())) for source in settings.sources]
         shown += [repr(http_options(settings.sources[0])), json.dumps(redacted(settings))]
@@ -944,7 +944,7 @@ class TestSecrets:
         assert [] == [text for text in shown if "CANARY" in text or "token-from-a-file" in text]
 
     def test_the_redacted_form_is_the_effective_configuration(self, settings: Settings) -> None:
-        """It shows inherited values and defaults as people write them."""
+        """The redacted form must show inherited values and defaults, as people write them."""
         prod = redacted(settings)["sources"][0]
 
         assert ["provider", "name", "url"] == list(prod)[:3]
@@ -959,7 +959,7 @@ class TestSecrets:
         }.items() <= prod.items()
 
     def test_the_redacted_form_can_be_read_again(self, settings: Settings) -> None:
-        """Nothing but secrets is lost in it."""
+        """The redacted form must mean the same when it is read, but for the secrets."""
         data = redacted(settings)
         for part in (data["defaults"], *data["sources"]):
             part["proxy_url"] = "http://user:CANARY-proxy@proxy.example:3128"
@@ -983,13 +983,13 @@ class TestLockout:
         assert "--accept-lockout-risk" in found
 
     def test_three_are_none(self) -> None:
-        """One refused call of each is fewer than the vendor takes."""
+        """Three shards must be no risk: the vendor tolerates one refusal of each."""
         settings = from_data({"sources": [SOURCE], "sharding": {"total_shards": 3}})
 
         assert 3 == settings.sharding.total_shards
 
     def test_the_risk_can_be_accepted(self) -> None:
-        """Nobody but the operator knows whether the shards share their state."""
+        """The risk of many shards can be accepted, and is then a warning."""
         sharding = {"total_shards": 9, "accept_lockout_risk": True}
 
         settings = from_data({"sources": [SOURCE], "sharding": sharding})
@@ -999,7 +999,7 @@ class TestLockout:
         assert risk.startswith("a wrong token costs each of 9 shards that do not share their state")
 
     def test_a_vendor_without_a_lockout_has_no_limit(self) -> None:
-        """What no vendor documents is not forbidden."""
+        """A provider whose vendor locks nobody out must allow any number of shards."""
         source = {
             "provider": "blazemeter",
             "api_key_id": "i",
@@ -1013,11 +1013,11 @@ class TestLockout:
 
 
 class TestRisks:
-    """What works, and may do harm."""
+    """Settings that work but may do harm."""
 
     @pytest.mark.parametrize("concurrency", [1, 3])
     def test_what_is_safe_is_none(self, concurrency: int) -> None:
-        """A warning that always comes is read by nobody."""
+        """A safe concurrency must be no risk."""
         source = {**SOURCE, "url": "https://portal/", "concurrency": concurrency}
 
         assert [] == list(from_data({"sources": [source]}).risks())
@@ -1044,7 +1044,7 @@ class TestRisks:
         ],
     )
     def test_credentials_in_the_clear(self, url: str, expected: int) -> None:
-        """Within the machine nobody listens; outside of it somebody may."""
+        """A URL without encryption must be a risk, unless it is of this machine."""
         found = list(from_data({"sources": [{**SOURCE, "url": url}]}).risks())
 
         assert expected == len(found)

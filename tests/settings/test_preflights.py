@@ -39,7 +39,7 @@ EGGPLANT = {
 }
 SOURCES = (REALLOAD, BLAZEMETER, EGGPLANT)
 
-#: As people write it, in YAML.
+#: A preflight in YAML, as users write it.
 WHOLE = """
 preflights:
   - name: nightly-checkout
@@ -116,7 +116,7 @@ class TestTaken:
         assert (needed, tolerated) == (found.clusters.needed, found.clusters.tolerated)
 
     def test_none(self) -> None:
-        """Nobody has to have any."""
+        """Without preflights in the file, there must be none."""
         assert () == from_data({"sources": [REALLOAD]}).preflights
 
     @pytest.mark.parametrize("source", ["prod", ["prod"], "bm", ["prod", "bm"], []], ids=str)
@@ -137,7 +137,7 @@ class TestTaken:
         ],
     )
     def test_names_are_matched_as_a_whole(self, name: str, taken: bool) -> None:
-        """What is excluded is not needed even if it is included."""
+        """A name that is both included and excluded must be left out."""
         agents = {"include": "ubuntu.*", "exclude": ".*-old"}
         (found,) = made({"name": "n", "agents": agents}).preflights
 
@@ -155,7 +155,7 @@ class TestTaken:
         assert ["n"] == [each.name for each in found.preflights]
 
     def test_with_a_variable_in_a_value(self) -> None:
-        """As everywhere in the file."""
+        """A variable must be resolved in a preflight's values too."""
         (found,) = made(
             {"name": "n", "agents": {"source": "${SOURCE}"}}, environ={"SOURCE": "prod"}
         ).preflights
@@ -164,7 +164,7 @@ class TestTaken:
         assert ("prod",) == found.agents.source
 
     def test_with_a_source_from_the_environment(self) -> None:
-        """It is named as the environment's sources are."""
+        """A preflight may name a source of the environment."""
         environ = {
             "LOADFLEET_REALLOAD_URL": "https://portal.example/RemoteUserAPI",
             "LOADFLEET_REALLOAD_AUTH_TOKEN": "CANARY-token",
@@ -193,7 +193,7 @@ class TestTaken:
 
 class TestShown:
     def test_as_it_was_written(self) -> None:
-        """What the page shows can be put into a file and means the same."""
+        """A shown configuration must mean the same when it is read from a file."""
         settings = made(*parse(WHOLE.encode(), name="x")["preflights"])
 
         shown = yaml.safe_load(yaml.safe_dump(redacted(settings)["preflights"]))
@@ -277,7 +277,7 @@ class TestMistakes:
         ],
     )
     def test_name_place_and_remedy(self, preflight: Any, expected: list[str]) -> None:
-        """A mistake is told once, with its place in the list."""
+        """A mistake must be reported once, with its place in the list."""
         found = problems({"name": "good", "agents": {}}, preflight)
 
         assert [f"preflights[1]{each}" for each in expected] == found
@@ -317,14 +317,14 @@ class TestMistakes:
         ],
     )
     def test_of_a_window(self, window: dict[str, Any], expected: list[str]) -> None:
-        """Each part of a window is told by itself."""
+        """Each part of a window must be reported by itself."""
         found = problems({"name": "n", "agents": {}, "window": window})
 
         assert [f"preflights[0].window.{each}" for each in expected] == found
 
     @pytest.mark.parametrize("given", [{"name": "n"}, "nightly", None])
     def test_no_list(self, given: Any) -> None:
-        """One preflight without a dash is no list."""
+        """A preflight that is not in a list must be refused."""
         with pytest.raises(ConfigurationError) as caught:
             from_data({"sources": [REALLOAD], "preflights": given})
 
@@ -349,7 +349,7 @@ class TestMistakes:
         assert [f"preflights: {text}, and ask an exporter without shards"] == found
 
     def test_of_what_is_usual_without_a_history(self) -> None:
-        """Each suite would pass, whatever its runs took."""
+        """A comparison with usual values must be refused without a history."""
         slow = {"name": "n", "suites": {"slower_than_usual": 1.5}}
 
         found = problems(slow, overrides={"history": {"keep": "off"}})
@@ -378,12 +378,12 @@ class TestSources:
             ("", ["source: no source has this name; write one of prod, bm, egg"]),
             (5, ["source[0]: must be text; put it in quotes"]),
             ({"prod": "bm"}, ["source: must be a list; write it in brackets"]),
-            # The rest is not what was meant, so nothing is said of it yet.
+            # The other names are not checked until the list is right.
             ([5, "prd"], ["source[0]: must be text; put it in quotes"]),
         ],
     )
     def test_that_are_unknown(self, source: Any, expected: list[str]) -> None:
-        """The nearest name is told, or all of them."""
+        """An unknown source must be answered with the nearest one, or all of them."""
         found = problems({"name": "n", "agents": {"source": source}, "max_age": "1m"})
 
         assert [f"preflights[0].agents.{each}" for each in expected] == found
@@ -399,7 +399,7 @@ class TestSources:
         ],
     )
     def test_that_do_not_list_the_kind(self, kind: str, source: str, tasks: dict[str, str]) -> None:
-        """A kind that the vendor does not have, or whose task is off, would never be fit."""
+        """A source that does not list the kind must be refused: the check could never pass."""
         preflight = {"name": "n", kind: {"source": [source]}}
 
         found = problems(preflight, sources=({**REALLOAD, "tasks": tasks}, BLAZEMETER, EGGPLANT))
@@ -422,7 +422,7 @@ class TestSources:
         ],
     )
     def test_that_are_wrong_themselves(self, wrong: dict[str, Any], expected: str) -> None:
-        """Who is named wrongly in one place is not told of it in two."""
+        """A mistake in a source must not be reported again for the preflights that name it."""
         found = problems(
             {"name": "n", "agents": {"source": "prd"}}, sources=({**REALLOAD, **wrong},)
         )
@@ -430,7 +430,7 @@ class TestSources:
         assert [expected] == found
 
     def test_of_which_something_else_is_wrong(self) -> None:
-        """All mistakes are told at once."""
+        """All mistakes must be reported at once."""
         sources = ({**REALLOAD, "auth_token": ""},)
 
         found = problems({"name": "n", "agents": {"source": "prd"}}, sources=sources)
@@ -456,7 +456,7 @@ class TestSources:
     def test_that_are_polled_more_rarely_than_readings_may_be_old(
         self, preflight: dict[str, Any], expected: list[str]
     ) -> None:
-        """Nothing would be known from then on until the next poll."""
+        """A `max_age` shorter than the interval of a chosen task must be refused."""
         sources = (
             {**REALLOAD, "tasks": {"suites": "5m"}},
             BLAZEMETER,
@@ -470,7 +470,7 @@ class TestSources:
         assert [f"{text} {each}; raise it" for each in expected] == found[:-1]
 
     def test_of_which_there_are_none(self) -> None:
-        """Then that is the mistake."""
+        """A configuration without sources must have that as its only mistake."""
         found = problems({"name": "n", "agents": {"source": "prod"}}, sources=())
 
         assert ["sources"] == [each.partition(":")[0] for each in found]

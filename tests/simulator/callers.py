@@ -80,7 +80,7 @@ class BlazeMeter:
         return rows
 
     async def newest(self, verdict: str | None = None, **fields: Any) -> dict[str, Any]:
-        """Return the newest run that is told to have a verdict, and has certain fields."""
+        """Return the newest run with a verdict and certain fields."""
         return next(
             row
             for row in await self.masters()

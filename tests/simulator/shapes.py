@@ -16,7 +16,7 @@ def fixture(provider: str, name: str) -> Any:
 
 
 def differences(actual: Any, *wanted: Any, at: str = "$") -> list[str]:
-    """List where a value has the shape of none of some examples; empty means it fits.
+    """List the places where a value has the shape of no example; empty means that it fits.
 
     Null fits everything, and the items of a list must each look like some item of the examples.
     """

@@ -42,7 +42,7 @@ async def test_ports_are_free_again() -> None:
 
 
 async def test_a_port_in_use_is_an_error() -> None:
-    """Nothing is left running when one of the ports is taken, and its flag is named."""
+    """A port in use must be an error that names its flag, and leave nothing running."""
     async with Simulation() as first:
         port = int(first.realload_url.removesuffix(PATH).rpartition(":")[2])
 
@@ -57,7 +57,7 @@ async def test_a_port_in_use_is_an_error() -> None:
 
 @pytest.mark.parametrize("host", ["nohost.invalid", "no..host", "192.0.2.1", "2001:db8::1"])
 async def test_an_address_of_elsewhere_is_an_error(host: str) -> None:
-    """Neither a name nor an address that is not ours brings up a traceback."""
+    """A foreign or unknown address must be an error without a traceback."""
     with pytest.raises(StartError) as caught:
         await Simulation(SimulatorOptions(host=host)).__aenter__()
 

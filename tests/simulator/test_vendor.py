@@ -21,7 +21,7 @@ async def refusals(portal: RealLoad, count: int, **where: str) -> None:
 
 
 async def test_a_bad_token_gets_the_error_envelope(time: FakeClock) -> None:
-    """By default a bad token is answered with status 200 and no flags."""
+    """A bad token must be answered with status 200 and an error without flags, by default."""
     portal = RealLoad(time)
 
     reply = await portal.post("pingMeasuringAgent", token="wrong", agentId=41)
@@ -116,7 +116,7 @@ async def test_calls_are_counted(time: FakeClock) -> None:
 
 
 async def test_the_token_can_be_replaced(time: FakeClock) -> None:
-    """From then on the old token is a bad one and the new one is good."""
+    """After a change of the token, only the new one must be accepted."""
     portal = RealLoad(time)
     await portal.control(token="other")
 
@@ -159,7 +159,7 @@ async def test_agents_are_changed_and_deleted(time: FakeClock) -> None:
     ],
 )
 async def test_impossible_commands_are_refused(time: FakeClock, command: dict[str, Any]) -> None:
-    """A test that mistypes is told so."""
+    """An impossible command must be refused."""
     portal = RealLoad(time)
 
     assert 400 == (await portal.control(**command)).status_code
@@ -262,7 +262,7 @@ async def test_a_portal_hangs_after_some_pings(time: FakeClock) -> None:
 
 
 async def test_a_portal_is_slow_for_all(time: FakeClock) -> None:
-    """Each ping takes its own time between the delay and that with the whole spread."""
+    """With a spread, each ping must take a time of its own within the limits."""
     portal = RealLoad(time, still=True, delay_seconds=3.0)
     await portal.control(delay_spread=1.6)
     began, took = time.monotonic, []

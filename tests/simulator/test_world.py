@@ -66,7 +66,7 @@ def test_a_machine_has_started_when_it_came_back() -> None:
 
 
 def test_a_forced_state_wins_over_life() -> None:
-    """Somebody who takes a machine down finds it down."""
+    """A forced state must win over the simulated one."""
     assert not Machine(up=False).is_up(0)
 
 
@@ -82,7 +82,7 @@ def test_a_forced_state_wins_over_life() -> None:
 def test_an_impossible_change_is_refused(
     time: FakeClock, kind: str, key: int, changes: dict[str, object]
 ) -> None:
-    """Unknown kinds, things and attributes and wrong types are told apart from success."""
+    """An impossible change must be refused."""
     fleet = Fleet(SimulatorOptions(), time.clock)
 
     with pytest.raises(UnknownChangeError):

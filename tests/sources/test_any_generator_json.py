@@ -1,4 +1,4 @@
-"""Whatever stands in a field of Locust's or Selenium's, a poll ends as one."""
+"""A poll of Locust or Selenium must end normally, whatever a reply's field contains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.generators import Bench
 
 
-#: By the beginning of a recording's name, whose it is, and of which path.
+#: For the beginning of a recording's name, its generator and its path.
 _PATHS = {
     "stats_requests": ("locust", STATS),
     "status": ("selenium", STATUS),

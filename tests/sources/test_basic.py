@@ -96,7 +96,7 @@ def test_reads_a_password_that_changed(tmp_path: Path) -> None:
 def test_takes_both_or_neither(
     provider: str, values: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    """What is missing or doubled is named with its remedy and without a secret."""
+    """A missing or doubled credential must be reported with its remedy and without a secret."""
     assert expected == mistakes(provider, **values)
 
 
@@ -109,7 +109,7 @@ def test_refuses_an_odd_name(provider: str, username: str) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_shows_no_password(provider: str) -> None:
-    """Neither the repr nor the redacted configuration holds it."""
+    """Neither the `repr` nor the redacted settings may show the password."""
     source = {"provider": provider, "url": "http://127.0.0.1", "username": "us"}
 
     loaded = from_data({"sources": [source | {"password": "canary"}]})
@@ -120,7 +120,7 @@ def test_shows_no_password(provider: str) -> None:
 
 
 def test_warns_of_a_password_in_the_clear_and_not_of_none() -> None:
-    """What goes over the network without credentials is nobody's secret."""
+    """A URL without encryption must be a risk only if credentials are sent."""
     url = "http://host.example"
 
     assert [] == list(settings(url=url).risks())

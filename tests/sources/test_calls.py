@@ -51,7 +51,7 @@ def test_defaults_are_those_of_the_reference() -> None:
 
 
 def test_a_proxys_url_stays_secret() -> None:
-    """It may hold a password."""
+    """A proxy's URL must be shown as a secret: it may hold a password."""
     source = settings(proxy_url="http://user:CANARY@proxy:1")
 
     assert "<secret>" == repr(http_options(source).proxy_url)
@@ -69,7 +69,7 @@ def test_a_proxys_url_stays_secret() -> None:
 async def test_a_source_keeps_to_the_pace_of_its_account(
     provider: str, task: str, fields: dict[str, Any]
 ) -> None:
-    """What another process of the account was asked for holds every vendor's calls."""
+    """A pause asked of one process must hold all calls of the account, with every vendor."""
     clock = FakeClock()
     state = MemoryState(clock.clock.time)
     url = "https://vendor.invalid"

@@ -45,7 +45,7 @@ def test_reads_what_is_wanted_and_skips_the_rest() -> None:
 
 @pytest.mark.parametrize("wrong", [{}, [], "text", 1.5, {"a": [None]}])
 def test_gives_a_field_of_a_wrong_type_its_default(wrong: object) -> None:
-    """One odd field costs that field only."""
+    """A field of a wrong type must get its default, and the others be read."""
     whole, surprises = read({"active": wrong, "name": "a"})
 
     assert (Whole(name="a"), ["type"]) == (whole, surprises)
@@ -60,7 +60,7 @@ def test_keeps_the_rest_of_a_part() -> None:
 
 
 def test_leaves_elements_of_a_wrong_type_out() -> None:
-    """A list keeps its good elements, and each bad one is a surprise."""
+    """Elements of a wrong type must be left out and counted."""
     whole, surprises = read({"parts": [{"partId": 1}, 7, None, {"partId": 2}], "ids": ["x", 5]})
 
     assert (Part(part_id=1), Part(part_id=2)) == whole.parts
@@ -127,7 +127,7 @@ def test_takes_half_a_pair_of_surrogates(text: bytes, name: str) -> None:
     ids=range(13),
 )
 def test_refuses_what_is_no_object(body: bytes) -> None:
-    """What cannot be read as a whole is one error, and neither it nor its causes quote it."""
+    """A reply that cannot be read must be one error, which does not quote it."""
     with pytest.raises(CallError) as caught:
         read(body)
 
@@ -258,7 +258,7 @@ def test_an_object_may_stand_in_a_list(body: bytes, expected: object) -> None:
 
 @pytest.mark.parametrize("body", [body for body, _ in EITHER if b"more" in body])
 def test_redaction_looks_into_either(body: bytes) -> None:
-    """What is not wanted is not shown in an object, nor in a list of them."""
+    """Fields that are not wanted must be hidden in an object as in a list of them."""
     shown = redacted_reply(body, Either)["one_or_many"]
 
     first = shown[0] if isinstance(shown, list) else shown

@@ -40,7 +40,7 @@ def client(**before: object) -> Client:
 
 
 def test_is_found_again() -> None:
-    """What a task wrote it reads."""
+    """A task must read back the memory it wrote."""
     notes = Notes(version=1, number=10**30, seconds=0.1)
 
     found = remembered(client(memory={"notes": msgspec.json.encode(notes)}), "notes", Notes)
@@ -49,7 +49,7 @@ def test_is_found_again() -> None:
 
 
 def test_is_none_at_the_first_start() -> None:
-    """Nothing to remember is not worth a line."""
+    """The absence of a memory must not be logged."""
     with capture_logs() as logs:
         found = remembered(client(), "notes", Notes)
 
@@ -81,7 +81,7 @@ def test_is_ignored_unless_it_is_of_its_form(memory: bytes) -> None:
 
 
 def test_keeps_ages_on_another_clock() -> None:
-    """The monotonic clock of another start begins anew; an age is an age."""
+    """An age must be kept over a change of the monotonic clock."""
     unix = unix_of(40.0, NOW)
     later = Moment(unix=NOW.unix + 5, monotonic=2.0)
 

@@ -1,4 +1,4 @@
-"""Every reason for which a plug-in is left out, and that nothing else suffers from it."""
+"""Every reason for which a plug-in is left out, without harm to others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Have a folder in which packages are found, and forget what was imported from it."""
+    """Yield a folder in which Python finds packages, and forget its modules afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     for module in [each for each in sys.modules if each.partition(".")[0] == "acme"]:
@@ -39,7 +39,7 @@ def problem(record: str, folder: Path, *, name: str = "acme") -> str:
 
 
 def test_takes_one_that_is_well(folder: Path) -> None:
-    """It is found by its entry point, and known by the name and version of its package."""
+    """A plug-in must be found by its entry point, with its package's name and version."""
     install(folder)
 
     found, broken = plugins.load(BUILT_IN)
@@ -103,7 +103,7 @@ PROBLEMS = [
 
 @pytest.mark.parametrize(("old", "new", "expected"), PROBLEMS)
 def test_names_what_is_wrong(old: str, new: str, expected: str, folder: Path) -> None:
-    """Whatever is wrong, it is left out and said in a sentence, without anything it has read."""
+    """A broken plug-in must be left out with one sentence that quotes nothing it has read."""
     assert old in RECORD
     record = RECORD.replace(old, new).replace("    BasicSettings,", "    Agent, BasicSettings,")
 
@@ -125,14 +125,14 @@ def test_names_what_is_wrong(old: str, new: str, expected: str, folder: Path) ->
     ],
 )
 def test_refuses_a_name(name: str, expected: str, folder: Path) -> None:
-    """A name that is taken, or whose metrics could meet others, is refused."""
+    """A name that is taken, or whose metrics could collide, must be refused."""
     record = RECORD.replace('"acme"', f'"{name}"')
 
     assert expected == problem(record, folder, name=name)
 
 
 def test_a_broken_one_costs_no_other(folder: Path) -> None:
-    """Of two of a name the first counts, and the second is named."""
+    """A broken plug-in must cost no other; of two with one name, the first counts."""
     install(folder)
     (point,) = entry_points(group=plugins.GROUP)
     gone = EntryPoint("gone", "acme.nowhere:GONE", plugins.GROUP)
@@ -172,7 +172,7 @@ class Stray(Reading, frozen=True, kw_only=True):
     ],
 )
 def test_refuses_what_cannot_be_shown(reading: Any, error: str) -> None:
-    """It would take the pages of all sources with it."""
+    """A reading that cannot be rendered must be refused: it would cost all pages."""
     with pytest.raises(PollError) as caught:
         plugins.check(Poll(readings=(agent(), reading)))
 
@@ -183,7 +183,7 @@ def test_refuses_what_cannot_be_shown(reading: Any, error: str) -> None:
 
 @pytest.mark.parametrize("name", ["locust", "selenium"])
 def test_the_exporters_own_would_be_taken(name: str) -> None:
-    """They are written with the public module alone, and keep all rules but that of the place."""
+    """The built-in generators must keep all rules of plug-ins but that of their place."""
     provider = BUILT_IN[name]
 
     assert [] == list(plugins._family_problems(provider))

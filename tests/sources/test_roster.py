@@ -37,7 +37,7 @@ def one(agent_id: str = "a", *, up: bool | None = True) -> Agent:
 
 
 def test_shows_what_is_listed() -> None:
-    """Those that are listed are shown as they are, in their order."""
+    """Targets must be shown as they are listed, in their order."""
     case = Case()
 
     assert {"b": True, "a": Reason.NO_HEARTBEAT, "c": None} == case.shows(
@@ -57,7 +57,7 @@ def test_one_that_died_stays_down_for_a_day() -> None:
 
 
 def test_one_that_was_never_up_is_remembered_from_when_its_row_went() -> None:
-    """There is nothing else to count from."""
+    """A target that was never up must be forgotten a day after its row went."""
     case = Case()
     case.shows(one(up=False))
 
@@ -78,7 +78,7 @@ def test_one_that_left_in_order_is_forgotten() -> None:
 
 
 def test_one_that_comes_back_gets_its_grace_anew() -> None:
-    """Each time its row goes is a time of its own."""
+    """A target that comes back must get its grace anew."""
     case = Case()
     case.shows(one())
     case.shows(after=30)
@@ -90,7 +90,7 @@ def test_one_that_comes_back_gets_its_grace_anew() -> None:
 
 
 def test_an_expected_one_is_missed_after_the_grace() -> None:
-    """Seen or not; it is called by its id if nobody knows its name."""
+    """An expected target must be missed after the grace, by its name if that is known."""
     case = Case("a", "z", "a")
     case.shows(one())
     away = Reason.NOT_CONNECTED
@@ -103,7 +103,7 @@ def test_an_expected_one_is_missed_after_the_grace() -> None:
 
 
 def test_an_expected_one_that_died_is_never_forgotten() -> None:
-    """It is down for as long as it is away, for the reason for which it went."""
+    """An expected target must never be forgotten, and keep its reason."""
     case = Case("a")
     case.shows(one())
     case.shows(one(up=False), after=1)
@@ -124,7 +124,7 @@ def test_says_when_each_was_last_up() -> None:
 
 
 def test_goes_on_from_what_was_shown() -> None:
-    """A restart forgets nobody that died and accuses nobody that was well."""
+    """After a restart, a dead target must stay down, and a healthy one not be down."""
     before = Case()
     before.shows(one("dead"), one("well"))
     known = before.roster.update((one("dead", up=False), one("well")), moment(10))

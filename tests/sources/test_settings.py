@@ -29,7 +29,7 @@ def mistakes(**fields: Any) -> list[str]:
 
 class TestIntervals:
     def test_without_a_word_the_providers_defaults_count(self) -> None:
-        """What is off by default is not polled."""
+        """Tasks must have the provider's default intervals, but for those off by default."""
         assert {
             "agents": 60.0,
             "controllers": 60.0,
@@ -48,7 +48,7 @@ class TestIntervals:
         assert (10.0, None, 300.0, 120.0) == tuple(source.interval_for(task) for task in tasks)
 
     def test_interval_is_the_pace_of_ordinary_tasks_only(self) -> None:
-        """It speeds up nothing that is slow by its nature and switches nothing on."""
+        """`interval` must apply to ordinary tasks only, not to slow ones or those that are off."""
         source = settings(interval="30s")
 
         assert (30.0, 600.0, None) == tuple(
@@ -115,7 +115,7 @@ class TestProxy:
         assert ["proxy_url"] == mistakes(proxy_url=url)
 
     def test_a_file_that_is_missing_is_one_mistake(self, tmp_path: Path) -> None:
-        """What is not known is not judged a second time."""
+        """A setting that could not be read must not be reported twice."""
         assert ["proxy_url_file"] == mistakes(proxy_url_file=tmp_path / "missing")
 
 
@@ -137,7 +137,7 @@ class TestTls:
         assert [] == mistakes(client_cert_file=tmp_path / "both.pem")
 
     def test_a_key_of_another_certificate_is_a_mistake(self, tmp_path: Path) -> None:
-        """It is found at the start, not at the first call."""
+        """A key that does not fit its certificate must be refused at the start."""
         authority = trustme.CA()
         authority.issue_cert("a.example").cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
         authority.issue_cert("b.example").private_key_pem.write_to_path(tmp_path / "key.pem")

@@ -20,7 +20,7 @@ def no_mounts() -> str:
 
 
 async def kept(folder: Path, clock: FakeClock | None = None) -> dict[str, bytes]:
-    """Return the documents that are in a store, as whoever opens it next finds them."""
+    """Return the documents that the next process finds in a store."""
     state = sqlite(folder, clock)
     found = await state.documents("")
     await state.aclose()

@@ -55,7 +55,7 @@ def damaged(folder: Path) -> list[str]:
 
 
 async def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
-    """There is nothing in it to set aside."""
+    """An empty file must be taken as a new store."""
     (tmp_path / "state.db").touch()
 
     assert {} == await read(tmp_path)
@@ -77,7 +77,7 @@ async def test_cut_anywhere_it_is_never_wrong(tmp_path: Path) -> None:
 
 
 async def test_flipped_bits_are_never_wrong(tmp_path: Path) -> None:
-    """Whichever bit is wrong, a document is as it was written or not there."""
+    """With any bit flipped, a document must be as it was written or be missing."""
     content = await filled(tmp_path / "whole")
     chance = Random(7)  # noqa: S311 - repeatable, not secret
     outcomes: Counter[str] = Counter()
@@ -92,10 +92,10 @@ async def test_flipped_bits_are_never_wrong(tmp_path: Path) -> None:
         try:
             found = await read(folder)
         except StateError as error:
-            # The bit was one of the schema's version.
+            # The bit was part of the schema's version.
             outcomes["newer" if "newer" in str(error) else str(error)] += 1
         else:
-            # Those that were read before the damage was met are right.
+            # Documents read before the damaged page are right.
             assert found.items() <= DOCUMENTS.items(), place
             assert damaged(folder) or DOCUMENTS == found, place
             outcomes["lost" if damaged(folder) else "kept"] += 1
@@ -104,7 +104,7 @@ async def test_flipped_bits_are_never_wrong(tmp_path: Path) -> None:
 
 
 async def test_keys_out_of_order_are_found_at_the_start(tmp_path: Path) -> None:
-    """Else a document that is there could not be found by its key, and nobody would know."""
+    """Keys out of order must be found at the start, or documents would be lost unnoticed."""
     content = await filled(tmp_path)
     assert 1 == content.count(b"key/17")
     (tmp_path / "state.db").write_bytes(content.replace(b"key/17", b"zey/17"))
@@ -143,7 +143,7 @@ def ours_with_other_tables(path: Path) -> None:
 async def test_what_is_not_ours_is_set_aside(
     make: Callable[[Path], object], tmp_path: Path
 ) -> None:
-    """It is kept under another name, the log says so, and the store is a new one."""
+    """A file of something else must be kept under another name, and be logged."""
     file = tmp_path / "state.db"
     make(file)
     content = file.read_bytes()
@@ -188,7 +188,7 @@ def _written(at: float) -> Callable[[sqlite3.Connection], object]:
 async def test_a_clock_that_no_host_has_is_damage(
     write: Callable[[sqlite3.Connection], object], tmp_path: Path
 ) -> None:
-    """Though its checksum is right, nothing could go on from it."""
+    """A clock that no host can have must count as damage."""
     await filled(tmp_path)
     with closing(sqlite3.connect(tmp_path / "state.db")) as connection, connection:
         write(connection)
@@ -202,7 +202,7 @@ async def test_a_clock_that_no_host_has_is_damage(
 
 
 async def test_all_follow_when_it_is_damaged_while_open(tmp_path: Path) -> None:
-    """One sets it aside, the others see the new one; what `update` wrote last goes over."""
+    """A damaged file must be set aside by one process, and all go on with the new one."""
     clock = FakeClock()
     one, other, finder = (sqlite(tmp_path, clock) for _ in range(3))
     await one.put("lost", b"")
@@ -229,7 +229,7 @@ async def test_all_follow_when_it_is_damaged_while_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("emptied", [True, False])
 async def test_all_follow_when_it_is_gone(tmp_path: Path, *, emptied: bool) -> None:
-    """A file that somebody deletes or empties is begun anew by all."""
+    """A file that was deleted or emptied must be begun anew by all."""
     one, other = sqlite(tmp_path), sqlite(tmp_path)
     for state in (one, other):
         await state.put("old", b"")
@@ -248,10 +248,10 @@ async def test_all_follow_when_it_is_gone(tmp_path: Path, *, emptied: bool) -> N
 
 
 class Swapped(Place):
-    """A place at which something happens between two looks at the file.
+    """A place at which an action happens between two reads of the file.
 
     Attributes:
-        then: What happens, once.
+        then: The action, which happens once.
     """
 
     then: Callable[[], object] | None = None
@@ -284,7 +284,7 @@ def test_a_change_never_goes_into_a_file_that_was_set_aside(tmp_path: Path) -> N
 
 
 def test_what_others_have_set_aside_is_not_set_aside_again(tmp_path: Path) -> None:
-    """Of two who find the damage at once, the second finds a new file in its place."""
+    """Of two processes that find the damage, only the first must set the file aside."""
     place = Swapped(tmp_path, mounts=no_mounts)
     database = Database(place, host=host())
     database.write(add)
@@ -308,7 +308,7 @@ def test_what_others_have_set_aside_is_not_set_aside_again(tmp_path: Path) -> No
 
 
 def test_room_is_made_without_turning_the_clock_back(tmp_path: Path) -> None:
-    """Also where nothing is left that was written."""
+    """Tidying must not turn the clock back, even if no document is left."""
     clock = FakeClock(unix=1e9)
     database = Database(Place(tmp_path, mounts=no_mounts), host=host(clock))
     database.write(add)

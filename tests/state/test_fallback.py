@@ -27,8 +27,8 @@ class Case:
     """A state whose store can be taken away.
 
     Attributes:
-        state: What is tested.
-        clock: Of all of it.
+        state: The tested state.
+        clock: The clock of all parts.
     """
 
     def __init__(self, folder: Path, *, expected: bool = False) -> None:
@@ -79,7 +79,7 @@ async def case(tmp_path: Path) -> AsyncIterator[Case]:
 
 
 async def test_a_store_that_works_is_used(case: Case) -> None:
-    """What is written is in the store, counted, and the gauge is 1."""
+    """A write must reach the store and be counted, and the gauge be 1."""
     await case.state.put("key", b"value")
 
     assert {"key": b"value"} == await kept(case.folder, case.clock)
@@ -132,7 +132,7 @@ async def test_each_cause_is_told_once(case: Case) -> None:
 
 
 async def test_a_store_nobody_asked_for_is_missed_quietly(tmp_path: Path) -> None:
-    """Where the default cannot be written, nothing is wrong."""
+    """A default folder that cannot be written must be logged as information only."""
     (tmp_path / "state.db").mkdir()
 
     with capture_logs() as logs:
@@ -142,7 +142,7 @@ async def test_a_store_nobody_asked_for_is_missed_quietly(tmp_path: Path) -> Non
 
 
 async def test_the_store_is_tried_again_at_times(case: Case) -> None:
-    """Not with every operation, since a try may take seconds."""
+    """A store that is away must be tried again at intervals, not with every operation."""
     await case.count()
     case.take_away()
     await case.count()
@@ -162,7 +162,7 @@ async def test_the_store_is_tried_again_at_times(case: Case) -> None:
 
 
 async def test_what_was_changed_in_memory_goes_back(case: Case) -> None:
-    """Also what is new; others who share the store see it."""
+    """Documents changed in memory must be written when the store is back."""
     await case.count()
     case.take_away()
     await case.count()
@@ -176,7 +176,7 @@ async def test_what_was_changed_in_memory_goes_back(case: Case) -> None:
 
 
 async def test_what_others_have_written_meanwhile_stays(case: Case) -> None:
-    """They had the store, and knew more."""
+    """Documents that others have written meanwhile must win over those in memory."""
     await case.count()
     case.take_away()
     await case.count()
@@ -201,7 +201,7 @@ async def test_a_store_that_is_lost_again_is_left_again(case: Case) -> None:
 
 
 async def test_the_store_alone_has_no_memory_in_its_place(case: Case) -> None:
-    """What is of use to others only fails while the store is away, and is counted as failed."""
+    """The shared state must fail while the store is away, and its failures be counted."""
     shared = case.state.shared
     await shared.put("a", b"1")
     case.take_away()

@@ -1,4 +1,4 @@
-"""Every backend means the same: what a dictionary would do, whoever of several does it."""
+"""Every backend behaves like a dictionary, whichever process uses it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ BACKENDS = {
     **{program: redis_opener(program) for program in PROGRAMS},
 }
 
-#: Tests of all of them; those that need a server are slow.
+#: Runs a test with every backend; those with a server are slow.
 EVERY = pytest.mark.parametrize(
     "backend",
     [
@@ -68,7 +68,7 @@ HANDLES = st.integers(0, 1)
 VALUES = st.binary(max_size=20) | st.sampled_from([b"x" * 5_000, b"\0" * 100])
 
 
-#: By program a server that all tests of this module use.
+#: For each program, the server that this module's tests share.
 _SERVERS: dict[str, RedisServer] = {}
 
 
@@ -93,7 +93,7 @@ class Machine(RuleBasedStateMachine):
 
     backend = "memory"
 
-    #: How far two looks at one moment may be apart.
+    #: The tolerance between two readings of the clock.
     tolerance_seconds = 1e-5
 
     def __init__(self) -> None:
@@ -206,7 +206,7 @@ class ServerMachine(Machine):
 
 @EVERY
 def test_it_does_what_a_dictionary_does(backend: str) -> None:
-    """Whatever is done in whatever order by whichever of two, all of them see the same."""
+    """All clients must see what a dictionary would hold, after any sequence of operations."""
     base = ServerMachine if backend in PROGRAMS else Machine
     machine = type(f"{base.__name__} on {backend}", (base,), {"backend": backend})
 
@@ -236,7 +236,7 @@ async def test_changes_at_once_lose_nothing(backend: str, tmp_path: Path) -> Non
 
 @EVERY
 async def test_the_salt_is_one(backend: str, tmp_path: Path) -> None:
-    """All who share the state hash with the same random bytes."""
+    """All processes must get the same salt."""
     opener = BACKENDS[backend](tmp_path / "state", FakeClock())
     one, other = opener(), opener()
 

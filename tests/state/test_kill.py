@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("turn", range(10))
 async def test_killed_in_the_middle_of_writes(tmp_path: Path, turn: int) -> None:
-    """What a process has said to be written is there, and the one beside it goes on."""
+    """Documents reported as written must be there after a kill, and other processes go on."""
     chance = Random()  # noqa: S311 - another moment each time
     lines = chance.randrange(1, 400)
     async with writer(tmp_path, "victim", 0) as victim, writer(tmp_path, "other", 0) as other:
@@ -36,7 +36,7 @@ async def test_killed_in_the_middle_of_writes(tmp_path: Path, turn: int) -> None
     found = await kept(tmp_path / "state")
     assert len(found) == report.documents
     for process, name in ((victim, "victim"), (other, "other")):
-        # The last line may be a part.
+        # The last line may be incomplete.
         for line in process.output.splitlines()[:-1]:
             number, count, backend = line.split()
             assert "sqlite" == backend

@@ -1,4 +1,4 @@
-"""Members of one store, in simulated time: who leads, who stands by, and what they tell."""
+"""Processes at one store, in simulated time: their roles, and their messages."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Away(LastingState):
 
 
 class Member:
-    """A member, and what became of it.
+    """A process at the store, with its history.
 
     Attributes:
-        roles: Those it had.
-        heard: What it was told, and the age of that.
+        roles: The roles that it had.
+        heard: The messages that it received, with their age.
         passed: How often it saw another leader.
-        failing: Whether it cannot do the work.
-        news: What it tells.
+        failing: Whether its work fails.
+        news: The message that it sends.
     """
 
     def __init__(self, store: MemoryState, time: FakeClock) -> None:
@@ -113,7 +113,7 @@ async def pair(store: MemoryState, time: FakeClock) -> tuple[Member, Member]:
 
 
 async def played(time: FakeClock, seconds: float, *members: Member) -> None:
-    """Let time pass for some members; for all others it stands still or is over."""
+    """Let time pass for some processes, while all others stand still or have ended."""
     for _ in range(round(seconds / LOOK_SECONDS)):
         time.shift(LOOK_SECONDS)
         for each in members:
@@ -158,7 +158,7 @@ async def test_who_leaves_is_followed_at_once(pair: tuple[Member, Member], time:
 
 
 async def test_who_leaves_sees_who_has_just_come(pair: tuple[Member, Member]) -> None:
-    """A look is enough to be seen: once the new process is ready, the old one is told to end."""
+    """A leader that leaves must see a standby that has just come."""
     leader, standby = pair
 
     seen = [await each.leadership.has_standby() for each in (leader, standby)]
@@ -223,7 +223,7 @@ async def test_who_was_stopped_goes_on_if_nobody_took_its_place(
 async def test_without_the_store_the_leader_goes_on(
     pair: tuple[Member, Member], time: FakeClock
 ) -> None:
-    """The standby waits for a minute; then it works too, since nobody knows of the leader."""
+    """Without the store, the leader must go on, and the standby work too after a minute."""
     leader, standby = pair
     for each in pair:
         each.state.broken = True
@@ -261,7 +261,7 @@ async def test_who_never_reached_the_store_works(store: MemoryState, time: FakeC
 async def test_a_leader_cut_off_from_the_store_is_followed(
     pair: tuple[Member, Member], time: FakeClock
 ) -> None:
-    """Both work then, until the old leader reaches the store again and stands by."""
+    """A leader without the store must be followed, and stand by when it reaches it again."""
     leader, standby = pair
     leader.state.broken = True
 
@@ -328,11 +328,11 @@ async def test_who_fails_hands_over(pair: tuple[Member, Member], time: FakeClock
 async def test_where_all_fail_they_change_more_and_more_rarely(
     pair: tuple[Member, Member], time: FakeClock
 ) -> None:
-    """Nobody knows whose fault it is, so each has its turn: of one minute, two, four and so on."""
+    """When all processes fail, they must take turns of a minute, two, four and so on."""
     for each in pair:
         each.failing = True
 
-    # The turns of each of the two: 60, 120, 240, 480, 960 seconds, with some for the change.
+    # Each process leads for 60, 120, 240, 480 and 960 seconds, and some for the change.
     await played(time, 140, *pair)
     soon = _changes(pair)
     await played(time, 3600 - 140, *pair)
@@ -366,7 +366,7 @@ def _changes(pair: tuple[Member, Member]) -> int:
 
 
 async def test_without_a_standby_nobody_hands_over(store: MemoryState, time: FakeClock) -> None:
-    """A leader that is alone, or whose standby is gone, goes on."""
+    """A failing leader without a standby must keep the lead."""
     leader, standby = Member(store, time), Member(store, time)
     await played(time, 1, leader, standby)
     leader.failing = True
@@ -423,7 +423,7 @@ async def test_what_the_leader_tells_is_heard_within_a_second(
 
 
 async def test_a_leader_does_not_listen(pair: tuple[Member, Member], time: FakeClock) -> None:
-    """What a leader told itself is no news to it, nor what was told before it took over."""
+    """A leader must ignore its own messages, and those from before it took over."""
     leader, standby = pair
 
     await leader.leadership.leave()
@@ -461,7 +461,7 @@ async def test_a_newer_document_is_respected(store: MemoryState, time: FakeClock
 async def test_a_damaged_document_is_none(
     content: bytes, store: MemoryState, time: FakeClock
 ) -> None:
-    """Whatever stands in the lease's place, somebody leads."""
+    """A damaged lease must not keep a process from leading."""
     await store.put(KEY, content)
     member = Member(store, time)
 
@@ -536,12 +536,12 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_never_do_two_lead() -> None:
-    """As long as all reach the store, at most one leads that need not look at its lease first."""
+    """While all reach the store, at most one process may lead without looking at its lease."""
     run_state_machine_as_test(Machine, settings=settings(max_examples=80, stateful_step_count=50))
 
 
 def test_a_fence_is_the_beginning_of_the_document() -> None:
-    """It holds for as long as the epoch, whatever else changes."""
+    """A fence must be the beginning of the lease's document, and last for its epoch."""
     lease = Lease(epoch=9, expires=1.0, holder="a")
 
     found = parsed(lease.encoded())

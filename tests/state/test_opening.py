@@ -47,7 +47,7 @@ def test_the_place_is_the_first_that_is_named(
 
 
 async def test_without_a_home_it_is_in_memory(tmp_path: Path) -> None:
-    """Nothing is wrong, so it is said once and quietly; the gauge shows that nothing is kept."""
+    """Without a home, the state must be in memory, which is logged once as information."""
     telemetry = SelfMetrics()
 
     with capture_logs() as logs:
@@ -65,7 +65,7 @@ async def test_without_a_home_it_is_in_memory(tmp_path: Path) -> None:
     ("environ", "level"), [({"HOME": "/sys"}, "info"), ({"STATE_DIRECTORY": "/sys/s"}, "warning")]
 )
 async def test_a_place_that_cannot_be_is_told(environ: Mapping[str, str], level: str) -> None:
-    """As a warning if somebody asked for it, by the settings or by systemd."""
+    """A folder that cannot be made must be a warning if it was asked for."""
     with capture_logs() as logs:
         state = open_state(
             StateSettings(), clock=FakeClock().clock, telemetry=SelfMetrics(), environ=environ
@@ -77,7 +77,7 @@ async def test_a_place_that_cannot_be_is_told(environ: Mapping[str, str], level:
 
 
 async def test_a_server_that_is_named_is_used_in_place_of_a_folder() -> None:
-    """Whatever folder systemd has made; while it is away everything goes on in memory."""
+    """A configured server must be used even if there is a folder, and memory while it is away."""
     with capture_logs() as logs:
         state = open_state(
             StateSettings(url="redis://127.0.0.1:1"),
@@ -96,7 +96,7 @@ async def test_a_server_that_is_named_is_used_in_place_of_a_folder() -> None:
 
 
 async def test_the_folders_of_the_default_are_made(tmp_path: Path) -> None:
-    """Nobody has to prepare a home for it."""
+    """The folders of the default path must be made."""
     state = open_state(
         StateSettings(),
         clock=FakeClock().clock,
@@ -111,7 +111,7 @@ async def test_the_folders_of_the_default_are_made(tmp_path: Path) -> None:
 
 
 async def test_an_engine_without_a_state_keeps_it_in_memory() -> None:
-    """As the demo does, which leaves nothing behind; memory is all that it asked for."""
+    """An engine without a state must keep it in memory, and show it as working."""
     engine = Engine(state=None)
 
     await engine.state.put("key", b"value")

@@ -57,12 +57,12 @@ def test_a_network_file_system_is_known(folder: str, kind: str) -> None:
 
 
 def test_without_a_list_of_mounts_every_folder_counts_as_local() -> None:
-    """Other systems have no such list."""
+    """Without a list of mounts, every folder must count as local."""
     assert "" == network_file_system(Path("/srv"), "")
 
 
 def test_a_folder_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
-    """It is named, with the remedy, and nothing is made there; a link to it is no way around."""
+    """A folder on a network file system must be refused, also through a link."""
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "far")
     mounts = f"1 1 0:1 / / rw - ext4 d rw\n2 1 0:2 / {tmp_path}/far rw - nfs4 f:/ rw\n"
@@ -98,7 +98,7 @@ async def test_what_is_no_plain_file_is_not_opened(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It stays where it is, and the message says what to do about it."""
+    """Anything but a plain file must be left alone and be named with a remedy."""
     monkeypatch.chdir(tmp_path)  # the path of a socket is short
     make(Path(name))
     state = sqlite(tmp_path)
@@ -111,7 +111,7 @@ async def test_what_is_no_plain_file_is_not_opened(
 
 
 async def test_what_takes_its_place_while_open_is_not_opened_either(tmp_path: Path) -> None:
-    """A pipe would block for ever whoever opens it."""
+    """A pipe in place of the open file must not be opened: it would block."""
     state = sqlite(tmp_path)
     await state.put("key", b"")
     (tmp_path / "state.db").rename(tmp_path / "elsewhere")
@@ -151,7 +151,7 @@ def as_anybody() -> Iterator[None]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Make a folder that everybody may enter, as those of pytest are not."""
+    """Make a folder that all users may enter, unlike those of pytest."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -198,7 +198,7 @@ def test_only_the_newest_damaged_files_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_lock_is_not_waited_for_for_ever(tmp_path: Path) -> None:
-    """A process that was stopped while it held the lock holds nobody else."""
+    """The lock of a stopped process must not be waited for without a limit."""
     place = Place(tmp_path, mounts=no_mounts)
     pauses: list[float] = []
     other = Place(tmp_path, mounts=no_mounts, pause=pauses.append)

@@ -1,4 +1,4 @@
-"""Real processes that share a store: nothing is lost, and nobody hinders the others."""
+"""Processes that share a store: no document is lost, and no process hinders the others."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ async def test_no_change_is_lost(tmp_path: Path) -> None:
 
 
 async def test_all_follow_when_the_file_is_damaged(tmp_path: Path) -> None:
-    """Whoever finds out sets it aside, and all go on with one new file."""
+    """One process must set a damaged file aside, and all go on with one new file."""
     async with writer(tmp_path, "a", 0) as one, writer(tmp_path, "b", 0) as other:
         both = (one, other)
         await until(lambda: all(each.output.count("\n") > 20 for each in both))
 
         def noticed() -> bool:
-            # What others have in their caches would mend it, so it is done until somebody looks.
+            # Repeated until the damage is noticed, as other processes' caches may overwrite it.
             done = any("state_set_aside" in each.errors for each in both)
             for suffix in () if done else ("", "-wal"):
-                # It may be set aside between the look at the log and this.
+                # The file may have been set aside since the log was read.
                 with (
                     suppress(FileNotFoundError),
                     (tmp_path / "state" / f"state.db{suffix}").open("r+b") as file,
@@ -84,7 +84,7 @@ async def test_all_follow_when_the_file_is_damaged(tmp_path: Path) -> None:
 
 
 async def test_on_a_full_disk_it_goes_on_in_memory(tmp_path: Path) -> None:
-    """Where no file can grow the count goes on, and what was kept before stays."""
+    """On a full disk, counting must go on in memory, and kept documents stay."""
     async with writer(tmp_path, "a", 5) as first:
         await first.process.wait()
     async with writer(tmp_path, "b", 5, "0") as second:
@@ -108,7 +108,7 @@ async def test_when_the_disk_fills_up_it_goes_on_in_memory(tmp_path: Path) -> No
 
 
 async def test_a_stopped_process_does_not_stop_the_others(tmp_path: Path) -> None:
-    """It may hold the store for seconds; then others go on in memory."""
+    """A stopped process that holds the store must not stop the others."""
     async with writer(tmp_path, "a", 0) as one, writer(tmp_path, "b", 0) as other:
         await until(lambda: one.output and other.output)
         one.process.send_signal(signal.SIGSTOP)

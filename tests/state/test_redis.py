@@ -1,4 +1,4 @@
-"""What a server does to the state: flushed, restarted, full, silent, of somebody else."""
+"""The state on a server that is flushed, restarted, full, silent or somebody else's."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def failure_of(state: State) -> str:
 
 
 async def test_new_data_are_whole_after_a_minute(server: RedisServer) -> None:
-    """Whoever joins later need not wait for it once more."""
+    """New data must count as whole after a minute, also for processes that join later."""
     async with opened(server.state()) as first, opened(server.state()) as second:
         unreached = first.whole
         await first.put("key", b"value")
@@ -117,7 +117,7 @@ async def test_new_data_are_whole_after_a_minute(server: RedisServer) -> None:
 
 
 async def test_a_flush_is_told_once(server: RedisServer) -> None:
-    """To everybody who knew the data; what each of them had changed last is there again."""
+    """A flush must be reported once to each process, and its changes be written again."""
     async with opened(server.state()) as first, opened(server.state()) as second:
         await first.update("ledger", to(b"1"))
         server.age()
@@ -135,7 +135,7 @@ async def test_a_flush_is_told_once(server: RedisServer) -> None:
 
 
 async def test_what_somebody_wrote_later_stays(server: RedisServer) -> None:
-    """After a loss everybody writes what he knows, and the newest of it counts."""
+    """After a loss, the newest of all processes' documents must win."""
     async with opened(server.state()) as old, opened(server.state()) as new:
         await old.update("ledger", to(b"old"))
         await new.update("ledger", to(b"new"))
@@ -148,7 +148,7 @@ async def test_what_somebody_wrote_later_stays(server: RedisServer) -> None:
 
 
 async def test_the_salt_outlives_a_flush(server: RedisServer) -> None:
-    """Hashes that were made before are found by those who come after."""
+    """The salt must outlive a flush."""
     async with opened(server.state()) as first, opened(server.state()) as second:
         made = await salt(first)
         server.command("FLUSHALL")
@@ -158,7 +158,7 @@ async def test_the_salt_outlives_a_flush(server: RedisServer) -> None:
 
 
 async def test_a_restart_that_keeps_the_data_is_no_loss(start: Callable[..., RedisServer]) -> None:
-    """Yet for a minute nobody relies on it, since the last second may be missing."""
+    """A restart that keeps the data must be no loss, but not be trusted for a minute."""
     server = start("--appendonly", "yes")
     async with opened(server.state()) as state:
         await state.put("a", b"1")
@@ -176,7 +176,7 @@ async def test_a_restart_that_keeps_the_data_is_no_loss(start: Callable[..., Red
 
 
 async def test_a_restart_that_goes_back_is_made_up_for(start: Callable[..., RedisServer]) -> None:
-    """What a process changed after the server had saved last is written again."""
+    """A change that the server lost in a restart must be written again."""
     server = start()
     async with opened(server.state()) as state:
         await state.update("ledger", to(b"1"))
@@ -191,7 +191,7 @@ async def test_a_restart_that_goes_back_is_made_up_for(start: Callable[..., Redi
 
 
 async def test_a_restart_that_keeps_nothing_is_a_loss(server: RedisServer) -> None:
-    """It is told once, and the state begins anew."""
+    """A restart without data must be reported once."""
     async with opened(server.state()) as state:
         await state.put("a", b"1")
         server.stop()
@@ -207,13 +207,13 @@ async def test_a_restart_that_keeps_nothing_is_a_loss(server: RedisServer) -> No
 
 
 async def test_a_server_that_evicts_is_refused(start: Callable[..., RedisServer]) -> None:
-    """It would forget refused calls when its memory is full."""
+    """A server that evicts keys must be refused: it would forget refused calls."""
     server = start("--maxmemory-policy", "allkeys-lru")
     async with opened(server.state()) as state:
         message = await failure_of(state)
 
         assert (
-            f"127.0.0.1:{server.port}: it evicts what is needed (allkeys-lru); set"
+            f"127.0.0.1:{server.port}: it evicts keys of the state (allkeys-lru); set"
             " maxmemory-policy to noeviction" == message
         )
         server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
@@ -234,7 +234,7 @@ async def test_a_server_that_begins_to_evict_is_noticed(server: RedisServer) -> 
 
 
 async def test_the_size_is_that_of_the_server(server: RedisServer) -> None:
-    """As it said when it was looked at last."""
+    """The size must be the one the server gave last."""
     clock = FakeClock()
     async with opened(server.state(clock.clock)) as state:
         before = state.size()
@@ -265,7 +265,7 @@ async def test_who_may_not_log_in_is_told(start: Callable[..., RedisServer]) -> 
 async def test_a_password_is_read_for_every_connection(
     start: Callable[..., RedisServer], tmp_path: Path
 ) -> None:
-    """A rotated one is found without a restart, and a file that is gone is told."""
+    """The password must be read again for every connection."""
     server = start("--requirepass", "first")
     file = tmp_path / "password"
     file.write_text("wrong\n")
@@ -308,18 +308,18 @@ async def test_the_documented_rights_suffice(server: RedisServer) -> None:
 
 @pytest.mark.parametrize("rules", [["+info"], ["+eval", "+info", "+time", "~other*"]])
 async def test_missing_rights_are_told(server: RedisServer, rules: list[str]) -> None:
-    """Whether it is a command or a key that is not allowed."""
+    """A missing right to a command or to a key must be reported with its remedy."""
     server.command("ACL", "SETUSER", "weak", "reset", "on", ">pass", *rules)
     async with opened(server.state(username="weak", password="pass")) as state:
         message = await failure_of(state)
 
         assert message.endswith(
-            "the user may not do what is needed; give it the rights that the documents name"
+            "the user lacks rights; grant those in deploy/docs/configuration.md"
         )
 
 
 async def test_tls_is_verified(start: Callable[..., RedisServer], tmp_path: Path) -> None:
-    """By the given authority and the server's name; a certificate of ours is shown."""
+    """The server's certificate must be verified, and the client's be presented."""
     authority, stranger = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
     authority.issue()
     authority.issue("client", name="client")
@@ -356,7 +356,7 @@ async def test_a_certificate_of_another_name_is_refused(
 
 
 async def test_a_full_server_is_told_and_still_read(server: RedisServer) -> None:
-    """Nothing of a write that fails is done, and it recovers by itself."""
+    """A full server must be reported, still be read, and recover by itself."""
     async with opened(server.state()) as state:
         await state.update("key", to(b"old"))
         server.command("CONFIG", "SET", "maxmemory", "1")
@@ -372,7 +372,7 @@ async def test_a_full_server_is_told_and_still_read(server: RedisServer) -> None
 
 
 async def test_a_server_that_cannot_save_is_told(start: Callable[..., RedisServer]) -> None:
-    """It takes no writes then."""
+    """A server that cannot save must be reported."""
     server = start("--save", "3600 1")
     async with opened(server.state()) as state:
         await state.put("key", b"value")
@@ -387,11 +387,11 @@ async def test_a_server_that_cannot_save_is_told(start: Callable[..., RedisServe
 
 
 async def test_a_replica_is_refused(start: Callable[..., RedisServer]) -> None:
-    """At a new connection, and on one that stands."""
+    """A replica must be refused, at a new connection and during one."""
     primary = start()
     replica = start("--replicaof", "127.0.0.1", str(primary.port))
     clock = FakeClock()
-    text = "it is a replica, which takes no writes; name the primary in state.url"
+    text = "it is a replica and accepts no writes; name the primary in state.url"
     async with opened(replica.state()) as state:
         assert f"127.0.0.1:{replica.port}: {text}" == await failure_of(state)
     async with opened(primary.state(clock.clock)) as state:
@@ -402,7 +402,7 @@ async def test_a_replica_is_refused(start: Callable[..., RedisServer]) -> None:
 
 
 async def test_a_replica_that_takes_over_goes_on(start: Callable[..., RedisServer]) -> None:
-    """Its clock may be behind: the state's goes on from the newest stamp, and nothing is lost."""
+    """A replica that takes over must go on from the newest stamp."""
     primary = start()
     replica = start("--replicaof", "127.0.0.1", str(primary.port))
     async with opened(primary.state()) as state:
@@ -460,7 +460,7 @@ async def test_a_sentinel_tells_which_server_is_the_primary(
 async def test_sentinels_that_know_nothing_are_told(
     server: RedisServer, sentinel: Callable[[RedisServer], RedisServer]
 ) -> None:
-    """As for a name that they do not have, or where there are none."""
+    """Sentinels that know no primary must be reported."""
     watcher = sentinel(server)
     for url, address in (
         ("redis://other", f"127.0.0.1:{watcher.port}"),
@@ -468,14 +468,14 @@ async def test_sentinels_that_know_nothing_are_told(
     ):
         settings = StateSettings(url=url, sentinels=(address,))
         async with opened(RedisState(settings, clock=SYSTEM_CLOCK)) as state:
-            assert "no Sentinel knows a primary; see to them" in await failure_of(state)
+            assert "no Sentinel knows a primary; check the Sentinels" in await failure_of(state)
 
 
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_silent_server_is_given_up_and_found_again(
     server: RedisServer, known: bool
 ) -> None:
-    """Nobody waits behind those who wait, and no answer comes to the wrong question."""
+    """A silent server must be given up by all callers at once, and be found again."""
     async with opened(server.state()) as other:
         await other.put("a", b"1")
     async with opened(server.state()) as state:
@@ -495,7 +495,7 @@ async def test_a_silent_server_is_given_up_and_found_again(
 
 
 async def test_a_silent_server_is_waited_for_once() -> None:
-    """Of several that come first, one finds out, and the others do not wait as long again."""
+    """A silent server must be waited for once, not by each caller."""
     tried = 0
 
     async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -572,7 +572,7 @@ async def test_a_caller_cancelled_while_it_connects_leaves_nothing_unseen(
 
 
 async def test_the_clock_never_goes_back(server: RedisServer) -> None:
-    """Not when somebody sets the server's, and it does not stand still until that is caught up."""
+    """The state's clock must never go back, nor stand still."""
     async with opened(server.state()) as state:
         await state.put("key", b"value")
         ahead = round(SYSTEM_CLOCK.time()) + 3600
@@ -588,7 +588,7 @@ async def test_the_clock_never_goes_back(server: RedisServer) -> None:
 
 
 async def test_a_leap_of_the_clock_is_doubted(server: RedisServer) -> None:
-    """What happened within the last minute looks older than it is."""
+    """After a leap of the server's clock, the data must not count as whole."""
     async with opened(server.state()) as state:
         await state.put("key", b"value")
     server.age()
@@ -623,7 +623,7 @@ async def test_the_clock_as_known_goes_on_and_never_back(server: RedisServer) ->
 
 
 async def test_what_nobody_writes_expires_but_for_the_salt(server: RedisServer) -> None:
-    """And leaves the index when somebody looks."""
+    """Documents that are not written must expire, but for the salt."""
     async with opened(server.state()) as state:
         await salt(state)
         await state.put("old", b"1")
@@ -653,7 +653,7 @@ async def test_many_documents_are_found(server: RedisServer) -> None:
 
 
 async def test_all_keys_are_ours(server: RedisServer) -> None:
-    """One server may serve others, whose keys are not touched."""
+    """All keys must have the prefix, and other keys be left alone."""
     server.command("SET", "theirs", "1")
     async with opened(server.state()) as state:
         await state.put("key", b"value")
@@ -673,10 +673,10 @@ async def test_a_database_of_the_server_is_taken(server: RedisServer) -> None:
 
 
 async def test_a_foreign_key_is_told(server: RedisServer) -> None:
-    """Somebody else writes where we do."""
+    """A key written by another program must be reported."""
     server.command("SET", INDEX, "1")
     async with opened(server.state()) as state:
-        assert "a key of ours was written by somebody else" in await failure_of(state)
+        assert "another program has written a key of the exporter" in await failure_of(state)
 
 
 async def test_a_change_whose_answer_got_lost_happens_once(server: RedisServer) -> None:
@@ -693,7 +693,7 @@ async def test_a_change_whose_answer_got_lost_happens_once(server: RedisServer) 
 
 
 async def test_a_change_gives_way_only_so_long(server: RedisServer) -> None:
-    """Where others always come first it is given up."""
+    """A change that others always precede must be given up after some seconds."""
     clock = FakeClock()
     async with opened(server.state(clock.clock)) as state, opened(server.state()) as other:
         loop = asyncio.get_running_loop()
@@ -708,7 +708,7 @@ async def test_a_change_gives_way_only_so_long(server: RedisServer) -> None:
             await until(lambda: clock.sleepers or task.done())
             await clock.advance(1)
 
-        with pytest.raises(StateError, match="others have changed the same for 5 s"):
+        with pytest.raises(StateError, match="kept changing the same document for 5 s"):
             await task
         assert b"x" == await value_of(other, "n")
 
@@ -756,7 +756,7 @@ async def test_memory_takes_over_and_gives_back(server: RedisServer) -> None:
 async def test_no_password_gets_out(
     start: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither in an error with all that led to it, nor in a log, nor in the settings' text."""
+    """No error, log line or text of the settings may contain the password."""
     server = start("--requirepass", "right")
     settings = server.settings(password=CANARY, username=f"user-{CANARY}")
     caplog.set_level("DEBUG")
@@ -788,7 +788,7 @@ def of_tls(reason: str) -> exceptions.RedisError:
     [
         (exceptions.BusyLoadingError(CANARY), "it is still loading its data"),
         (exceptions.MovedError("1 127.0.0.1:7001"), "it is a cluster"),
-        (exceptions.ResponseError(f"BUSY {CANARY}"), "somebody's script keeps it busy"),
+        (exceptions.ResponseError(f"BUSY {CANARY}"), "a long script keeps it busy"),
         (exceptions.ResponseError(f"ERR -OOM command {CANARY}"), "it is full"),
         (exceptions.ResponseError(f"ERR unknown command 'AUTH' '{CANARY}'"), "refuses a command"),
         (exceptions.ReadOnlyError(CANARY), "it is a replica"),
@@ -798,7 +798,7 @@ def of_tls(reason: str) -> exceptions.RedisError:
     ],
 )
 def test_what_a_server_says_is_put_in_our_words(error: Exception, text: str) -> None:
-    """Its own may quote what it was sent."""
+    """A server's error must be reported in words of ours: its own may quote a secret."""
     said = _reason(error)
 
     assert text in said

@@ -46,7 +46,7 @@ SERVER = "is for a server; give url"
         ),
         (
             {"url": "redis://a/name"},
-            ["state.url: may end with the number of a database alone, as in /0"],
+            ["state.url: has a wrong path; end it with the number of a database, as in /0"],
         ),
         (
             {"url": URL, "path": "/state"},
@@ -131,7 +131,7 @@ def test_a_url_is_read(url: str, address: Address, database: int, tls: bool) -> 
     ],
 )
 def test_a_state_in_the_clear_is_warned_of(url: str, expected: int) -> None:
-    """Within the machine nobody listens; outside of it somebody may."""
+    """A state without encryption must be a risk, unless it is on this machine."""
     settings = from_data({"sources": [SOURCE], "state": {"url": url}})
 
     found = list(settings.risks())
@@ -153,7 +153,7 @@ def test_behind_sentinels_their_hosts_count(sentinel: str, expected: int) -> Non
 
 
 def test_the_password_is_a_secret(tmp_path: Path) -> None:
-    """It is on no page, logs leave it out, and its file belongs to the configuration."""
+    """The password must be shown nowhere, and its file belong to the configuration."""
     file = tmp_path / "password"
     file.write_text("CANARY-file\n")
     given = {"url": URL, "username": "u"}
@@ -170,7 +170,7 @@ def test_the_password_is_a_secret(tmp_path: Path) -> None:
 
 
 def test_shards_that_share_a_server_are_no_danger() -> None:
-    """They count refused calls together, on whichever hosts they run."""
+    """Shards that share a server must be no risk."""
     settings = from_data(
         {
             "sources": [SOURCE],

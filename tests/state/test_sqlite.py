@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    """Neither the folder that it makes nor a file in it can be read by others."""
+    """Only the owner may read the folder and its files."""
     state = sqlite(tmp_path / "state")
     await state.put("key", b"value")
 
@@ -41,7 +41,7 @@ async def test_nothing_is_made_before_the_first_use(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_change_is_whole_or_not_there(tmp_path: Path) -> None:
-    """Who no longer waits leaves the store and the changes of others as they should be."""
+    """A cancelled change must be made whole or not at all, and leave the others alone."""
     state = sqlite(tmp_path)
 
     def change(value: bytes | None, _: float) -> tuple[bytes, None]:
@@ -60,7 +60,7 @@ async def test_a_cancelled_change_is_whole_or_not_there(tmp_path: Path) -> None:
 
 
 async def test_what_waits_behind_a_failure_fails_with_it(tmp_path: Path) -> None:
-    """Nobody waits for one time-out after the other; what comes later tries anew."""
+    """A change that waits behind one that fails must fail too."""
     state = sqlite(tmp_path)
     both_wait = threading.Event()
 
@@ -83,7 +83,7 @@ async def test_what_waits_behind_a_failure_fails_with_it(tmp_path: Path) -> None
 
 
 async def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path) -> None:
-    """Neither a change nor the end waits for it without a limit; later the file is closed."""
+    """A disk that does not answer must hold up neither a change nor the end."""
     state = sqlite(tmp_path, limit_seconds=0.01)
     answers = threading.Event()
 
@@ -97,12 +97,12 @@ async def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path) -> None:
 
     assert not answers.is_set()
     answers.set()
-    # SQLite deletes its log when the last one closes the file.
+    # SQLite deletes its log when the last connection is closed.
     await until(lambda: tmp_path / "state.db-wal" not in entries(tmp_path))
 
 
 async def test_a_closed_state_says_so(tmp_path: Path) -> None:
-    """Whoever comes late gets an error that it can handle."""
+    """A call to a closed state must fail with `StateError`."""
     state = sqlite(tmp_path)
     await state.aclose()
     await state.aclose()
@@ -129,11 +129,11 @@ async def test_what_nobody_writes_any_more_is_deleted(tmp_path: Path) -> None:
 
 
 async def test_a_full_store_keeps_what_it_has(tmp_path: Path) -> None:
-    """What does not fit is refused; what is there is read, and room can be made."""
+    """A full store must refuse what does not fit, keep its documents, and let them be deleted."""
     state = sqlite(tmp_path, max_pages=12)
     await state.put("first", b"x" * 20_000)
 
-    with pytest.raises(StateError, match="make room"):
+    with pytest.raises(StateError, match="free some space"):
         await state.put("second", b"x" * 40_000)
 
     assert ["first"] == list(await state.documents(""))
@@ -154,13 +154,13 @@ async def now(folder: Path, clock: FakeClock, boot_id: str) -> float:
 
 
 async def test_the_clock_of_a_new_store_is_the_wall_clock(tmp_path: Path) -> None:
-    """It begins with the time of the day."""
+    """The clock of a new store must be the wall clock."""
     assert 1_700_000_000.0 == pytest.approx(await now(tmp_path, FakeClock(), "a"), abs=1e-3)
 
 
 @pytest.mark.parametrize("jump", [-86400.0, 86400.0])
 async def test_a_jump_of_the_wall_clock_does_not_move_it(tmp_path: Path, jump: float) -> None:
-    """Whoever sets the time makes no refusal older or younger."""
+    """A jump of the wall clock must not move the state's clock."""
     clock = FakeClock()
     before = await now(tmp_path, clock, "a")
     clock.unix += jump
@@ -176,7 +176,7 @@ async def test_a_jump_of_the_wall_clock_does_not_move_it(tmp_path: Path, jump: f
 async def test_it_goes_on_over_a_reboot(
     tmp_path: Path, boot_id: str, wall: float, passed: float
 ) -> None:
-    """It takes the wall clock's word for how long that was, unless it would go back."""
+    """The clock must go on over a reboot, by the wall clock, and never go back."""
     before = await now(tmp_path, FakeClock(unix=1e9, monotonic=5000.0), boot_id)
 
     rebooted = FakeClock(unix=1e9 + wall, monotonic=3.0)

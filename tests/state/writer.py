@@ -2,9 +2,8 @@
 
     python -m tests.state.writer FOLDER NAME TIMES [BYTES]
 
-It adds one to the document `count` so often, 0 is until it is ended; keeps each number in a
-document of its own, and prints it once that was written. With a size, no file of the state can grow
-beyond it.
+It adds one to the document `count` so many times, 0 for ever; it writes each number into a document
+of its own, and then prints it. With a size, no file of the state can grow beyond it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ DOWN = Select(metric="up").compared("==", 0)
 
 
 def view_of(samples: Samples) -> SampleView:
-    """Return samples as conditions are judged by them."""
+    """Return samples in the form that conditions read."""
     return SampleView({metric: partial(vector, found) for metric, found in samples.items()})
 
 
@@ -52,7 +52,7 @@ def rule(
     keep: float = 0.0,
     expression: Expression = DOWN,
 ) -> Rule:
-    """Make a rule that finds fault with whatever is not up."""
+    """Make a rule that fires for every series of `up` that is 0."""
     return Rule(
         name=name,
         expression=expression,
@@ -93,14 +93,14 @@ def keyed(*alerts: Alert) -> dict[Key, Alert]:
 
 
 class FakeAlertmanager:
-    """Takes alerts and remembers each call's.
+    """Takes alerts, and keeps those of each call.
 
     Attributes:
-        status: What it answers.
+        status: The status of its answers.
         calls: The alerts of each call that was answered with 200.
-        hosts: To whom they were sent.
-        headers: Of the newest call.
-        open: Cleared to have calls hang.
+        hosts: The hosts that the calls were sent to.
+        headers: The headers of the newest call.
+        open: Cleared to let calls hang.
         on_call: Called with each call before it is answered.
     """
 
@@ -127,7 +127,7 @@ class FakeAlertmanager:
         )
 
     def told(self) -> list[tuple[str, str]]:
-        """Return and forget what it was told of agents, and how they were."""
+        """Return and forget the received alerts about agents, with their states."""
         told, self._told = self._told, []
         self.calls.clear()
         self.hosts.clear()
@@ -155,5 +155,5 @@ class FakeAlertmanager:
         return httpx.Response(self.status, stream=httpx.ByteStream(b""))
 
     def has_ended(self, alert: dict[str, Any]) -> bool:
-        """Return whether it was told an alert's end."""
+        """Return whether an alert was received as ended."""
         return datetime.fromisoformat(alert["endsAt"]).timestamp() <= self._time.unix

@@ -1,4 +1,4 @@
-"""The exporter's own providers with the vendors that they are tried against.
+"""The exporter's own providers, with the simulated vendors that they are tested with.
 
 `tests/conformance` and `tests/faults` run for each entry.
 """
@@ -64,7 +64,7 @@ def _run(options: SimulatorOptions) -> str:
     return str(Account(options).runs()[0].master_id)
 
 
-#: Section 5 of the reference.
+#: Real Load's fields with secrets; see `deploy/docs/vendors/realload.md`.
 _PORTAL_SECRETS = """
 authToken controllerAuthToken agentAuthToken recorderControlAuthToken recorderProxyAuthUsername
 recorderProxyAuthPassword certPassword certFileDataB64 testjobSignature testjobAdditionalArguments
@@ -72,9 +72,8 @@ defaultValue currentValue nickname firstName lastName primaryEmail primarySMSPho
 secondarySMSPhone lastLoginIP pingFromRemoteIp annotationArray errorMessage
 """
 
-#: Of Real Load the body decides, if it can be read (reference section 1). Where a success cannot be
-#: told from a refusal any more, it has to count as one; without texts there are no
-#: minimum versions.
+#: Real Load's replies are judged by their body, if it can be read. A success that cannot be told
+#: from a refusal has to count as a refusal; without texts there are no minimum versions.
 _PORTAL_TOLD = {
     "numbers for strings": Told(reason=Reason.DECODE, answered=True),
     "invalid UTF-8": Told(reason=Reason.DECODE, answered=True),
@@ -92,11 +91,11 @@ _PORTAL_TOLD = {
     },
 }
 
-#: Of a token that is no text, or another one, nothing can be asked with it.
+#: Expectations for logins: a token that is no text, or a wrong one, cannot be used.
 _LOGIN_TOLD = {
-    # To a login it says that no licence is free.
+    # In answer to a login, 403 means that no licence is free.
     "403": Told(reason=Reason.ACCESS_DENIED),
-    # To a login it says that the client is not known.
+    # In answer to a login, 400 means that the client is unknown.
     "400 with the reply": Told(reason=Reason.AUTH, refused=True),
     "numbers for strings": Told(reason=Reason.DECODE),
     "invalid UTF-8": Told(reason=Reason.DECODE),
@@ -108,7 +107,7 @@ _LOGIN_TOLD = {
     },
 }
 
-#: The actions of Real Load that are asked for.
+#: The actions of Real Load that the client calls.
 _ACTIONS = (
     *("getUserAccountInfo", "getMeasuringAgents", "pingMeasuringAgent"),
     *("getClusterControllers", "pingClusterController", "getMeasuringAgentClusters"),
@@ -184,7 +183,7 @@ CANDIDATES = (
         settings=lambda url, file: {"url": url, "auth": {"access_token_file": str(file)}},
         allowed=rf"POST {eggplant.STATUS_PATH} |POST {eggplant.PROGRESS_PATH} id=[\w-]+",
         operations={"status": r"POST /api/sut/status .*"},
-        # The reply is an array; one of which nothing can be read is a surprise and no failure.
+        # The reply is an array; an array without a readable entry is a surprise, not a failure.
         told={"array": Told(reason=None)},
         interrupted=_interrupted_agents,
         secret_fields=frozenset(("username", "last_log")),
@@ -232,7 +231,7 @@ CANDIDATES = (
         allowed=r"GET /(status|se/grid/newsessionqueue/queue) |POST /graphql "
         r'\{"query":"\{ grid \{ version sessionQueueSize \} \}"\}',
         operations={"status": r"GET /status .*", "graphql": r"POST /graphql .*"},
-        # So many texts make the reply larger than a trial takes.
+        # So many texts make the reply larger than a trial's limit.
         told={"texts: 10,000 characters": Told(reason=Reason.DECODE)},
         secret_fields=frozenset(("sessionId", "id", "capabilities", "stereotype", "hostId")),
     ),

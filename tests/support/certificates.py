@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Authority:
-    """A certificate authority with a folder in which a server's files are."""
+    """A certificate authority, with a folder of a server's files."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from exporter.conformance.clock import SteppedTime
 class FakeClock(SteppedTime):
     """Time under a test's control.
 
-    `clock` is what production code is given. Sleepers wake when `advance` passes their time.
+    Production code gets `clock`. Sleepers wake when `advance` passes their time.
     """
 
     def __init__(self, *, unix: float = 1_700_000_000.0, monotonic: float = 1_000.0) -> None:
@@ -32,7 +32,7 @@ class FakeClock(SteppedTime):
 
     @property
     def sleepers(self) -> int:
-        """Count who is asleep now."""
+        """The number of sleeping tasks."""
         return sum(not future.done() for _, _, future in self._sleepers)
 
     async def advance(self, seconds: float) -> None:
@@ -50,11 +50,11 @@ class FakeClock(SteppedTime):
 
 
 async def settle(rounds: int = 50) -> None:
-    """Let everything that is ready run, and what threads and sockets bring meanwhile."""
+    """Run everything that is ready, also what threads and sockets make ready meanwhile."""
     loop: Any = asyncio.get_running_loop()
     for _ in range(rounds):
         await asyncio.sleep(0)
-        # Of the selector's files one is the loop's own.
+        # One of the selector's files belongs to the loop itself.
         alone = threading.active_count() == 1 and len(loop._selector.get_map()) == 1
         if alone and not loop._ready:
             return

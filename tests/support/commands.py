@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Portal:
-    """A simulated portal with a small fleet that is well."""
+    """A simulated portal with a small and healthy fleet."""
 
     def __init__(self, url: str, configuration: Path) -> None:
         self.url = url
@@ -37,17 +37,17 @@ class Portal:
         assert "error" not in reply, reply
 
     def pace(self, interval: str) -> None:
-        """Have it polled more often, for who waits for a change, or more rarely."""
+        """Set the interval of the polls, short for tests that wait for a change."""
         data = yaml.safe_load(self.configuration.read_text())
         data["defaults"] |= {"interval": interval, "timeout": "900ms"}
         self.configuration.write_text(yaml.safe_dump(data))
 
     async def status(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
-        """Run `status` to its end; return its code, answer and complaints."""
+        """Run `status`; return its exit code, output and errors."""
         return await self.ended("status", *arguments, **environ)
 
     async def ended(self, command: str, *arguments: str, **environ: str) -> tuple[int, str, str]:
-        """Run a command to its end; return its code, answer and complaints."""
+        """Run a command; return its exit code, output and errors."""
         async with self.starting(*arguments, command=command, **environ) as process:
             await asyncio.wait_for(process.process.wait(), 30)
             return process.process.returncode or 0, process.output, process.errors
@@ -69,7 +69,7 @@ class Portal:
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[tuple[str, Process]]:
-        """Run a daemon that has polled all of it and yield its URL."""
+        """Run a daemon until it has polled the whole portal, and yield its URL."""
         async with daemon(self.folder, self.configuration) as (url, process):
             await answers(f"{url}/-/ready", process)
             yield url, process
@@ -80,7 +80,7 @@ async def portal_with(options: SimulatorOptions, folder: Path) -> AsyncIterator[
     """Run a portal, with its configuration in a folder."""
     async with Simulation(options) as simulation:
         data = simulation.configuration()
-        # A call that fails is not waited for.
+        # No retries, so that no time is lost for failed calls.
         data |= {"sources": data["sources"][:1], "defaults": {"retries": 0}}
         configuration = folder / "loadfleet.yml"
         configuration.write_text(yaml.safe_dump(data))
@@ -91,7 +91,7 @@ async def portal_with(options: SimulatorOptions, folder: Path) -> AsyncIterator[
 async def on_terminal(
     *arguments: str,
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, bytearray]]:
-    """Run the command on a terminal; yield it with what is seen there, all of it in the end."""
+    """Run the command on a terminal; yield it with the output, which is whole in the end."""
     ours, theirs = pty.openpty()
     seen = bytearray()
 

@@ -1,6 +1,6 @@
-"""Databases that tests open and need not close.
+"""Databases that tests open, and that are closed after them.
 
-From Python 3.13 on, one that nobody has closed is warned of where garbage is collected next.
+From Python 3.13 on, the garbage collector warns of a database that was not closed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _OPENED: list[tuple[Executor, Closable]] = []
 
 
 def closed_at_the_end(worker: Executor, database: Closable) -> None:
-    """Have a database closed after the test, by the worker that alone may use it."""
+    """Register a database to be closed after the test, by the worker that alone may use it."""
     _OPENED.append((worker, database))
 
 
 def close_all() -> None:
-    """Close them."""
+    """Close the registered databases."""
     while _OPENED:
         worker, database = _OPENED.pop()
-        # A worker that takes nothing more has closed its database last.
+        # A worker that refuses work has closed its database already.
         with suppress(RuntimeError):
             worker.submit(database.close).result()

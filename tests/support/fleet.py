@@ -1,4 +1,4 @@
-"""One reading of every kind, together filling every vendor family."""
+"""A reading of every kind, which together fill every vendor's family."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ RUN = Run(
     engine_errors=True,
 )
 
-#: The readings of all kinds.
+#: Readings of all kinds.
 READINGS: tuple[Reading, ...] = (
     SourceHealth(up=True, auth_failed=False),
     TaskHealth(task="agents", up=True, targets={"agent": 1.0}),

@@ -35,10 +35,10 @@ HTML = "text/html; charset=utf-8"
 
 
 class Server:
-    """Answers by path as it is told, and remembers what it was asked.
+    """Gives scripted answers by path, and keeps the requests.
 
     Attributes:
-        answers: By path what is answered, or the error that the call ends in.
+        answers: For each path, the answer, or the error that the call ends in.
         asked: The requests so far.
     """
 
@@ -55,13 +55,13 @@ class Server:
         content_type: str = JSON,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Have a path answered with a body, from now on; plain data becomes JSON."""
+        """Set a path's answer from now on; plain data becomes JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         fields = {"content-type": content_type, **(headers or {})}
         self.answers[path] = httpx.Response(status, headers=fields, content=content)
 
     def is_away(self) -> None:
-        """Have no connection come about any more."""
+        """Let all connections fail from now on."""
         self.answers = dict.fromkeys(self.answers, httpx.ConnectError("refused"))
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
@@ -74,12 +74,12 @@ class Server:
 
     @property
     def calls(self) -> list[tuple[str, str, bytes]]:
-        """What was asked for: method, path and body."""
+        """The requests so far: method, path and body."""
         return [(each.method, each.url.path, each.content) for each in self.asked]
 
 
 class Bench:
-    """A source at its server, on a clock that tests move, and that can be restarted."""
+    """A source that can be restarted, with its server and a clock that tests move."""
 
     def __init__(self, provider: str, url: str, **values: Any) -> None:
         self.provider = PROVIDERS[provider]
@@ -92,7 +92,7 @@ class Bench:
         self.restarts = Restarts(self, self.clock)
 
     def connect(self, **before: Any) -> Source:
-        """Make a source, another one after a restart with what its context has from before."""
+        """Make a source; after a restart, with the readings and the memory from before."""
         context = SourceContext(
             telemetry=self.telemetry.source(self.provider.name, self.settings.name),
             clock=self.clock.clock,
@@ -110,7 +110,7 @@ class Bench:
         return source
 
     async def poll(self, task: str = "agents") -> Poll:
-        """Poll a task, and keep what a restart brings back."""
+        """Poll a task, and keep its readings and memory for a restart."""
         poll = await self.source.poll(task)
         self.restarts.known[task] = poll.readings
         self.restarts.memory[task] = poll.memory

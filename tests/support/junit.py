@@ -1,4 +1,4 @@
-"""Reports of tests in JUnit's form, held against the schema that servers agree on."""
+"""JUnit reports, validated by the schema that CI servers agree on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _schema() -> Any:
 
 
 def parsed(text: str) -> Any:
-    """Return the root of a report that keeps to the schema."""
+    """Return the root of a report, which must be valid."""
     etree = pytest.importorskip("lxml.etree")
     root = etree.fromstring(text.encode())
     _schema().assertValid(root)

@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 
 def ledger_of(clock: FakeClock, url: str = "https://portal.example.net") -> Ledger:
-    """Make a ledger of its own."""
+    """Make a ledger with a state of its own."""
     return Ledger(MemoryState(clock.clock.monotonic), url, Policy(block="15 to 30 minutes"))

@@ -1,4 +1,4 @@
-"""A simulated Locust master behind a proxy that asks for a password; replies in recorded shapes."""
+"""A simulated Locust master behind a proxy with a password; replies have the recorded shapes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TOKEN = "exporter:simulated-locust-password"
 
-#: What acts, in older versions with a GET.
+#: Paths that change the test, in older versions even by GET.
 CHANGES = ("GET /stop", "GET /stats/reset")
 
 
@@ -29,14 +29,14 @@ class Test(msgspec.Struct, kw_only=True):
     """The test, the only row of the table `tests`, with the id `main`.
 
     Attributes:
-        stopped_at: The moment at which somebody stops it.
+        stopped_at: The time at which the test is stopped.
     """
 
     stopped_at: float = math.inf
 
 
 class Worker(Machine, kw_only=True):
-    """A worker; one that is not up is missing."""
+    """A worker, listed as missing when it is not up."""
 
     id: str
 
@@ -116,7 +116,7 @@ def _row(method: str, name: str) -> dict[str, Any]:
 
 
 def stopped(world: World) -> None:
-    """Have somebody stop the test in a minute: of one that was over before nothing is told."""
+    """Stop the test within a minute, unless it is over already."""
     world.change("tests", "main", stopped_at=world.timeline.moment() + 60.0)
 
 

@@ -1,4 +1,4 @@
-"""Pages as trees, so that tests ask for links and cells and not for the way they are written."""
+"""Pages as trees, so that tests check links and cells, and not their HTML text."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ class Element:
 
     @property
     def text(self) -> str:
-        """What is read of it, in one line."""
+        """The element's text in one line."""
         return " ".join(self.raw_text.split())
 
     @property
     def raw_text(self) -> str:
-        """What is read of it, with its blanks and ends of lines."""
+        """The element's text, with its blanks and line ends."""
         return "".join(
             child if isinstance(child, str) else child.raw_text for child in self.children
         )
 
     @property
     def classes(self) -> list[str]:
-        """The classes that give it its look."""
+        """The element's CSS classes."""
         return self.attributes.get("class", "").split()
 
     def everything(self) -> Iterator[Element]:
-        """Iterate over what is in it, in the order of the page."""
+        """Iterate over the elements within, in the order of the page."""
         for child in self.children:
             if isinstance(child, Element):
                 yield child
                 yield from child.everything()
 
     def all(self, tag: str, *classes: str, **attributes: str) -> list[Element]:
-        """Find what is in it, in the order of the page.
+        """Find elements within, in the order of the page.
 
         Args:
             tag: The tag's name.
-            classes: All of them must be given to an element.
-            attributes: Their values; an underscore stands for a hyphen.
+            classes: CSS classes that an element must have.
+            attributes: Attributes' values; an underscore stands for a hyphen.
         """
         wanted = {name.replace("_", "-"): value for name, value in attributes.items()}
         return [
@@ -63,7 +63,7 @@ class Element:
         ]
 
     def one(self, tag: str, *classes: str, **attributes: str) -> Element:
-        """Find the only such part of it."""
+        """Find the only such element within."""
         (found,) = self.all(tag, *classes, **attributes)
         return found
 

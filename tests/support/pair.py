@@ -1,7 +1,7 @@
-"""Exporters that share a state, each on a way of its own to the same portals.
+"""Exporters that share a state, each with its own proxies to the same portals.
 
-The ways are proxies in the test's process, so that one exporter can lose a portal that all others
-reach, and so that it is known who has sent what and when.
+The proxies are in the test's process, so that one exporter can lose a portal that the others reach,
+and so that each exporter's calls are known.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
 SCRAPE_SECONDS = 0.1
 
-#: Of the samples about targets.
+#: The names of the samples about targets.
 TARGETS = r"loadfleet_(?!exporter_|build)"
 
-#: By their names.
+#: The candidates by name.
 VENDORS = {each.name: each for each in CANDIDATES}
 
 REALLOAD = ("realload",)
 
 BACKENDS = ("sqlite", *PROGRAMS)
 
-#: What was measured in this test run, a line each; `tests/conftest.py` prints them.
+#: Measurements of this test run, one per line; `tests/conftest.py` prints them.
 MEASURED: list[str] = []
 
 
 class Scrape(NamedTuple):
-    """A page that was asked for.
+    """A scraped page.
 
     Attributes:
-        began: When, monotonic.
-        ended: When it was there.
-        leads: Whether all sources are polled by whoever was asked.
-        series: The samples about targets, by all but their value.
+        began: The time of the request, monotonic.
+        ended: The time of the answer, monotonic.
+        leads: Whether the exporter polls all sources.
+        series: The samples about targets, by name and labels.
     """
 
     began: float
@@ -65,14 +65,14 @@ class Scrape(NamedTuple):
 
 
 class Member:
-    """One exporter.
+    """An exporter of the pair.
 
     Attributes:
-        name: By which the test calls it.
-        url: Of its pages.
-        process: It runs in.
-        sent: When it has sent what.
-        scrapes: What it has shown, once `watched`.
+        name: Its name in the test.
+        url: The URL of its pages.
+        process: Its process.
+        sent: Its calls, with their times.
+        scrapes: Its scraped pages, if it is `watched`.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -91,16 +91,16 @@ class Member:
         self.sent.append((SYSTEM_CLOCK.monotonic(), line(seen)))
 
     def treat(self, treatment: Treatment | None) -> None:
-        """Have all that it sends treated so from now on."""
+        """Treat all its calls in this way from now on."""
         for front in self.fronts.values():
             front.treatment = treatment
 
     def since(self, moment: float) -> list[str]:
-        """Return what it has sent since then."""
+        """Return its calls since a time."""
         return [what for at, what in self.sent if at >= moment]
 
     async def first_since(self, moment: float, *, timeout_seconds: float = 60.0) -> float:
-        """Wait until it has sent something after a moment, and return how many seconds after."""
+        """Wait for its first call after a moment, and return the seconds in between."""
         await until(lambda: self.since(moment), timeout_seconds=timeout_seconds)
         return next(at for at, _ in self.sent if at >= moment) - moment
 
@@ -117,7 +117,7 @@ class Member:
         return _leads(await fetch(f"{self.url}/metrics"))
 
     async def stands_by(self) -> bool:
-        """Return whether it polls nothing, and shows something."""
+        """Return whether it polls nothing, but shows readings."""
         page = await fetch(f"{self.url}/metrics")
         return {0.0} == set(samples(page, r"loadfleet_exporter_leader\{").values()) and bool(
             samples(page, TARGETS)
@@ -138,12 +138,12 @@ class Member:
 
 
 class Installation:
-    """Portals, a state, and the exporters that watch the former and share the latter.
+    """Portals, a state, and exporters that watch the portals and share the state.
 
     Attributes:
-        configuration: Of the exporters, but for their ways to the portals.
-        portals: By the vendors' names.
-        members: That run, by their names.
+        configuration: The exporters' configuration, without their proxies.
+        portals: The portals, by the vendors' names.
+        members: The running exporters, by name.
     """
 
     def __init__(
@@ -157,10 +157,10 @@ class Installation:
         """Make the portals.
 
         Args:
-            folder: For everything that is written.
-            state: The section of the configuration.
-            vendors: Of the portals, one each.
-            more: Sections that are added to the configuration.
+            folder: The folder of all files.
+            state: The section `state` of the configuration.
+            vendors: The vendors, each with one portal.
+            more: Further sections of the configuration.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
@@ -168,7 +168,7 @@ class Installation:
         self.portals: dict[str, Portal] = {
             name: app.state.portal for name, app in self._apps.items()
         }
-        # Nobody listens there: all go by their proxies, and all have the same URLs.
+        # Nothing listens there: every exporter uses its proxies, under the same URLs.
         self._urls = {name: f"http://127.0.0.1:{free_port()}" for name in vendors}
         self.configuration: dict[str, Any] = {
             "defaults": {"interval": "1s", "timeout": "900ms", "stale_after": "40s", "retries": 0},
@@ -180,7 +180,7 @@ class Installation:
 
     @property
     def world(self) -> World:
-        """What the only vendor knows."""
+        """The simulated world of the only vendor."""
         (portal,) = self.portals.values()
         return portal.world
 
@@ -204,13 +204,13 @@ class Installation:
         watched: bool = False,
         treatment: Treatment | None = None,
     ) -> Member:
-        """Start a member and wait until it answers.
+        """Start an exporter and wait until it answers.
 
         Args:
-            name: Its name; one that has ended may be started anew.
-            command: What runs it.
+            name: Its name, also that of one which has ended.
+            command: The command that runs it.
             watched: Whether it is scraped all the time.
-            treatment: What its calls meet.
+            treatment: The treatment of its calls.
         """
         folder = self._folder / f"{name}-{len(list(self._folder.iterdir()))}"
         folder.mkdir()
@@ -236,11 +236,11 @@ class Installation:
         return member
 
     async def pair(self, *, watched: bool = True, **how: Any) -> tuple[Member, Member]:
-        """Start two of which the first leads, and wait until the second shows what it has polled.
+        """Start a leader and a standby, and wait until the standby shows the leader's readings.
 
         Args:
             watched: Whether both are scraped all the time.
-            how: How the first is started, see `start`.
+            how: Arguments for starting the leader, see `start`.
 
         Returns:
             The leader, and the standby.
@@ -260,11 +260,11 @@ class Installation:
 
 @asynccontextmanager
 async def shared(backend: str, folder: Path) -> AsyncIterator[dict[str, Any]]:
-    """Yield the section `state` of exporters that share a state; it is not new.
+    """Yield the section `state` of exporters that share a state, which is not a new one.
 
     Args:
         backend: One of `BACKENDS`.
-        folder: Where it is kept.
+        folder: The folder of the state.
     """
     if backend == "sqlite":
         yield {"path": str(folder / "state")}
@@ -278,7 +278,7 @@ async def shared(backend: str, folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 
 async def grown_old(server: RedisServer) -> None:
-    """Begin the data of a server, a minute ago."""
+    """Begin the data of a server, dated back by a minute."""
     state = server.state()
     await state.delete("nothing")
     await state.aclose()
@@ -291,7 +291,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def samples(page: str, pattern: str) -> dict[str, float]:
-    """Return the samples of a page that begin with an expression, by all but their value."""
+    """Return the samples of a page that begin with an expression, by name and labels."""
     lines = (each.rpartition(" ") for each in page.splitlines() if re.match(pattern, each))
     return {series: float(value) for series, _, value in lines}
 
@@ -301,14 +301,14 @@ def _leads(page: str) -> bool:
 
 
 def gaps(member: Member, since: float, *others: Member, but: str = "") -> list[str]:
-    """Return the series that a member did not show all along although all had them before.
+    """Return the series that an exporter lacked at some time, although all had them before.
 
-    What tells a reason is there only as long as something fails.
+    Series with a reason are left out: they exist only during a failure.
 
     Args:
-        member: The one that goes on.
-        since: When it began to matter, monotonic.
-        others: They had shown the same.
+        member: The exporter that goes on.
+        since: The time from which gaps count, monotonic.
+        others: Exporters that had shown the same.
         but: The label of a target that has changed.
     """
     had = (set(last(each, since).series) for each in (member, *others))
@@ -325,12 +325,12 @@ def gaps(member: Member, since: float, *others: Member, but: str = "") -> list[s
 
 
 def last(member: Member, before: float) -> Scrape:
-    """Return what a member had shown last at a moment, monotonic."""
+    """Return an exporter's newest page at a moment, monotonic."""
     return [scrape for scrape in member.scrapes if scrape.ended <= before][-1]
 
 
 def lag(leader: Member, standby: Member, series: str, value: float) -> float:
-    """Return for how many seconds at least the standby did not show what the leader had."""
+    """Return the least seconds for which the standby did not show the leader's value."""
     shown = next(each.ended for each in leader.scrapes if value == each.series.get(series))
     old = [each.began for each in standby.scrapes if value != each.series.get(series)]
     return max(0.0, old[-1] - shown)

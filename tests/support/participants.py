@@ -1,4 +1,4 @@
-"""Members of one ledger, as several processes would be, in simulated time."""
+"""Participants of one ledger, like several processes, in simulated time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ URL = "https://portal.example.net"
 
 
 class _Ledger(Ledger):
-    """A ledger as a participant reaches it: late while it stalls, never once it is killed."""
+    """A ledger as a participant reaches it: late during a stall, never once it is killed."""
 
     def __init__(self, state: State, url: str, clock: FakeClock) -> None:
         super().__init__(state, url, Policy(block="15 to 30 minutes"))
@@ -57,8 +57,8 @@ class Participant:
     """A process that polls a portal through a guard of its own.
 
     Attributes:
-        secret: What it sends.
-        busiest: The most of its calls that were under way at once, the proof included.
+        secret: The secret of its calls.
+        busiest: The most calls under way at once, the proof included.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Participant:
 
     @property
     def is_well(self) -> bool:
-        """Whether it neither stalls nor was killed."""
+        """True if the participant neither stalls nor was killed."""
         ledger = self._ledger
         return not ledger.is_killed and self._clock.monotonic >= ledger.stalls_until
 
@@ -108,7 +108,7 @@ class Participant:
         return [self.begin(self.call(**fields)) for _ in range(number)]
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Begin something that ends when the participant is killed."""
+        """Begin a task that ends when the participant is killed."""
         task = asyncio.create_task(work)
         task.add_done_callback(_heard)
         self.tasks.append(task)
@@ -122,7 +122,7 @@ class Participant:
         return await self.guard.call(attempt, target=target, priority=priority)
 
     async def calls(self, number: int = 1, seconds: float = 30.0, **fields: Any) -> list[str]:
-        """Call, let time pass and say how the calls ended."""
+        """Call, let time pass, and return how the calls ended."""
         return await end(self._clock, self.ping(number, **fields), seconds)
 
     async def _ping(self, **fields: Any) -> str:
@@ -147,22 +147,22 @@ class Participant:
         _heard(task)
 
     def kill(self) -> None:
-        """End it without a report; what is on the wire is judged by the portal all the same."""
+        """Kill the participant; the portal still answers its calls under way."""
         self._ledger.is_killed = True
         for task in self.tasks:
             task.cancel()
 
     def stall(self, seconds: float, *, late: bool = False) -> None:
-        """Let it reach its ledger only after some time, or hear of the answer only then."""
+        """Delay its access to the ledger, or the ledger's answers, for some time."""
         self._ledger.stalls_until = self._clock.monotonic + seconds
         self._ledger.is_late = late
 
     def lose_ledger(self, *, away: bool = True) -> None:
-        """Have each step fail, or no longer."""
+        """Let each step of the ledger fail, or no longer."""
         self._ledger.is_away = away
 
 
 def _heard(task: asyncio.Task[Any]) -> None:
-    """Note that a task has failed, so that nobody has to ask it."""
+    """Retrieve a task's error, so that asyncio does not report it."""
     if not task.cancelled():
         task.exception()

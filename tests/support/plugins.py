@@ -78,13 +78,13 @@ class Acme(Client):
 def install(
     folder: Path, *, record: str = RECORD, client: str = CLIENT, name: str = "acme"
 ) -> Path:
-    """Install the plug-in `acme-load` 1.2 into a folder, which is one for `sys.path` then.
+    """Install the plug-in `acme-load` 1.2 into a folder, for use in `sys.path`.
 
     Args:
         folder: The folder.
         record: The module of the provider's record.
         client: The module of its connector.
-        name: What the entry point is called.
+        name: The name of the entry point.
     """
     package, metadata = folder / "acme", folder / "acme_load-1.2.dist-info"
     for each in (package, metadata):

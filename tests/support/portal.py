@@ -1,4 +1,4 @@
-"""A portal that counts refusals the way a real one locks out, in simulated time."""
+"""A portal that counts refusals like a real one that locks out, in simulated time."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Portal:
     """Accepts some secrets, and is called through a guard.
 
     Attributes:
-        secret: What calls are sent with.
-        accepted: What is accepted.
-        refusal: How a refusal reads.
-        refusals: When calls were refused.
-        busiest: The most calls that were there at once.
-        proofs: How many proofs came.
-        down: What proofs end with instead of an answer.
-        lost: What calls end with when they have been judged, instead of an answer.
+        secret: The secret of the calls.
+        accepted: The accepted secrets.
+        refusal: The text of a refusal.
+        refusals: The times of refused calls.
+        busiest: The most calls under way at once.
+        proofs: The number of proofs.
+        down: The error that proofs end with instead of an answer.
+        lost: The error that accepted or refused calls end with instead of an answer.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -51,7 +51,7 @@ class Portal:
     def guard(
         self, ledger: Ledger | None = None, *, concurrency: int = 3, retry_seconds: float = 300
     ) -> Guard:
-        """Make a guard in front of it."""
+        """Make a guard in front of the portal."""
         return Guard(
             Participant(
                 concurrency=concurrency,
@@ -64,10 +64,10 @@ class Portal:
         )
 
     def restore(self, secret: str) -> None:
-        """Accept a secret; what is refused afterwards reads differently.
+        """Accept a secret; later refusals have another text.
 
-        A refusal that reads the same, after a proof was accepted, is taken for the harmless error
-        of a broken target, which the guard does not promise to tell apart.
+        With the same text, after an accepted proof, a refusal would count as the harmless error of
+        a broken target; the guard does not promise to tell these apart.
         """
         self.accepted.add(secret)
         self.refusal += "!"
@@ -103,11 +103,11 @@ class Portal:
         """Answer a call.
 
         Args:
-            there: Seconds until the secret is judged.
-            back: Seconds from then until the answer is home.
-            own: The error of its own that the call fails with, which looks like a refusal.
-            lost: What the call ends with instead of an answer that never comes home.
-            secret: What it is sent with, if not with the portal's.
+            there: Seconds until the call is accepted or refused.
+            back: Seconds from then until the answer arrives.
+            own: The text of the call's own error, which looks like a refusal.
+            lost: The error that the call ends with instead of an answer.
+            secret: The secret of the call, if not the portal's.
         """
         secret = secret or self.secret
         self._there += 1
@@ -130,7 +130,7 @@ class Portal:
         return "pong"
 
     async def babble(self) -> str:
-        """Answer a call with an error that is another one each time."""
+        """Answer a call with another error each time."""
         self._errors += 1
         return await self.ping(own="x" * self._errors)
 
@@ -141,13 +141,13 @@ def begin(guard: Guard, attempt: Any, number: int, **fields: Any) -> list[asynci
 
 
 async def end(clock: FakeClock, tasks: list[asyncio.Task[Any]], seconds: float = 30.0) -> list[str]:
-    """Let time pass and say how the calls ended: what they returned, or their reason."""
+    """Let time pass, and return how the calls ended: their result, or their reason."""
     await clock.advance(seconds)
     return [ending(task) for task in tasks]
 
 
 def ending(task: asyncio.Task[Any]) -> str:
-    """Say how a call ended."""
+    """Return how a call ended."""
     if not task.done():
         return "under way"
     if task.cancelled():

@@ -1,4 +1,4 @@
-"""Real processes: started on free ports, waited for by condition, stopped by their ids."""
+"""Processes, started on free ports, awaited by conditions, and stopped by their ids."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 EXPORTER = (sys.executable, "-m", "exporter")
 
-#: The same with process numbers of its own, as on another machine: nobody here sees it end.
+#: The exporter with its own process ids, as on another machine: others cannot see it end.
 ELSEWHERE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *EXPORTER)
 
-#: For how long a program that is needed no more may end by itself.
+#: The time in which a program may end by itself before it is killed.
 END_SECONDS = 5.0
 
 
@@ -62,7 +62,7 @@ class Process:
         return await asyncio.wait_for(self.process.wait(), timeout_seconds)
 
     def send(self, number: int) -> None:
-        """Send a signal, if it goes to `ELSEWHERE` to the exporter there."""
+        """Send a signal; with `ELSEWHERE`, to the exporter there."""
         pid = self.process.pid
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):
             if "unshare" in Path(f"/proc/{pid}/comm").read_text():
@@ -82,10 +82,10 @@ async def running(
 
     Args:
         command: The program and its arguments.
-        folder: Where its output goes.
-        name: What to call the files.
-        environ: Added to the environment of the tests.
-        descriptors: Of open files that it inherits.
+        folder: The folder of its output.
+        name: The name of the output's files.
+        environ: Variables added to the environment of the tests.
+        descriptors: Descriptors that it inherits.
     """
     output, errors = folder / f"{name}.out", folder / f"{name}.err"
     with output.open("wb") as out, errors.open("wb") as err:
@@ -101,7 +101,7 @@ async def running(
         yield started
     finally:
         if process.returncode is None:
-            # Not by force at once, since then it could not write down what of it has run.
+            # Not killed at once, or it could not write its coverage.
             with contextlib.suppress(ProcessLookupError, TimeoutError):
                 started.send(signal.SIGTERM)
                 await asyncio.wait_for(process.wait(), END_SECONDS)
@@ -148,12 +148,12 @@ def free_port() -> int:
 
 
 async def fetch(url: str, *, data: Any = None, headers: Mapping[str, str] | None = None) -> str:
-    """Return the text behind a URL, of whatever status.
+    """Return the text behind a URL, for any status.
 
     Args:
-        url: Where.
-        data: Posted as JSON, if given.
-        headers: Sent along.
+        url: The URL.
+        data: Data to post as JSON, if given.
+        headers: Headers of the request.
     """
     body = None if data is None else json.dumps(data).encode()
     request = urllib.request.Request(url, data=body, headers=dict(headers or {}))  # noqa: S310 - loopback
@@ -173,7 +173,7 @@ async def fetch(url: str, *, data: Any = None, headers: Mapping[str, str] | None
 
 
 async def announced(simulator: Process) -> dict[str, Any]:
-    """Wait until a simulator has printed the configuration that fits, to its end, and return it."""
+    """Wait until a simulator has printed its whole configuration, and return it."""
     last = "expected_agents:\n"
     lines = len(Lab(SimulatorOptions()).names())
     await until(lambda: simulator.output.partition(last)[2].count("\n") >= lines)
@@ -185,7 +185,7 @@ async def answers(url: str, process: Process) -> None:
     """Wait until a URL is answered with 200.
 
     Raises:
-        AssertionError: The process ended instead.
+        AssertionError: The process has ended.
     """
 
     def asked() -> bool:

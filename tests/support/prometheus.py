@@ -1,4 +1,4 @@
-"""A real Prometheus and what tests ask of it."""
+"""A real Prometheus, and queries of it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Prometheus:
             pytest.fail(f"{expression}: expected {expected}, last seen {seen}")
 
     async def targets(self, job: str) -> dict[str, dict[str, str]]:
-        """Return what was discovered for a job, by address."""
+        """Return the discovered targets of a job, by address."""
         reply = json.loads(await fetch(f"{self.url}/api/v1/targets?state=active"))
         found = [
             target["discoveredLabels"]
@@ -72,11 +72,10 @@ async def prometheus(
     """Run a Prometheus while the context lasts.
 
     Args:
-        folder: Where its configuration and data go; the files it names count from there.
-        configuration: Its configuration; it scrapes and judges every second unless it says
-            otherwise.
-        flags: More of them.
-        port: Where it listens; a free port if not given.
+        folder: The folder of its configuration and data, and of files that it names.
+        configuration: Its configuration; by default, it scrapes and evaluates every second.
+        flags: Further flags.
+        port: Its port; a free one if not given.
     """
     port = port or free_port()
     every_second = {"scrape_interval": "1s", "evaluation_interval": "1s"}
@@ -100,7 +99,7 @@ def scraping(target: str, *, interval: str = "1s") -> dict[str, Any]:
 
     Args:
         target: The address.
-        interval: From one scrape to the next, and as long as a scrape may take.
+        interval: The interval and time-out of a scrape.
     """
     job = {"job_name": "loadfleet", "static_configs": [{"targets": [target]}]}
     times = {"scrape_interval": interval, "scrape_timeout": interval}

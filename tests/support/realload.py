@@ -31,8 +31,8 @@ FIXTURES = Path(__file__).parent.parent / "fixtures" / "realload"
 
 TOKEN = "portal-token"
 
-#: What a script may say about an action: a fixture's case, a reply, an error to raise, or a
-#: function of the request that returns one of these.
+#: The script of an action: a fixture's case, a reply, an error to raise, or a function of the
+#: request that returns one of these.
 Script = str | bytes | dict[str, Any] | Reply | Exception | Callable[[dict[str, Any]], Any]
 
 

@@ -1,4 +1,4 @@
-"""A pager, a chat, a mail server and web hooks that write down what Alertmanager sends to them."""
+"""A pager, a chat, a mail server and webhooks that keep Alertmanager's notifications."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class Notification(NamedTuple):
-    """What somebody is sent.
+    """A notification as a receiver gets it.
 
     Attributes:
         kind: `pagerduty`, `slack`, `mail` or `webhook`.
         to: The channel, address or hook.
-        resolved: Whether nothing of it fires any more, by what the receiver is told.
-        title: What a telephone shows.
-        text: What is read then.
+        resolved: Whether the notification says that all its alerts have ended.
+        title: The title, as a telephone shows it.
+        text: The text below the title.
         links: The addresses beside the text.
-        key: What a pager knows the incident by.
+        key: The pager's key of the incident.
     """
 
     kind: str
@@ -47,8 +47,8 @@ class Receivers:
     """Takes notifications of all kinds.
 
     Attributes:
-        told: All of them, in their order.
-        url: Where the pager, the chat and the hooks are.
+        told: All notifications, in order.
+        url: The URL of the pager, the chat and the hooks.
         smarthost: Host and port of the mail server.
     """
 
@@ -58,7 +58,7 @@ class Receivers:
         self.smarthost = ""
 
     def about(self, name: str, kind: str = "") -> list[Notification]:
-        """Return those in which a name occurs, of one kind or of all."""
+        """Return the notifications that contain a name, of one kind or of all."""
         return [
             one
             for one in self.told

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
 
 
-#: The programs, each of which has to do.
+#: The supported server programs.
 PROGRAMS = ("redis-server", "valkey-server")
 
 _READY = re.compile(b"Ready to accept connections|Sentinel ID is")
 _READY_SECONDS = 30.0
 
-#: What a Sentinel calls the primary.
+#: The primary's name at the Sentinels.
 SERVICE = "myMaster"
 
 
@@ -35,9 +35,9 @@ class RedisServer:
     """A running server.
 
     Attributes:
-        program: Which it is.
-        port: Where it listens.
-        log: The file with all that it says.
+        program: The server's program.
+        port: Its port.
+        log: The file of its log.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class RedisServer:
         tls: Path | None = None,
         configuration: Path | None = None,
     ) -> None:
-        """Start it and wait until it answers.
+        """Start the server, and wait until it answers.
 
         Args:
             program: One of `PROGRAMS`.
-            folder: Where it keeps its data.
-            options: More of its settings, as on its command line.
-            tls: The folder of the certificates if it is to speak TLS only.
-            configuration: Its file, if it has one.
+            folder: The folder of its data.
+            options: Further settings, as on its command line.
+            tls: The folder of the certificates, for a server with TLS only.
+            configuration: Its configuration file, if it has one.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.program = program
@@ -71,14 +71,14 @@ class RedisServer:
         file = [] if configuration is None else [str(configuration)]
         self._command = [require(program), *file, *ports, "--bind", "127.0.0.1"]
         self._command += ["--dir", str(folder), "--save", ""]
-        # A replica comes alone, and no others are waited for.
+        # There is one replica, so the server need not wait for others.
         self._command += ["--repl-diskless-sync-delay", "0", *options]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     @classmethod
     def sentinel(cls, program: str, folder: Path, primary: RedisServer) -> RedisServer:
-        """Start a Sentinel that has a replica take over a second after the primary was lost."""
+        """Start a Sentinel that promotes a replica a second after the primary was lost."""
         folder.mkdir(parents=True)
         lines = [
             f"sentinel monitor {SERVICE} 127.0.0.1 {primary.port} 1",
@@ -96,17 +96,17 @@ class RedisServer:
         return StateSettings(**{"url": self.url(), **rest})
 
     def state(self, clock: Clock = SYSTEM_CLOCK, **rest: Any) -> RedisState:
-        """Open the state in it."""
+        """Open a state on the server."""
         return RedisState(self.settings(**rest), clock=clock)
 
     def command(self, *words: str | bytes, login: tuple[str, str] | None = None) -> Any:
-        """Send it one command past the state, logged in or not.
+        """Send a command to the server directly, logged in or not.
 
         Returns:
-            Its answer: bytes, a number, `None` or a list of them.
+            The answer: bytes, a number, `None` or a list of them.
 
         Raises:
-            ValueError: It answers an error.
+            ValueError: The server answers with an error.
         """
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection,
@@ -117,19 +117,19 @@ class RedisServer:
             return _send(file, *words)
 
     async def begin(self) -> None:
-        """Have data in it that are old enough to be relied on."""
+        """Begin data on the server that are old enough to be trusted."""
         state = self.state()
         await state.get("anything")
         await state.aclose()
         self.age()
 
     def age(self, seconds: float = 62.0) -> None:
-        """Make its data so much older, as if they had been begun that long ago."""
+        """Date the beginning of its data back by some seconds."""
         born = int(self.command("HGET", CLOCK, "born")) - int(seconds * 1e6)
         self.command("HSET", CLOCK, "born", str(born))
 
     def start(self) -> None:
-        """Start it where and with what it was."""
+        """Start the server again, at its port and with its data."""
         with self.log.open("ab") as log:
             start = self.log.stat().st_size
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
@@ -140,12 +140,12 @@ class RedisServer:
                 raise RuntimeError(self.log.read_text(errors="replace"))
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the server."""
         assert self._process is not None
         os.kill(self._process.pid, number)
 
     def stop(self, *, kill: bool = False) -> None:
-        """End it."""
+        """Stop the server."""
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Processes on several hosts, as members of one ledger, in simulated time."""
+"""Processes on several hosts that share one ledger, in simulated time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Host:
     """A process with a heartbeat and a participant.
 
     Attributes:
-        members: Its view of the others.
-        participant: What calls.
+        members: Its view of the other processes.
+        participant: Its participant, which calls.
     """
 
     def __init__(self, portal: Portal, server: Server, **fields: Any) -> None:

@@ -1,7 +1,7 @@
-"""Restarts of a source between its polls, as the daemon makes them.
+"""Restarts of a source between its polls, like the daemon's.
 
-What a source finds again are the readings and the memory of the newest good poll of each task. The
-monotonic clock begins anew, as it does when the host is started.
+A source gets the readings and the memory of the newest good poll of each task. The monotonic clock
+starts again, as it does when the host is started.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Reading)
 
-#: The monotonic clock of a host that was started just now.
+#: The monotonic clock of a host that has just been started.
 BOOTED = 20.0
 
 
@@ -39,11 +39,11 @@ class Bench(Protocol):
     source: Source
 
     def connect(self, **before: Any) -> Source:
-        """Make a source from what there was before."""
+        """Make a source with the readings and the memory from before."""
 
 
 class Restarts:
-    """Polls the source of a bench and keeps what a restart brings back."""
+    """Polls a bench's source, and keeps the readings and the memory for a restart."""
 
     def __init__(self, bench: Bench, time: FakeClock) -> None:
         self._bench = bench
@@ -55,16 +55,16 @@ class Restarts:
         """Poll a task.
 
         Raises:
-            PollError: The poll failed; what is kept stays as it was.
+            PollError: The poll failed; the kept data stay as they were.
         """
         poll = await self._bench.source.poll(task)
         self.known[task], self.memory[task] = poll.readings, poll.memory
         return poll.readings
 
     async def shown(self, task: str) -> Any:
-        """Poll a task and return its readings as plain data, or why it failed.
+        """Poll a task and return its readings as plain data, or the reason of its failure.
 
-        The monotonic clock is left out, so that what different clocks saw can be compared, and the
+        Monotonic times are left out, so that readings of different clocks can be compared, and the
         order is always the same.
         """
         try:
@@ -74,10 +74,10 @@ class Restarts:
         return without_monotonic(readings)
 
     async def survives(self, task: str, memory: bytes) -> None:
-        """Restart with a task's memory in place of its own; all that follows must work.
+        """Restart with another memory of a task, after which all polls must work.
 
         Raises:
-            Exception: It does not.
+            Exception: A poll does not work.
         """
         self.memory[task] = memory
         self.restart(down_seconds=1)
@@ -87,7 +87,7 @@ class Restarts:
         assert all(map(json.loads, self.memory.values()))
 
     def restart(self, *, down_seconds: float = 0.0) -> None:
-        """End the source, and some time later begin another one."""
+        """Close the source, and make another one some time later."""
         self._time.unix += down_seconds
         shift = BOOTED - self._time.monotonic - down_seconds
         self._time.monotonic = BOOTED
@@ -99,14 +99,14 @@ class Restarts:
         self._bench.source = self._bench.connect(known=dict(self.known), memory=dict(self.memory))
 
 
-#: In the place of a part of a memory.
+#: Values that replace a part of a memory.
 _ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, -1, 0, 1e308, -1e308, 1e17, 10**30, 10**400, "", "x", "\x00", [], {}, [[]], 5]
 )
 
 
 def damaged(memory: bytes) -> st.SearchStrategy[bytes]:
-    """Make something else of a memory: parts exchanged, cut off, or nothing of it left."""
+    """Draw a damaged memory: parts exchanged, cut off, or everything replaced."""
     exchanged = st.builds(
         lambda path, odd: json.dumps(_exchanged(json.loads(memory), path, odd)).encode(),
         st.sampled_from(list(_paths(json.loads(memory)))),
@@ -119,7 +119,7 @@ def damaged(memory: bytes) -> st.SearchStrategy[bytes]:
 
 
 def _paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the way to every part of plain data."""
+    """Yield the path of every part of plain data."""
     yield path
     parts: Any = ()
     if isinstance(data, dict | list):
@@ -129,7 +129,7 @@ def _paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def _exchanged(data: Any, path: tuple[Any, ...], odd: Any) -> Any:
-    """Return plain data with something else at the end of a path."""
+    """Return plain data with another value at a path."""
     if not path:
         return odd
     data[path[0]] = _exchanged(data[path[0]], path[1:], odd)
@@ -146,7 +146,7 @@ def _shifted(reading: R, seconds: float) -> R:
 
 
 def without_monotonic(readings: tuple[Reading, ...]) -> list[Any]:
-    """Return readings as plain data in an order of their own, without the monotonic clock."""
+    """Return readings as plain data in a fixed order, without monotonic times."""
     plain = _map_moments(msgspec.to_builtins(readings), lambda moment: {"unix": moment["unix"]})
     return sorted(plain, key=repr)
 

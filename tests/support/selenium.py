@@ -1,4 +1,4 @@
-"""A simulated Selenium Grid hub that asks for a password; replies in recorded shapes."""
+"""A simulated Selenium Grid hub with a password; replies have the recorded shapes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Node(Machine, kw_only=True):
     number: int
 
     def row(self, moment: float) -> dict[str, Any]:
-        """Make its part of the reply."""
+        """Make the node's part of the reply."""
         host = f"00000000-0000-4000-8000-{self.number:012}"
         kind = {"browserName": "chrome", "platformName": "linux"}
         session = {

@@ -1,4 +1,4 @@
-"""A source that answers what a test tells it to."""
+"""A source with scripted answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FakeSource(Source):
     """A source whose polls end as scripted.
 
     Attributes:
-        answers: What the next polls end in; the last is repeated.
+        answers: The results of the next polls; the last one is repeated.
         polled: The tasks polled so far.
     """
 

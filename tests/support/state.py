@@ -1,4 +1,4 @@
-"""States that a test can look into, break, and keep over the end of an engine."""
+"""States that tests can read, break, and keep longer than an engine."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class LastingState(MemoryState):
     """A state that outlives the engines that use it, as a file does.
 
     Attributes:
-        broken: Whether it cannot be used.
-        writes: The keys that were written, in their order.
+        broken: Whether the state cannot be used.
+        writes: The written keys, in order.
     """
 
     broken = False
@@ -53,17 +53,17 @@ class LastingState(MemoryState):
             raise StateError("the disk is full")
 
 
-#: A store is not whole for so long after it was begun.
+#: The time after its beginning in which a store is not whole.
 _YOUNG_SECONDS = 61.0
 
 
 class Server:
-    """A store of several hosts that can go, come back and lose its data.
+    """A store of several hosts, which can go away, come back and lose its data.
 
     Attributes:
-        away: Whether nobody reaches it.
-        memory: Its documents.
-        born: When it was begun.
+        away: Whether the store cannot be reached.
+        memory: The documents.
+        born: The time of its beginning.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -73,12 +73,12 @@ class Server:
         self.born = float("-inf")
 
     def lose(self) -> None:
-        """Begin anew without data."""
+        """Lose all data."""
         self.memory, self.born = MemoryState(self.now), self.now()
 
 
 class RemoteStore(Store):
-    """The way of one process to a server."""
+    """The connection of one process to a server."""
 
     backend = "remote"
 

@@ -1,4 +1,4 @@
-"""The versions of the programs that the tests ran with, for the end of their report."""
+"""The versions of the programs used by the tests, for the end of the report."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from tests.support.servers import require
 
 
-#: Lines to be shown.
+#: Versions of programs used in this test run, one per line; `tests/conftest.py` prints them.
 SEEN: list[str] = []
 
 
 def note(generation: str, *programs: str) -> tuple[int, ...]:
-    """Remember the versions of programs, and return that of the first one: major and minor."""
+    """Record the versions of programs, and return major and minor of the first one."""
     versions = [_version(require(program)) for program in programs]
     for program, version in zip(programs, versions, strict=True):
         SEEN.append(f"{generation}: {program} {version}")
@@ -25,7 +25,7 @@ def _version(path: str) -> str:
     told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
     found: list[str] = re.findall(r"version v?(\d[\w.]*)", told.stdout + told.stderr)
     if not found:
-        # Debian builds VictoriaMetrics without one; .ci/debian keeps the package that it extracts.
+        # Debian's VictoriaMetrics knows no version; .ci/debian keeps the extracted package.
         folder = Path(path).resolve().parents[3] / "packages"
         found = [each.name.split("_")[1] for each in folder.glob(f"{Path(path).name}_*.deb")]
     return found[0]

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Of whose configuration VictoriaMetrics reads the rest; vmalert takes these by flags.
+#: Keys of Prometheus' configuration that VictoriaMetrics does not read; vmalert has flags for them.
 RULES, ALERTING = "rule_files", "alerting"
 
-#: It answers with what is 30 seconds old unless told otherwise, and waits as long for more.
+#: Flags without which VictoriaMetrics answers with samples that are at least 30 seconds old.
 AT_ONCE = ("-search.latencyOffset=0s", "-inmemoryDataFlushInterval=1s")
 
 
-#: Of vmalert, which looks back as far unless told otherwise.
+#: Flags without which vmalert evaluates 30 seconds late.
 SOON = ("-evaluationInterval=1s", "-rule.evalDelay=0s", "-remoteWrite.flushInterval=100ms")
 
 
@@ -47,10 +47,10 @@ async def victoria(
     """Run VictoriaMetrics and vmalert with a configuration of Prometheus while the context lasts.
 
     Args:
-        folder: Where the configuration and the data go; the files it names count from there.
-        configuration: Of Prometheus; it scrapes and judges every second.
-        flags: More of those of VictoriaMetrics.
-        port: Where it listens; a free port if not given.
+        folder: The folder of the configuration and the data, and of files that it names.
+        configuration: Prometheus' configuration, with scrapes and evaluations every second.
+        flags: Further flags of VictoriaMetrics.
+        port: Its port; a free one if not given.
     """
     path = folder / "scrape.yml"
     port = port or free_port()
@@ -83,9 +83,9 @@ async def vmalert(folder: Path, configuration: Mapping[str, Any], data: str) -> 
     """Run vmalert with the rules and the Alertmanagers of a configuration of Prometheus.
 
     Args:
-        folder: From which the files count.
-        configuration: Of Prometheus.
-        data: The URL of what it asks, and where it writes to.
+        folder: The folder that relative paths count from.
+        configuration: Prometheus' configuration.
+        data: The URL that vmalert queries and writes to.
     """
     port = free_port()
     rules = [f"-rule={folder / name}" for name in configuration[RULES]]

@@ -257,9 +257,9 @@ def source(
     status: TaskStatus | None = None,
     unread: bool = False,
 ) -> SourceRow:
-    """Make a source with one task, polled successfully unless told otherwise."""
+    """Make a source with one task, polled successfully by default."""
     status = status or TaskStatus(last_attempt=ago(30), last_success=ago(30))
-    # Not validated: a URL with secrets in it must not be shown, even if it came that far.
+    # Not validated: even a URL with secrets, which is normally refused, must not be shown.
     fake = FakeSource(settings=RealLoadSettings.model_construct(name=name, url=url))
     fake.auth_failed, fake.blocked = auth_failed, auth_failed
     task = task_row("agents", 60.0, status, unread=unread)

@@ -37,7 +37,7 @@ async def test_head_works_everywhere(path: str) -> None:
 
 @pytest.mark.parametrize("path", [*PATHS, "/nowhere", "/sd/agents", "/api/v1/history", "/probe"])
 async def test_no_cache_shows_what_was(path: str) -> None:
-    """Whatever is answered is asked for anew: a fleet out of a cache would be a lie."""
+    """Answers must not be cached: they must be validated or fetched each time."""
     async with fakes.browsing(fakes.FakeView()) as client:
         answer = await client.get(path)
 
@@ -46,7 +46,7 @@ async def test_no_cache_shows_what_was(path: str) -> None:
 
 
 async def test_a_file_that_the_viewer_has_is_not_sent_again() -> None:
-    """The board's files are asked for anew after an update, and else confirmed."""
+    """A static file must be confirmed by its tag, and not be sent again."""
     async with fakes.browsing(fakes.FakeView()) as client:
         first = await client.get("/static/style.css")
         client.headers["If-None-Match"] = first.headers["etag"]
@@ -58,7 +58,7 @@ async def test_a_file_that_the_viewer_has_is_not_sent_again() -> None:
 @pytest.mark.parametrize("path", ["/", "/metrics", "/runbooks/"])
 @pytest.mark.parametrize("refused", ["identity;q=0, gzip;q=0", "*;q=0"])
 async def test_who_takes_no_form_gets_none(path: str, refused: str) -> None:
-    """A client that refuses both gzip and the plain page is told so."""
+    """A client that refuses both gzip and the plain page must get 406."""
     async with fakes.browsing(fakes.FakeView()) as client:
         client.headers["Accept-Encoding"] = refused
         answer = await client.get(path)
@@ -86,7 +86,7 @@ async def test_a_small_page_is_packed_for_who_wants_no_other(path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_other_methods_are_refused(path: str) -> None:
-    """What only reads says so to whoever wants to write."""
+    """Other methods than GET and HEAD must be refused with 405."""
     async with fakes.browsing(fakes.FakeView()) as client:
         answer = await client.post(path)
 
@@ -95,7 +95,7 @@ async def test_other_methods_are_refused(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/nowhere", "/metrics/", "/-/nowhere", "/static/../app.py"])
 async def test_unknown_paths_are_not_found(path: str) -> None:
-    """There is nothing but the known paths, and no redirect to a near one."""
+    """An unknown path must be 404, without a redirect and without being repeated."""
     async with fakes.browsing(fakes.FakeView()) as client:
         answer = await client.get(path)
 

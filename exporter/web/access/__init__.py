@@ -1,1 +1,1 @@
-"""Access control as the web configuration file demands it: TLS, users, headers, rate limit."""
+"""Access control by the web configuration file: TLS, users, headers, rate limit."""

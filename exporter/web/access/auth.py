@@ -1,6 +1,6 @@
-"""Admission of requests: passwords against bcrypt hashes, and a token bucket.
+"""Admission of requests: passwords with bcrypt hashes, and a token bucket.
 
-Neither the answers nor the time they take tell which names exist.
+Neither the answers nor their duration reveal which user names exist.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 
-#: Bcrypt looks at no more of a password.
+#: The length of a password that bcrypt uses.
 _SEEN_BYTES = 72
 
-#: Outcomes remembered, of either kind.
+#: How many right and how many wrong passwords are remembered.
 _REMEMBERED = 100
 
-#: Comparisons that may wait; each takes long enough to make a larger crowd a flood.
+#: The limit of passwords that wait for a comparison, which takes long.
 _WAITING = 32
 
 
 class TooManyLoginsError(Exception):
-    """Too many passwords wait to be compared."""
+    """Too many passwords wait for a comparison."""
 
 
 class Users:
-    """Names and hashes, and the outcomes of the newest comparisons.
+    """Names and hashes of users, and the outcomes of the newest comparisons.
 
-    A name that does not exist is compared with the hash of somebody who does, chosen by the name
-    and always the same: it costs as much, also where hashes differ in cost, and is then refused.
+    The password of an unknown name is compared with the hash of a known user, and then refused. So
+    it takes as long as for a known name. The name determines that user, because hashes can differ
+    in cost.
     """
 
     def __init__(
@@ -47,20 +48,20 @@ class Users:
         executor: Executor,
         compare: Callable[[bytes, bytes], bool] = bcrypt.checkpw,
     ) -> None:
-        """Take in users.
+        """Create the users.
 
         Args:
             hashes: Bcrypt hashes by name, at least one.
-            executor: Where comparisons run; one thread makes them run one at a time.
-            compare: Takes a password and a hash.
+            executor: Runs the comparisons; with one thread, one at a time.
+            compare: Compares a password with a hash.
         """
         self._hashes = {name: text.encode() for name, text in hashes.items()}
         self._all = list(self._hashes.values())
         self._executor = executor
         self._compare = compare
-        # Outcomes are remembered by a hash under this key, so that no password is.
+        # The key of the hashes under which outcomes are remembered, so that no password is stored.
         self._key = secrets.token_bytes(32)
-        # By outcome, so that no flood of wrong passwords drives out the right ones.
+        # Separate by outcome, so that many wrong passwords do not displace right ones.
         self._known: Mapping[bool, OrderedDict[bytes, None]] = {
             True: OrderedDict(),
             False: OrderedDict(),
@@ -68,7 +69,7 @@ class Users:
         self._comparing: dict[bytes, asyncio.Task[bool]] = {}
 
     def remember(self, name: str, password: bytes) -> bool | None:
-        """Return the outcome of an earlier comparison, `None` if it is not remembered."""
+        """Return the outcome of an earlier comparison, `None` if none is remembered."""
         ticket = self._ticket(name, password)
         for outcome, tickets in self._known.items():
             if ticket in tickets:
@@ -80,7 +81,7 @@ class Users:
         """Return whether the password is the user's.
 
         Raises:
-            TooManyLoginsError: It cannot be told now.
+            TooManyLoginsError: Too many passwords wait for a comparison.
         """
         remembered = self.remember(name, password)
         if remembered is not None:
@@ -93,7 +94,7 @@ class Users:
             task = asyncio.create_task(self._find_out(ticket, name, password))
             self._comparing[ticket] = task
             task.add_done_callback(lambda _: self._comparing.pop(ticket, None))
-        # Shielded: several may wait for the same comparison, and one of them may leave.
+        # Shielded, because several requests can wait for the same comparison.
         return await asyncio.shield(task)
 
     async def _find_out(self, ticket: bytes, name: str, password: bytes) -> bool:
@@ -113,13 +114,13 @@ class Users:
         return self._all[number % len(self._all)]
 
     def _ticket(self, name: str, password: bytes) -> bytes:
-        # No name has a colon, so that no two pairs are the same text.
+        # No name contains a colon, so two different pairs never give the same text.
         pair = name.encode("utf-8", "surrogateescape") + b":" + password
         return hashlib.blake2b(pair, key=self._key, digest_size=32).digest()
 
 
 class Bucket:
-    """Lets `burst` through at once, and then one per interval."""
+    """A token bucket: `burst` tokens at once, then one per interval."""
 
     def __init__(
         self, *, interval_seconds: float, burst: int, monotonic: Callable[[], float]
@@ -131,7 +132,11 @@ class Bucket:
         self._filled = monotonic()
 
     def take(self) -> bool:
-        """Take a token; there may be none."""
+        """Take a token.
+
+        Returns:
+            Whether there was a token.
+        """
         now = self._monotonic()
         grown = (now - self._filled) / self._interval_seconds
         self._tokens = min(float(self._burst), self._tokens + grown)

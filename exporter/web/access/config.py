@@ -1,8 +1,8 @@
 """The web configuration file: TLS, users, headers and rate limit, in exporter-toolkit's format.
 
-Operators have such files already, so keys and values are theirs. What Python cannot do is
-refused with the reason rather than ignored. The one exception is `http2`: nobody depends on it,
-since clients negotiate it and this server speaks HTTP/1.1.
+Keys and values are those of Prometheus' exporter-toolkit, so that operators can use their existing
+files. A setting that Python does not support is an error with the reason, and never ignored. The
+only exception is `http2`: clients negotiate HTTP/2, and this server speaks HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Minimum and maximum, the oldest first. What is older is broken.
+#: The allowed versions of TLS, the oldest first. Older versions are insecure.
 TLS_VERSIONS = ("TLS12", "TLS13")
 
-#: What OpenSSL calls cipher suites, by their registered names. Those of TLS 1.3 have no OpenSSL
-#: name here: they are all sound, and Python leaves them on.
+#: OpenSSL's names of cipher suites, by their registered names. Suites of TLS 1.3 have no OpenSSL
+#: name here: they are all secure, and Python keeps them enabled.
 CIPHER_SUITES: Mapping[str, str] = {
     "TLS_AES_128_GCM_SHA256": "",
     "TLS_AES_256_GCM_SHA384": "",
@@ -45,7 +45,7 @@ CIPHER_SUITES: Mapping[str, str] = {
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
 
-#: What OpenSSL calls curves, by the format's names.
+#: OpenSSL's names of curves, by the names in the file.
 CURVES: Mapping[str, str] = {
     "CurveP256": "prime256v1",
     "CurveP384": "secp384r1",
@@ -53,7 +53,7 @@ CURVES: Mapping[str, str] = {
     "X25519": "X25519",
 }
 
-#: How clients are asked for certificates; the last two verify them.
+#: The modes of client certificates; the last two verify them.
 CLIENT_AUTH_TYPES = (
     "NoClientCert",
     "RequestClientCert",
@@ -61,7 +61,7 @@ CLIENT_AUTH_TYPES = (
     "RequireAndVerifyClientCert",
 )
 
-#: The headers that may be set, with their values where these are a closed list.
+#: The headers that the file may set, with their possible values if these are a closed list.
 HEADERS: Mapping[str, Collection[str]] = {
     "Content-Security-Policy": (),
     "Strict-Transport-Security": (),
@@ -70,7 +70,7 @@ HEADERS: Mapping[str, Collection[str]] = {
     "X-XSS-Protection": (),
 }
 
-#: The largest cost of a password's hash: more would hold everybody up for seconds.
+#: The largest cost of a password's hash. With a larger one, a comparison takes many seconds.
 MAX_COST = 18
 
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
@@ -90,7 +90,7 @@ def _one_of(known: Collection[str]) -> AfterValidator:
 def _check_client_auth(value: str) -> str:
     if value in ("RequireAnyClientCert", "RequireClientCert"):
         raise WrongValueError(
-            "a certificate that nobody verifies proves nothing; write RequireAndVerifyClientCert"
+            "an unverified certificate proves nothing; write RequireAndVerifyClientCert"
         )
     return value
 
@@ -103,7 +103,7 @@ def _check_cipher(name: str) -> str:
 
 def _check_hash(value: SecretStr) -> SecretStr:
     match = _BCRYPT.fullmatch(value.get_secret_value())
-    if match is None or int(match[1]) < 4:  # bcrypt knows no lower cost
+    if match is None or int(match[1]) < 4:  # 4 is bcrypt's lowest cost
         raise WrongValueError("is not a bcrypt hash; make one with `htpasswd -nBC 10 NAME`")
     if int(match[1]) > MAX_COST:
         raise WrongValueError(f"has a cost above {MAX_COST}: a comparison would take too long")
@@ -123,21 +123,24 @@ class TlsConfig(Section):
     """`tls_server_config`: a blank value counts as not given.
 
     Attributes:
-        cert: The certificate and its chain, PEM.
-        cert_file: A file with them.
+        cert: The server's certificate and its chain, PEM.
+        cert_file: A file with the certificate and its chain.
         key: The certificate's key, PEM, without a passphrase.
-        key_file: A file with it.
-        client_auth_type: Whether clients show a certificate, and whether it is verified. The two
-            types that demand one and verify nothing are refused.
-        client_ca: What clients' certificates are verified against, PEM.
-        client_ca_file: A file with it.
-        client_allowed_sans: Names, addresses or URIs of which a client's certificate must have one;
-            needs `RequireAndVerifyClientCert`.
-        min_version: The oldest version of TLS.
-        max_version: The newest.
-        cipher_suites: By the names of the registry; those of TLS 1.3 are always on with it.
-        prefer_server_cipher_suites: Our order of the suites counts and not the client's.
-        curve_preferences: One curve; all if not given.
+        key_file: A file with the key.
+        client_auth_type: Whether clients must present a certificate, and whether it is verified.
+            The two types that require a certificate without verifying it are refused.
+        client_ca: The certificates of authorities that clients' certificates are verified with,
+            PEM.
+        client_ca_file: A file with these certificates.
+        client_allowed_sans: DNS names, IP addresses, email addresses or URIs, of which a client's
+            certificate must contain at least one; needs `RequireAndVerifyClientCert`.
+        min_version: The oldest allowed version of TLS.
+        max_version: The newest allowed version of TLS.
+        cipher_suites: The allowed cipher suites, by their IANA names; the suites of TLS 1.3 are
+            always allowed with that version.
+        prefer_server_cipher_suites: Whether the server's order of the suites counts and not the
+            client's.
+        curve_preferences: The only allowed curve; all curves if not given.
     """
 
     cert: str | None = None
@@ -158,7 +161,7 @@ class TlsConfig(Section):
 
     @property
     def verifies_clients(self) -> bool:
-        """True if a client's certificate, if it has one, is verified."""
+        """True if the certificates of clients that present one are verified."""
         return self.client_auth_type in CLIENT_AUTH_TYPES[2:]
 
     @property
@@ -167,7 +170,7 @@ class TlsConfig(Section):
         return self.client_auth_type == CLIENT_AUTH_TYPES[-1]
 
     def losses(self, before: TlsConfig) -> Iterator[Mistake]:
-        """Yield what is no longer demanded of clients, and was before."""
+        """Yield the demands on clients that the file before had and this one lacks."""
         if (before.requires_clients, before.verifies_clients) > (
             self.requires_clients,
             self.verifies_clients,
@@ -179,12 +182,12 @@ class TlsConfig(Section):
             yield Mistake(("client_allowed_sans",), text)
 
     def files(self) -> tuple[Path, ...]:
-        """Return the files it names."""
+        """Return the files that the section names."""
         named = (self.cert_file, self.key_file, self.client_ca_file)
         return tuple(path for path in named if path is not None)
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield the mistakes in the combination of fields."""
         for name in ("cert", "key", "client_ca"):
             pair = (name, f"{name}_file")
             given = [field for field in pair if getattr(self, field) is not None]
@@ -218,8 +221,9 @@ class HttpConfig(Section):
     """`http_server_config`.
 
     Attributes:
-        http2: Taken and without effect: this server speaks HTTP/1.1.
-        headers: Sent with every answer, in place of our own; an empty value takes a header out.
+        http2: Accepted without effect, because this server speaks HTTP/1.1.
+        headers: Headers of every answer, which replace the exporter's; an empty value removes a
+            header.
     """
 
     http2: Boolean = True
@@ -238,18 +242,18 @@ class HttpConfig(Section):
 
 
 class RateLimit(Section):
-    """`rate_limit`: `burst` requests at once, then one per `interval`; without one, no limit.
+    """`rate_limit`: `burst` requests at once, then one per `interval`; no limit if not given.
 
     Attributes:
-        interval: Time until one more request may come; `0` is no limit.
-        burst: Requests that may come at once.
+        interval: The time after which another request is allowed; `0` means no limit.
+        burst: The number of requests that are allowed at once.
     """
 
     interval: Duration = 0.0
     burst: Annotated[Whole, Field(ge=0)] = 0
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield the mistakes in the combination of fields."""
         if self.interval and not self.burst:
             about = ("interval", "burst")
             yield Mistake(about[1:], "must be at least 1, or no request would pass", about)
@@ -257,7 +261,7 @@ class RateLimit(Section):
 
 _TLS, _USERS = "tls_server_config", "basic_auth_users"
 
-#: The parts that are mappings of their own, by their keys.
+#: The sections of the file, by their keys.
 SECTIONS: Mapping[str, type[Section]] = {
     _TLS: TlsConfig,
     "http_server_config": HttpConfig,
@@ -278,60 +282,67 @@ class WebConfig(Section):
 
     @property
     def tls(self) -> TlsConfig | None:
-        """The certificate and all else of TLS; `None` is plain HTTP."""
+        """The settings of TLS; `None` for plain HTTP."""
         return self.tls_server_config
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Sent with every answer; an empty one is not sent at all."""
+        """Headers of every answer; an empty value removes a header."""
         return self.http_server_config.headers
 
     @property
     def users(self) -> Mapping[str, SecretStr]:
-        """Bcrypt hashes by name; without any, everybody is let in."""
+        """Bcrypt hashes by user name; empty if no password is required."""
         return self.basic_auth_users
 
     def losses(self, before: WebConfig) -> Iterator[Mistake]:
-        """Yield what this file no longer demands of clients, and the one before did."""
+        """Yield the demands on clients that the file before had and this one lacks."""
         if before.users and not self.users:
             yield Mistake((_USERS,), "is gone; put users back, or restart to let everybody in")
         if (before.tls is None) is not (self.tls is None):
-            yield Mistake((_TLS,), "came or went; restart to switch TLS on or off")
+            yield Mistake((_TLS,), "was added or removed; restart to switch TLS on or off")
         elif before.tls is not None and self.tls is not None:
             yield from (
                 Mistake((_TLS, *loss.path), loss.text) for loss in self.tls.losses(before.tls)
             )
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
-        # An empty part was begun, and must not let everybody in.
+        """Yield the mistakes in the combination of fields."""
+        # An empty section may be unfinished, so it must not let everybody in.
         if _USERS in self.model_fields_set and not self.users:
-            remedy = "names nobody with a hash; remove it to let everybody in"
+            remedy = "names no user with a hash; remove it to let everybody in"
             yield Mistake((_USERS,), remedy, (_USERS,))
 
 
 def parse(content: bytes, *, path: Path) -> WebConfig:
-    """Read the content of a web configuration file; relative paths count from its folder.
+    """Parse the content of a web configuration file.
+
+    Args:
+        content: The content.
+        path: The path of the file; relative paths in the file are relative to its folder.
+
+    Returns:
+        The settings, with absolute paths.
 
     Raises:
-        ConfigurationError: With every mistake at once.
+        ConfigurationError: The file is wrong; the error has every mistake.
     """
     raw = yaml_file.parse(content, name=str(path), begun=(_TLS, _USERS))
     if not raw and b"{" not in _COMMENT.sub(b"", content):
         remedy = "write what it is to demand, or {} to let everybody in over plain HTTP"
         raise ConfigurationError([f"{path}: says nothing, and may have lost its content; {remedy}"])
     if isinstance(raw.get(_TLS), dict):
-        # A template that was not filled in leaves texts empty.
+        # A value left empty in a template counts as not given.
         raw[_TLS] = {key: value for key, value in raw[_TLS].items() if value != ""}
     outcome = checked(WebConfig, yaml_file.absolute(WebConfig, raw, path.parent))
     if outcome.mistakes:
         ranks = {key: rank for rank, key in enumerate(WebConfig.model_fields)}
-        # Part by part; keys that are not known come first.
+        # In the order of the sections, unknown keys first.
         found = sorted(outcome.mistakes, key=lambda m: ranks.get(str(m.path[0]), -1))
         raise told(path, found)
     return outcome.settings
 
 
 def told(path: Path, mistakes: Iterable[Mistake]) -> ConfigurationError:
-    """Make the error that names each mistake in a file with its place."""
+    """Return the error with all mistakes in a file and their places."""
     return ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in mistakes])

@@ -1,6 +1,7 @@
-"""Security headers of every answer, and the gate in front: rate limit, users, other headers.
+"""Security headers of all answers, and the gate with rate limit, users and configured headers.
 
-Where a request comes from counts for the few that cost a vendor call or change something.
+Requests that cause a vendor call or a change are accepted only from the exporter's own pages and
+from programs, see `OwnPages`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.web.access.security import Rules, WebSecurity
 
 
-#: Sent with every answer unless it says otherwise. The pages need nothing from outside.
+#: Headers of every answer that does not set them itself. The pages load nothing from other hosts.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -35,18 +36,18 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-#: What has no tag to be asked for again with is asked for anew: a fleet out of a cache is a lie.
+#: All default headers. An answer without an `ETag` is not cached, so that no old fleet is shown.
 DEFAULT_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
 
 
 class SecurityHeaders:
-    """Adds `DEFAULT_HEADERS` to what the app answers."""
+    """A middleware that adds `DEFAULT_HEADERS` to the answers of an app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on."""
+        """Pass the request on."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -57,22 +58,22 @@ class SecurityHeaders:
 
 
 def add_default_headers(start: Message) -> None:
-    """Add `DEFAULT_HEADERS` to the start of an answer, unless it has others."""
+    """Add each of `DEFAULT_HEADERS` to the start of an answer, unless the answer has it."""
     headers = MutableHeaders(scope=start)
     for name, value in DEFAULT_HEADERS.items():
         headers.setdefault(name, value)
 
 
-#: Values of `Sec-Fetch-Site` that say that no page of another site has caused the request: the
-#: address was typed, or is a link of ours. Programs send no such header, browsers always do.
+#: Values of `Sec-Fetch-Site` of requests that no other site has caused: the address was typed, or
+#: is a link in the exporter's pages. Browsers always send this header, programs never do.
 _OWN_SITES = frozenset({"none", "same-origin"})
 
 
 class OwnPages:
-    """Refuses requests that pages of other sites cause.
+    """A middleware that refuses requests caused by pages of other sites.
 
-    It belongs in front of all that costs a vendor call or changes something: without it, an image
-    or a form on any page that somebody here looks at could do so.
+    It guards the endpoints that cause a vendor call or a change. Without it, an image or a form on
+    any web page that a user visits could cause them.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -83,15 +84,15 @@ class OwnPages:
         if _OWN_SITES.issuperset(Headers(scope=scope).getlist("sec-fetch-site")):
             await self._app(scope, receive, send)
             return
-        why = "The page of another site has caused this; open it from the exporter's own pages."
+        why = "A page of another site caused this request; use the exporter's own pages."
         await _refuse(HTTPStatus.FORBIDDEN, why, {})(scope, receive, send)
 
 
 class Gate:
-    """Lets requests through to the app as the web configuration file demands.
+    """A middleware that applies the web configuration file: rate limit, users, headers.
 
-    Who watches the process may do so at any rate, unless a password had to be compared for it:
-    a process that is restarted because it is asked too much only makes things worse.
+    The rate limit does not hold for requests for health and readiness, unless they need a new
+    comparison of a password: else too many requests could make a supervisor restart the process.
     """
 
     def __init__(self, app: ASGIApp, security: WebSecurity, *, route_prefix: str = "") -> None:
@@ -144,7 +145,7 @@ def _credentials(header: str) -> tuple[str, bytes] | None:
         name, colon, password = base64.b64decode(rest.strip(), validate=True).partition(b":")
     except (binascii.Error, ValueError):
         return None
-    # A name in another encoding is nobody's, but takes part in the comparison.
+    # A name that is not UTF-8 is no user's, but is still compared, to take the same time.
     return (name.decode("utf-8", "surrogateescape"), password) if colon else None
 
 

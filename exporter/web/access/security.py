@@ -1,12 +1,11 @@
-"""The demands of the web configuration file, kept up to date while the server runs.
+"""The web configuration file and its certificates, reloaded while the server runs.
 
-The files are checked whenever a connection or a request comes, and by housekeeping: a few calls
-of `stat`, and no notification that a swapped symbolic link would escape. What is new and right is
-used from that connection or request on; what is wrong is logged once and leaves everything as it
-was.
+The files are checked with `stat` at each connection and request, and by the daemon's housekeeping.
+File notifications are not used, because they miss swapped symbolic links. A valid change applies
+from that connection or request on. An invalid change is logged once, and the old rules stay.
 
-Security fails closed: users, TLS and certificates of clients that vanish are a mistake like any
-other, since a file that is cut short or being written looks just like that. A restart drops them.
+Security fails closed: if users, TLS or the verification of clients vanish from the file, that is a
+mistake, because a truncated or half-written file looks the same. Only a restart removes them.
 """
 
 from __future__ import annotations
@@ -39,24 +38,24 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 
-#: A file may change again within the same tick of its clock. So what is younger than this is
-#: read again instead of being trusted for its time.
+#: Files younger than this are read again each time, because a file can change twice within one tick
+#: of the file system's clock.
 SETTLED_SECONDS = 2.0
 
 
-#: Enough of a file's status to notice every change of its content, place or rights, also behind a
-#: symbolic link that was swapped: change time, size, device and number. `None` is no file.
+#: Change time, size, device and inode of a file, which show any change of its content, place or
+#: permissions, also behind a swapped symbolic link. `None` if there is no file.
 Identity = tuple[int, int, int, int] | None
 
 
 class LoadedFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """The files as they were at one time.
+    """The contents of the files at one time.
 
     Attributes:
-        config: What the first file says, `None` if it is wrong.
-        contents: The files that could be read.
-        problems: What is wrong, each a sentence with its place.
-        seen: All files, the missing ones included, as they were before they were read.
+        config: The content of the web configuration file, `None` if it is wrong.
+        contents: The contents of the readable files.
+        problems: The mistakes, each with its place.
+        seen: The identities of all files, including missing ones, from before they were read.
     """
 
     config: WebConfig | None
@@ -66,22 +65,22 @@ class LoadedFiles(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def changed_timestamp_seconds(self) -> float:
-        """When the newest of the files changed."""
+        """The change time of the newest file, in Unix seconds."""
         return max((seen[0] for seen in self.seen.values() if seen), default=0) / 1e9
 
     def is_current(self) -> bool:
-        """Return whether the files look as they did when they were read."""
+        """Return whether the files are unchanged since they were read."""
         return all(identity(path) == seen for path, seen in self.seen.items())
 
 
 def read_files(path: Path) -> LoadedFiles:
-    """Read a web configuration file and all it names; what is wrong is among the result."""
+    """Return the web configuration file and all files that it names, with their mistakes."""
     seen: dict[Path, Identity] = {}
     contents: dict[Path, bytes] = {}
     problems: list[str] = []
 
     def take(file: Path, limit_bytes: int) -> None:
-        # Looked at before it is read, so that a change in between is noticed the next time.
+        # Before reading, so that a change in between is noticed the next time.
         seen[file] = identity(file)
         try:
             contents[file] = yaml_file.read(file, limit_bytes=limit_bytes)
@@ -102,7 +101,7 @@ def read_files(path: Path) -> LoadedFiles:
 
 
 def identity(path: Path) -> Identity:
-    """Look at a file without reading it."""
+    """Return the identity of a file, without reading it."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -114,11 +113,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """The rules for a connection and its requests.
 
     Attributes:
-        config: The file's content, which the rest was made from.
-        users: `None` lets everybody in.
-        bucket: `None` is without a limit.
-        context: `None` is plain HTTP.
-        certificate_end: When the server's certificate ends, epoch seconds.
+        config: The content of the web configuration file.
+        users: The users; `None` lets everybody in.
+        bucket: The rate limit; `None` for no limit.
+        context: The TLS context; `None` for plain HTTP.
+        certificate_end: The expiry of the server's certificate, in Unix seconds.
     """
 
     config: WebConfig
@@ -129,11 +128,12 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebSecurity:
-    """The demands of one file.
+    """The current rules of one web configuration file.
 
     Attributes:
-        context: For the server's sockets, `None` for plain HTTP; follows the files by itself.
-        refused: Whether the files are wrong as they were read last, so that older ones hold.
+        context: The TLS context of the server's sockets, which follows the files by itself; `None`
+            for plain HTTP.
+        refused: Whether the newest files are wrong, so that older rules stay in use.
     """
 
     def __init__(
@@ -144,10 +144,10 @@ class WebSecurity:
         log: FilteringBoundLogger | None = None,
         read: Callable[[Path], LoadedFiles] = read_files,
     ) -> None:
-        """Read the file and all it names.
+        """Read the file and all files that it names.
 
         Raises:
-            ConfigurationError: With every mistake in them.
+            ConfigurationError: A file is wrong; the error has every mistake.
         """
         self._path = path
         self._clock = clock
@@ -163,16 +163,16 @@ class WebSecurity:
 
     @property
     def certificate_end(self) -> float | None:
-        """When the certificate ends that the server presents now; `None` if that is not known."""
+        """The expiry of the server's certificate, in Unix seconds; `None` if unknown."""
         return self._rules.certificate_end
 
     def rules(self) -> Rules:
-        """Return the rules for a request that comes now."""
+        """Return the current rules, after a check of the files."""
         self.refresh()
         return self._rules
 
     def refresh(self) -> None:
-        """Take over what changed in the files."""
+        """Apply changes of the files."""
         if self._settled and self._files.is_current():
             return
         before = self._files
@@ -200,7 +200,7 @@ class WebSecurity:
         return found, age_seconds > SETTLED_SECONDS
 
     def _rules_from(self, found: LoadedFiles, before: Rules | None) -> Rules:
-        """Make rules in which users and limits that did not change keep their memory."""
+        """Return new rules; unchanged users and limits keep their remembered state."""
         config = found.config
         if config is None or found.problems:
             raise ConfigurationError(found.problems)
@@ -251,7 +251,7 @@ class WebSecurity:
 
 
 def _certificate(config: WebConfig, contents: Mapping[Path, bytes]) -> bytes:
-    """Return the certificate and its chain, PEM; nothing for plain HTTP."""
+    """Return the certificate and its chain, PEM; empty for plain HTTP."""
     tls = config.tls
     return b"" if tls is None else _content(tls.cert, tls.cert_file, contents)
 

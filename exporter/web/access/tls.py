@@ -1,4 +1,4 @@
-"""TLS towards clients: from certificates in memory to a context, and contexts that can change."""
+"""TLS of the server: contexts from certificates in memory, and a context that can change."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ _log: FilteringBoundLogger = structlog.get_logger("exporter.web")
 
 
 class UnusableError(Exception):
-    """Certificates and keys do not make a context; the text says why and holds none of them."""
+    """Certificates and keys cannot be used; the text has the reason and quotes none of them."""
 
 
 class ChangingContext(ssl.SSLContext):
-    """A context whose every new connection gets what is current then.
+    """A context that takes the TLS of each new connection from the current context.
 
-    A context in use cannot be changed safely: certificate and key would be replaced one after
-    the other, and a client CA could never be taken away. So a server is given this one for its
-    whole life, and each connection gets its TLS from another.
+    A context in use cannot be changed safely: certificate and key would be replaced one after the
+    other, and a client CA could never be removed. So the server uses this object all the time, and
+    each connection gets its TLS from another context.
     """
 
     _current: Callable[[], ssl.SSLContext]
 
     def __new__(cls, current: Callable[[], ssl.SSLContext]) -> Self:
-        """Make one around a function that returns the context of the next connection."""
+        """Create a context from a function that returns the current one."""
         made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
         made._current = current
         return made
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Begin the TLS of a connection."""
+        """Return the TLS object of a new connection, by the current context."""
         return self._current().wrap_bio(*args, **kwargs)
 
 
 def make_context(config: TlsConfig, *, cert: bytes, key: bytes, client_ca: bytes) -> ssl.SSLContext:
-    """Make a context.
+    """Return a context.
 
     Args:
-        config: Versions, ciphers and what is asked of clients.
+        config: Versions, ciphers and the verification of clients.
         cert: The certificate and its chain, PEM.
-        key: Its key, PEM.
-        client_ca: What clients' certificates are verified against, PEM; empty for nothing.
+        key: The certificate's key, PEM.
+        client_ca: The certificates of authorities that clients are verified with, PEM, or empty.
 
     Raises:
-        UnusableError: They do not fit, or are none.
+        UnusableError: Certificate and key are invalid or do not belong together.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[config.min_version]
@@ -77,10 +77,10 @@ def make_context(config: TlsConfig, *, cert: bytes, key: bytes, client_ca: bytes
     _load_pair(context, cert, key)
     if config.verifies_clients:
         try:
-            # Comments between the certificates may be in any alphabet.
+            # Without comments between the certificates, which may be in any alphabet.
             context.load_verify_locations(cadata=client_ca.decode("ascii", "ignore"))
         except (ssl.SSLError, ValueError):
-            raise UnusableError("the client CA holds no certificate in PEM form") from None
+            raise UnusableError("the client CA has no certificate in PEM format") from None
         required = config.requires_clients
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     allowed = frozenset(map(_normal, config.client_allowed_sans))
@@ -89,14 +89,14 @@ def make_context(config: TlsConfig, *, cert: bytes, key: bytes, client_ca: bytes
 
 
 def certificate_end(cert: bytes) -> float | None:
-    """Return when a certificate ends, epoch seconds; `None` if nothing but OpenSSL can read it.
+    """Return the expiry of a certificate, in Unix seconds; `None` if only OpenSSL can parse it.
 
     Args:
-        cert: The certificate and its chain, PEM; the first one counts.
+        cert: The certificate and its chain, PEM; the first certificate counts.
     """
     try:
         return x509.load_pem_x509_certificate(cert).not_valid_after_utc.timestamp()
-    except Exception:  # noqa: BLE001 - it is good enough to serve
+    except Exception:  # noqa: BLE001 - OpenSSL accepts the certificate, so the server can use it
         return None
 
 
@@ -108,7 +108,7 @@ def _set_ciphers(context: ssl.SSLContext, names: Collection[str]) -> None:
         except ssl.SSLError:
             raise UnusableError("the TLS library has none of the cipher_suites") from None
     elif names:
-        # Whoever lists suites of TLS 1.3 only wants none of the others.
+        # With suites of TLS 1.3 only, older versions of TLS have no allowed suite.
         context.minimum_version = ssl.TLSVersion.TLSv1_3
 
 
@@ -116,7 +116,7 @@ def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
     asked = False
 
     def passphrase() -> str:
-        # Without an answer of ours OpenSSL would ask the terminal.
+        # Without this answer OpenSSL would ask on the terminal.
         nonlocal asked
         asked = True
         return ""
@@ -128,33 +128,33 @@ def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
             raise UnusableError("the key has a passphrase; store it without one") from None
         if error.reason == "KEY_VALUES_MISMATCH":
             raise UnusableError("certificate and key do not belong together") from None
-        why = (error.reason or "not in PEM form").lower().replace("_", " ")
+        why = (error.reason or "not in PEM format").lower().replace("_", " ")
         raise UnusableError(f"certificate or key cannot be used: {why}") from None
 
 
 class _Connection(ssl.SSLObject):
-    """The TLS of one connection; says why a client is turned away, which the client is not told."""
+    """The TLS of one connection; logs why a client was refused, which the client does not learn."""
 
     allowed: ClassVar[Collection[str]] = ()
 
     def do_handshake(self) -> None:
-        """Go on with the handshake, and look at the client's names at its end."""
+        """Continue the handshake, and check the client's names at its end."""
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
-            _log.debug("handshake_failed", message=error.reason or "the client went away")
+            _log.debug("handshake_failed", message=error.reason or "the client disconnected")
             raise
         if self.allowed:
             names = names_in(self.getpeercert() or {})
             if names.isdisjoint(self.allowed):
                 _log.warning("client_refused", names=sorted(names))
-                raise ssl.SSLCertVerificationError("the client has no allowed name")
+                raise ssl.SSLCertVerificationError("the client's certificate has no allowed name")
 
 
 def names_in(certificate: Mapping[str, Any]) -> set[str]:
-    """Return the subject alternative names of a certificate that can be allowed."""
+    """Return the subject alternative names of a certificate that the file can allow."""
     kinds = {"DNS", "IP Address", "email", "URI"}
     return {
         _normal(value) for kind, value in certificate.get("subjectAltName", ()) if kind in kinds
@@ -162,7 +162,7 @@ def names_in(certificate: Mapping[str, Any]) -> set[str]:
 
 
 def _normal(name: str) -> str:
-    """Write an IP address in its one short form, as the TLS library does not."""
+    """Return an IP address in its short form, and any other name unchanged."""
     try:
         return str(ipaddress.ip_address(name.strip()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Answers that are made once per change and shared by all who ask for the same."""
+"""Answers that are made once per change of the fleet and shared by all clients."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-#: So many bytes of answers are kept; a larger one is made for each who asks.
+#: The total size of kept answers; an answer larger than this is made for each request.
 KEPT_BYTES = 16 * 1024 * 1024
 
 
 class Answers:
-    """Makes answers beside the event loop, one at a time, and keeps those of the newest picture.
+    """The answers for the newest picture of the fleet, made in a thread, one at a time.
 
     Args:
-        kept_bytes: The length of all that are kept.
+        kept_bytes: The limit of the total size of kept answers.
     """
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
@@ -45,14 +45,14 @@ class Answers:
         make: Callable[[], bytes],
         status: HTTPStatus = HTTPStatus.OK,
     ) -> Response:
-        """Answer, or say that nothing has changed.
+        """Return the response, or 304 if the client has this answer.
 
         Args:
-            request: The path and the query of it are part of the answer's identity.
-            tag: That of the picture.
-            headers: Those of the answer; its content type is part of its identity.
-            make: Makes the body in a thread, from what does not change.
-            status: That of the answer; only of 200 it is said that nothing has changed.
+            request: The request; its path and query are part of the answer's identity.
+            tag: The tag of the picture.
+            headers: The headers of the answer; the content type is part of its identity.
+            make: Returns the body; runs in a thread, so it must read immutable data only.
+            status: The status of the answer; only with 200 the response can be 304 instead.
         """
         asked = b"%s?%s" % (request.scope["path"].encode(), request.scope["query_string"])
         form = headers["Content-Type"]
@@ -78,13 +78,13 @@ class Answers:
 
 
 def entity_tag(*parts: bytes) -> str:
-    """Return the `ETag` of what is known by some parts."""
+    """Return the `ETag` of an answer that some parts identify."""
     digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
     return f'"{digest[:32]}"'
 
 
 def unchanged(request: Request, etag: str) -> bool:
-    """Return whether the client has what it asks for."""
+    """Return whether the client has the answer with this `ETag`."""
     known = ",".join(request.headers.getlist("if-none-match")).split(",")
     return any(each.strip().removeprefix("W/") in {etag, "*"} for each in known)
 
@@ -93,24 +93,24 @@ def takes_an_answer(request: Request) -> str:
     """Return the request's `Accept-Encoding` header.
 
     Raises:
-        HTTPException: It refuses both gzip and no coding; there is no other.
+        HTTPException: The header refuses both gzip and identity, the only encodings.
     """
     accepted = ", ".join(request.headers.getlist("accept-encoding"))
     if not (accepts_gzip(accepted) or accepts_plain(accepted)):
-        why = "there is gzip and there is plain text, and Accept-Encoding refuses both"
+        why = "Accept-Encoding refuses both gzip and identity, and there is no other encoding"
         raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, why, {"Vary": "Accept-Encoding"})
     return accepted
 
 
 def preferred(accept: str, types: Sequence[str]) -> str:
-    """Return the media type that a client likes best, the first one of those it likes equally.
+    """Return the media type that a client prefers.
 
-    Of two that it likes equally the one that it names more exactly is meant. Where it accepts none
-    of them it gets the first: an answer is worth more than 406, and it says what it is.
+    Of types with the same weight, the type that the client names more exactly wins, then the first
+    type. If the client accepts none of the types, the first type is better than 406.
 
     Args:
         accept: The request's `Accept` header.
-        types: Those that there are.
+        types: The available types.
     """
     ranges: dict[str, float] = {}
     for each in accept.split(","):
@@ -129,7 +129,7 @@ def preferred(accept: str, types: Sequence[str]) -> str:
 
 
 def _weight(parameters: Sequence[str]) -> float:
-    """Return the weight of a media range; one that cannot be read is that of something unwanted."""
+    """Return the weight of a media range, 0 if it is invalid."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":

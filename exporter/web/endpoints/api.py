@@ -1,4 +1,4 @@
-"""The JSON API, with the envelope of Prometheus' own, and its lists as CSV.
+"""The JSON API, in the envelope of Prometheus' API, with its lists also as CSV.
 
 Unknown values are `null`.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _JSON = "application/json"
 
-#: By what preflights come to, so that a client needs to read nothing but the status.
+#: The HTTP statuses of preflights, so that a client does not need to read the body.
 STATUSES = {
     Status.FIT: HTTPStatus.OK,
     Status.NOT_FIT: HTTPStatus.CONFLICT,
@@ -43,8 +43,8 @@ STATUSES = {
 class Api:
     """The endpoints below `/api/v1`.
 
-    Each list is narrowed, sorted and cut by the query, see `exporter.overview.lists`, and is JSON
-    unless the client likes CSV better.
+    The query filters, sorts and limits each list, see `exporter.overview.lists`. A list is JSON
+    unless the client prefers CSV.
     """
 
     def __init__(self, view: View) -> None:
@@ -52,12 +52,12 @@ class Api:
         self._answers = Answers()
         self.targets = partial(self._list, lists.TARGETS)
         self.sources = partial(self._list, lists.SOURCES)
-        # Those of the built-in evaluation; there are none where it is off.
+        # Only alerts of the built-in evaluation; empty if the evaluation is off.
         self.alerts = partial(self._list, lists.ALERTS)
         self.problems = partial(self._list, lists.PROBLEMS)
 
     async def status(self, request: Request) -> Response:
-        """Answer with the verdict on the fleet and all that it is about, of one moment."""
+        """Return the response with the verdict on the fleet and all its data, of one moment."""
         picture = await self._view.picture()
         return await self._answers.answer(
             request,
@@ -75,9 +75,10 @@ class Api:
         )
 
     async def preflight(self, request: Request) -> Response:
-        """Answer whether the fleet is fit, by all preflights or by those that `name` names.
+        """Return the response with all preflights, or those of the repeatable parameter `name`.
 
-        The status tells it as well: 200 fit, 409 one is not, else 503 one is not known.
+        The status is 200 if the fleet is fit for all of them, 409 if it is not fit for one of them,
+        and else 503, because the fitness for one of them is unknown.
         """
         picture = await self._view.picture()
         known = {report.name: report for report in picture.preflights}
@@ -132,11 +133,11 @@ def _csv(shown: FleetList, wanted: Wanted, picture: Picture) -> bytes:
 
 
 def refused(status: HTTPStatus, error_type: str, message: str) -> Response:
-    """Answer that there is nothing, in the envelope of errors."""
+    """Return an error response, in the envelope of the API."""
     body = {"status": "error", "errorType": error_type, "error": message}
     return Response(msgspec.json.encode(body), status_code=status, media_type=_JSON)
 
 
 def bad_data(*mistakes: str) -> Response:
-    """Answer that parameters are wrong."""
+    """Return the response to wrong parameters."""
     return refused(HTTPStatus.BAD_REQUEST, "bad_data", "; ".join(mistakes))

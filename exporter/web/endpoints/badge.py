@@ -1,7 +1,7 @@
-"""Badges for wikis and READMEs: a target's state, or the fleet's, as a small picture.
+"""Badges for wikis and READMEs: the state of a target or of the fleet, as a small image.
 
-A picture in a page is all that many people look at, so it is green only on what is known now.
-Errors are pictures too, answered with 200: a page shows nothing, or a broken picture, for 404.
+Many people see only the badge, so it is green only for a current good state. An error is a badge,
+too, with status 200, because a page shows a broken image or nothing for 404.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from exporter.overview.rows import TargetRow
 
 
-#: Of a longer label the rest is cut off.
+#: Longer labels are truncated.
 LABEL_CHARACTERS = 64
 
 _UNKNOWN = "unknown"
@@ -45,7 +45,7 @@ class Colours(msgspec.Struct, frozen=True):
 
 LEFT = Colours("#3d444d")
 
-#: By how it is.
+#: The colours of the right part, by level.
 RIGHT: Mapping[Level, Colours] = {
     "good": Colours("#1a7f37"),
     "unsure": Colours("#59636e"),
@@ -60,7 +60,8 @@ _WORDS: Mapping[Level, str] = {
     "bad": "not well",
 }
 
-# Estimated widths in pixels at 11 pixels; a browser fits the text into what is said here.
+# Estimated widths of characters in pixels, at a font size of 11 pixels; `textLength` in the SVG
+# makes browsers fit the text into the estimated width.
 _WIDTHS: Mapping[str, float] = {
     **dict.fromkeys("ijl.,:;'|!I", 3.6),
     **dict.fromkeys(' frt()[]{}/\\-`"*', 4.6),
@@ -69,16 +70,16 @@ _WIDTHS: Mapping[str, float] = {
 }
 _WIDTH, _WIDE, _PADDING, _HEIGHT = 6.6, 11.6, 7, 20
 
-# These turn around the text that follows them, or cannot be in XML.
+# Categories of characters that XML does not allow, and characters that reverse the text direction.
 _LEFT_OUT = frozenset({"Cc", "Cs", "Cn", "Co"})
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """The two parts of a badge, and the colour of the second.
+    """The content of a badge: two parts, and the level that colours the second.
 
     Attributes:
-        details: Told to those who do not see it, and to those who point at it.
+        details: Additional text for screen readers and the tooltip.
     """
 
     label: str
@@ -96,7 +97,7 @@ class Badges:
         self._rows: Mapping[tuple[str, str, str], TargetRow] = {}
 
     async def target(self, request: Request) -> Response:
-        """Answer with the badge of the target named by `source`, `kind` and `id`."""
+        """Return the response with the badge of the target `source`, `kind` and `id`."""
         query = request.query_params
         key = (query.get("source", ""), query.get("kind", ""), query.get("id", ""))
         picture = await self._view.picture()
@@ -108,26 +109,26 @@ class Badges:
         return _answer(request, said)
 
     async def fleet(self, request: Request) -> Response:
-        """Answer with the badge of the fleet as a whole."""
+        """Return the response with the badge of the whole fleet."""
         return _answer(request, of_fleet(await self._view.picture()))
 
     def _absent(self, picture: Picture, source: str, kind: str, target_id: str) -> Said:
-        """Tell of a target without a reading; it is only gone if its source would tell of it."""
+        """Return the badge of a target without a reading: unknown, or not found if it is gone."""
         found = next((each for each in picture.sources if each.name == source), None)
         label = target_id or "target"
         if found is None or not kind or not target_id:
             return Said(label=label, message=_NOT_FOUND)
         remembered = self._view.recent.of(found.provider, source, kind, target_id).readings()
-        told = all(not (task.unread or task.failing or task.restored) for task in found.tasks)
-        known = picture.ready and found.state is Condition.UP and told
+        complete = all(not (task.unread or task.failing or task.restored) for task in found.tasks)
+        known = picture.ready and found.state is Condition.UP and complete
         gone = known and next(remembered, None) is None
         return Said(label=label, message=_NOT_FOUND if gone else _UNKNOWN)
 
 
 def of_target(row: TargetRow, picture: Picture) -> Said:
-    """Return what a target's badge says: its state in the colour of its worst problem.
+    """Return a target's badge: its state in the colour of its worst problem.
 
-    A reading that is from before a restart, or of a source that does not answer, is not known.
+    The state is unknown if its reading is from before a restart, or if the source does not answer.
     """
     source = next((each for each in picture.sources if each.name == row.source), None)
     answers = source is not None and source.state is Condition.UP
@@ -142,7 +143,7 @@ def of_target(row: TargetRow, picture: Picture) -> Said:
 
 
 def _word(row: TargetRow) -> str:
-    """Return the state in a word; of a suite that could run, the newest verdict is worth more."""
+    """Return the state in a word; for a suite that can run, the newest verdict instead."""
     if isinstance(row, SuiteRow) and row.state is not Condition.DOWN:
         if row.last_run_passed is False:
             return "failed"
@@ -154,7 +155,7 @@ def _word(row: TargetRow) -> str:
 
 
 def _level(row: TargetRow, message: str) -> Level:
-    """Judge a target of which no alert tells, as where another target is to blame for it."""
+    """Return the level of a target without a problem of its own."""
     if row.state is Condition.UP and message == word(row.state, row.kind):
         return "good"
     wrong = row.state is Condition.DOWN or message in {"outdated", "failed"}
@@ -162,7 +163,7 @@ def _level(row: TargetRow, message: str) -> Level:
 
 
 def of_fleet(picture: Picture) -> Said:
-    """Return what the fleet's badge says: the headline in a word."""
+    """Return the fleet's badge: the headline in a word."""
     level = picture.headline.level
     if level == "good" and any(row.restored for row in picture.targets):
         level = "unsure"
@@ -172,7 +173,7 @@ def of_fleet(picture: Picture) -> Said:
 
 
 def drawn(said: Said) -> str:
-    """Draw a badge as SVG, without style sheets, scripts and anything from outside."""
+    """Return a badge as SVG, without style sheets, scripts and external resources."""
     label, message = _shown(said.label), _shown(said.message)
     left, right = width(label), width(message)
     whole = left + right
@@ -203,7 +204,7 @@ def drawn(said: Said) -> str:
 
 
 def width(text: str) -> int:
-    """Estimate how many pixels a part of a badge takes, with the space on both sides."""
+    """Return the estimated width of a part of a badge in pixels, with the padding."""
     return round(sum(map(_width, text))) + 2 * _PADDING
 
 
@@ -216,7 +217,7 @@ def _width(character: str) -> float:
 
 
 def _shown(text: str, *, limit: int = LABEL_CHARACTERS) -> str:
-    """Return a text in one line, without what breaks or turns around a picture's text."""
+    """Return a text in one line, without control characters and changes of the text direction."""
     clean = " ".join(
         "".join(
             " " if unicodedata.category(each) in _LEFT_OUT else each
@@ -232,9 +233,9 @@ def _answer(request: Request, said: Said) -> Response:
     body = drawn(msgspec.structs.replace(said, label=label) if label else said).encode()
     headers = {
         "ETag": entity_tag(body),
-        # Proxies of pictures, such as GitHub's, ask again each time.
+        # Image proxies, such as GitHub's, have to ask again each time.
         "Cache-Control": "no-cache, max-age=0",
-        # Any page may show it, also one that allows others' pictures only if they say so.
+        # Any page may show the badge, also with `Cross-Origin-Embedder-Policy: require-corp`.
         "Cross-Origin-Resource-Policy": "cross-origin",
     }
     if unchanged(request, headers["ETag"]):

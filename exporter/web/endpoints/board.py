@@ -1,7 +1,8 @@
-"""The board: the fleet for people, no more of it at a time than can be looked at.
+"""The board: the first page, with the fleet in readable parts.
 
-All that does not depend on the address is prepared once per picture, and each view of the picture
-is rendered once. Nothing on it depends on the moment somebody looks, so all share its bytes.
+Data that do not depend on the query are prepared once per picture of the fleet. For each query the
+page is rendered once per picture. The page does not depend on the time of a request, so all clients
+share its bytes.
 """
 
 from __future__ import annotations
@@ -41,31 +42,34 @@ if TYPE_CHECKING:
     from exporter.overview.verdict import Tally, Tile
 
 
-#: So many rows of targets are on a page at most, of whatever kinds.
+#: The most rows of targets on a page, of all kinds together.
 ROWS = 100
 
-#: So many rows does a section have that is one of several.
+#: The most rows in one of several sections.
 FEW = 10
 
-#: So many members of clusters are on a page at most.
+#: The most members of clusters on a page.
 _MEMBERS = 200
 
-#: A picture is shown while the next one is made if it is no older than this.
+#: A picture younger than this may be shown while the next one is made.
 _YOUNG_SECONDS = 30.0
 
-#: So long does somebody who filters wait for a picture that is being made.
+#: How long a filtered request waits for the next picture before the last one is shown.
 _PATIENCE_SECONDS = 0.05
 
-#: A list of more values than this is typed, not chosen from.
+#: A filter with more values than this has a text field instead of a list of options.
 _CHOICES = 50
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows of a list that are on the page, and where the others are.
+    """The rows of a list that are on the page, with links to the others.
 
     Attributes:
-        first: The position of the first row, from 1 on.
-        before, after, whole: Addresses, empty where there is nothing.
+        rows: The rows on the page.
+        total: The number of rows in the list.
+        first: The position of the first row, counted from 1.
+        before, after, whole: Links to the previous rows, the next rows and the whole list; empty if
+            not needed.
     """
 
     rows: Sequence[Any]
@@ -77,12 +81,12 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def last(self) -> int:
-        """Return the position of the last row."""
+        """The position of the last row."""
         return self.first + len(self.rows) - 1
 
     @classmethod
     def of(cls, rows: Sequence[Any], filters: Filters, *, size: int, **about: Any) -> Part:
-        """Return the part that some filters lead to; `about` leads to this list alone."""
+        """Return the part at the filters' offset; `about` are the list's own query parameters."""
         begin, total = filters.offset, len(rows)
         before = max(0, min(begin, total) - size)
         return cls(
@@ -95,16 +99,18 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def top(cls, rows: Sequence[Any], filters: Filters, *, size: int, **about: Any) -> Part:
-        """Return the first rows of a list that has a page of its own."""
+        """Return the first rows of a list; `about` are the query parameters of its own page."""
         whole = filters.address(**about) if size < len(rows) else ""
         return cls(rows=rows[:size], total=len(rows), whole=whole)
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
-    """The severities of what is wrong with a target, empty where there is none.
+    """The severities of a target's problems, for the cells of its row.
 
     Attributes:
-        others: With the words for all that the row does not tell otherwise.
+        clock: The severity of its clock skew, empty without one.
+        outdated: The severity of its outdated version, empty without one.
+        others: Words and severities of the problems that no other cell of the row shows.
     """
 
     clock: str
@@ -113,7 +119,7 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prepared:
-    """The parts of a picture that all its views need, whatever their filters."""
+    """Data of a picture that the board needs with any filters."""
 
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
@@ -130,11 +136,11 @@ class Prepared:
 
     @cached_property
     def _texts(self) -> dict[int, str]:
-        # The picture holds the rows, so that no other object can come to have their identity.
+        # Keys by identity are safe, because the picture keeps its rows alive.
         return {id(row): searchable(row) for row in self.picture.targets}
 
     def chosen(self, filters: Filters) -> Sequence[TargetRow]:
-        """Return the rows that some filters want, in their order."""
+        """Return the rows that match the filters, in the filters' order."""
         found: Sequence[TargetRow] = self.picture.targets
         if filters.narrows:
             texts = self._texts if filters.text else {}
@@ -142,9 +148,9 @@ class Prepared:
         return filters.arranged(found)
 
     def excerpt(self, filters: Filters) -> dict[str, Any]:
-        """Return what of the picture is on a page."""
+        """Return the template's variables for some filters."""
         picture, chosen = self.picture, self.chosen(filters)
-        # Whoever looks for certain targets is not interested in the rest of the page.
+        # A search for certain targets hides the other sections.
         whole = not (filters.text or filters.states or filters.kinds)
 
         def shown(
@@ -193,31 +199,31 @@ class Prepared:
         }
 
     def marks(self, row: TargetRow) -> Marks:
-        """Return how the cells of a row are marked."""
+        """Return the severities with which to mark the cells of a row."""
         clock = outdated = ""
         others: dict[str, str] = {}
         for problem in self.problems.get(row.target, ()):
-            told = problem.spoken.removeprefix(f"{row.kind} ")
-            others.setdefault(told, problem.severity)
-            if told == "clock skew":
+            words = problem.spoken.removeprefix(f"{row.kind} ")
+            others.setdefault(words, problem.severity)
+            if words == "clock skew":
                 clock = problem.severity
-            elif told == "outdated":
+            elif words == "outdated":
                 outdated = problem.severity
-        # The row says so already.
+        # The cell of the state shows these already.
         if row.reason is not None or row.state is Condition.DOWN:
-            for told in ("unreachable", "unusable", "unhealthy"):
-                others.pop(told, None)
+            for words in ("unreachable", "unusable", "unhealthy"):
+                others.pop(words, None)
         if isinstance(row, ClusterRow):
             others.pop("outdated", None)
         return Marks(clock=clock, outdated=outdated, others=tuple(others.items()))
 
     def members(self, row: ClusterRow, shown: int) -> list[tuple[MemberRow, str]]:
-        """Return some members with their looks, the worst first."""
+        """Return the worst members of a cluster, each with its severity or `calm`."""
         looks: dict[str, str] = {}
         for problem in reversed(self.problems.get(row.target, ())):
             looks[problem.labels.get("member_id", "")] = problem.severity
         for member in row.members:
-            # One trouble is one alert: that of the agent, if the portal cannot reach it either.
+            # If the vendor cannot reach the agent itself either, the agent's alert covers both.
             agents = self.problems.get((row.source, Kind.AGENT, member.agent_id), ())
             if agents and member.state is Condition.DOWN:
                 looks.setdefault(member.id, agents[0].severity)
@@ -232,7 +238,7 @@ class Prepared:
 
 
 def is_well(row: SourceRow) -> bool:
-    """Return whether a source answers and nothing about it has to be told."""
+    """Return whether a source is up without any problem."""
     return (
         row.state is Condition.UP
         and not (row.auth_failed or row.blocked or row.vendor_slow)
@@ -241,7 +247,7 @@ def is_well(row: SourceRow) -> bool:
 
 
 def _parts(found: Sequence[Group], filters: Filters) -> list[tuple[Group, Part]]:
-    """Part the rows of a page among kinds: the first has what the others leave."""
+    """Divide the rows of a page among kinds; rows that are left over go to the first kinds."""
     size = min(filters.limit or ROWS, ROWS)
     if filters.kind:
         about: dict[str, Any] = {"kinds": (filters.kind,)}
@@ -249,9 +255,9 @@ def _parts(found: Sequence[Group], filters: Filters) -> list[tuple[Group, Part]]
     least = max(1, min(FEW, size // max(1, len(found))))
     shares = [min(len(group.rows), least) for group in found]
     left = size - sum(shares)
-    for place, group in enumerate(found):
-        more = max(0, min(left, len(group.rows) - shares[place]))
-        shares[place] += more
+    for index, group in enumerate(found):
+        more = max(0, min(left, len(group.rows) - shares[index]))
+        shares[index] += more
         left -= more
     return [
         (group, Part.top(group.rows, filters, size=share, kinds=(group.kind,)))
@@ -260,7 +266,7 @@ def _parts(found: Sequence[Group], filters: Filters) -> list[tuple[Group, Part]]
 
 
 def _newest_failure(record: Record, row: TargetRow) -> Entry | None:
-    """Return the newest failure that the picture can know: the records are newer than it is."""
+    """Return the newest failure up to the row's reading; the records may have newer ones."""
     read = math.inf if row.read_timestamp_seconds is None else row.read_timestamp_seconds
     return next((each for each in record.failures() if each.timestamp_seconds <= read), None)
 
@@ -269,8 +275,8 @@ class Board:
     """The first page.
 
     Args:
-        view: Where everything shown comes from.
-        template: That of the page.
+        view: The source of everything shown.
+        template: Returns the template of the page.
     """
 
     def __init__(self, view: View, template: Callable[[], jinja2.Template]) -> None:
@@ -282,7 +288,7 @@ class Board:
         self._check: asyncio.Task[Prepared] | None = None
 
     async def answer(self, request: Request) -> Response:
-        """Answer with the state of the fleet; the query narrows and sorts it, see `Filters`."""
+        """Return the response with the board; the query filters and sorts it, see `Filters`."""
         prepared = await self._prepared(hurried=bool(request.query_params))
         filters, mistakes = Filters.read(request.query_params, prepared.known)
         if filters.limit and filters.limit > ROWS:
@@ -295,10 +301,10 @@ class Board:
         return answer(request, page)
 
     async def _prepared(self, *, hurried: bool) -> Prepared:
-        """Return what is prepared of the newest picture.
+        """Return the prepared data of the newest picture.
 
-        Whoever types into the filter is `hurried`: a picture of thousands of targets takes longer
-        than people notice, so they get the one that they look at while the next one is made.
+        A picture of thousands of targets takes noticeable time. So a `hurried` request, which comes
+        while a user types into a filter, gets the last picture while the next one is made.
         """
         if self._check is None or self._check.done():
             self._check = asyncio.create_task(self._prepare())

@@ -1,7 +1,7 @@
-"""The fleet's hosts as Prometheus' HTTP service discovery reads them.
+"""The fleet's hosts in the format of Prometheus' HTTP service discovery.
 
-An inventory that is not known is no empty one: it is answered with 503, upon which Prometheus
-keeps the hosts it has.
+While an inventory is unknown, the answer is 503 and not an empty list, because Prometheus then
+keeps the hosts that it has.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 _META = "__meta_loadfleet_"
 
-# Prometheus refuses an address with a slash, and nothing can be reached under one with a blank.
+# Prometheus refuses addresses with a slash, and addresses with a blank cannot be reached.
 _HOST = re.compile(r"[^\s/\x00-\x1f\x7f]+")
 
-# Prometheus takes the text as it is for the address and for the label `instance`.
+# Without leading zeros: Prometheus uses the text unchanged in the label `instance`, too.
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
@@ -65,7 +65,8 @@ class Discovery:
             raise HTTPException(HTTPStatus.NOT_FOUND, why)
         found = [snapshot for snapshot in self._view.snapshots() if snapshot.task == task]
         known = {snapshot.source for snapshot in found}
-        # Whoever names sources wants them whole; else one that is broken must not hide the others.
+        # With `source`, all of these sources must be known. Without it, one is enough, so that a
+        # broken source does not hide the others.
         if not known.issuperset(wanted) or (watching and not known):
             why = f"the {task} are not known now"
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, why)

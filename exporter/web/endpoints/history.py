@@ -1,4 +1,4 @@
-"""`/api/v1/history`: how one target was, as JSON."""
+"""`/api/v1/history`: the history of one target, as JSON."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class HistoryApi:
         self._view = view
 
     async def history(self, request: Request) -> Response:
-        """Answer with the history of the target named by `source`, `kind` and `id`.
+        """Return the response with the history of the target `source`, `kind` and `id`.
 
-        With all spans, or with those that `span` names, which is repeatable, and the hours in them.
+        The history has all spans, or those of the repeatable parameter `span`, and their hours.
         """
         query = request.query_params
         if mistake := _mistake(query):
@@ -57,19 +57,19 @@ class HistoryApi:
         spans = tuple(each for each in found.spans if each.span in wanted)
         begin = min(each.begin_timestamp_seconds for each in spans)
         hours = tuple(each for each in found.hours if each.begin_timestamp_seconds >= begin)
-        told = msgspec.structs.replace(found, spans=spans, hours=hours)
+        found = msgspec.structs.replace(found, spans=spans, hours=hours)
         about = {name: query[name] for name in _NAMED}
-        # A target that changed with each poll of a month has tens of thousands of transitions.
-        body = await asyncio.to_thread(_encoded, about, told)
+        # In a thread: a target that changes at each poll has tens of thousands of transitions.
+        body = await asyncio.to_thread(_encoded, about, found)
         return Response(body, media_type="application/json")
 
 
-def _encoded(about: dict[str, str], told: TargetHistory) -> bytes:
-    return msgspec.json.encode({"status": "success", "data": {"history": about | plain(told)}})
+def _encoded(about: dict[str, str], history: TargetHistory) -> bytes:
+    return msgspec.json.encode({"status": "success", "data": {"history": about | plain(history)}})
 
 
 def _mistake(query: QueryParams) -> str:
-    """Return what is wrong with the parameters, with what is known; empty if they are right."""
+    """Return the mistake in the parameters with a remedy, empty if they are right."""
     if set(query) - {*_NAMED, "span"}:
         return f"the parameters are: {', '.join((*_NAMED, 'span'))}"
     for name in _NAMED:

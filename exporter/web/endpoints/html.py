@@ -1,4 +1,4 @@
-"""The pages for people: the board, one page per target, and the runbooks."""
+"""The HTML pages: the board, one page per target, and the runbooks."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def _templates() -> jinja2.Environment:
         text.words,
     )
     environment.filters.update({each.__name__: each for each in filters})
-    # `root` is the way from a page to the first one.
+    # `root` is the relative path from a page to the board.
     environment.globals.update(release=__version__, word=word, root="", elsewhere=RUNBOOK_URL)
     return environment
 
 
 class HtmlPages:
-    """The endpoints that answer with HTML; none of them ever calls a vendor."""
+    """The endpoints that answer with HTML; none of them calls a vendor."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -71,11 +71,11 @@ class HtmlPages:
         self._runbooks = Runbooks()
 
     async def fleet(self, request: Request) -> Response:
-        """Answer with the state of the fleet; the query narrows and sorts it, see `Filters`."""
+        """Return the response with the board; the query filters and sorts it, see `Filters`."""
         return await self._board.answer(request)
 
     async def target(self, request: Request) -> Response:
-        """Answer with all that is known of the target named by `source`, `kind` and `id`."""
+        """Return the response with all data of the target `source`, `kind` and `id`."""
         view, now = self._view, self._view.now()
         query = request.query_params
         source, kind, target_id = (query.get(name, "") for name in ("source", "kind", "id"))
@@ -111,7 +111,7 @@ class HtmlPages:
         )
 
     async def runbook(self, request: Request) -> Response:
-        """Answer with the runbook of an alert; without that, with the names there are."""
+        """Return the response with the runbook of an alert, or 404 with the names of all."""
         name = request.path_params["alert"]
         try:
             blocks = self._runbooks.blocks(name)
@@ -121,7 +121,7 @@ class HtmlPages:
         return await _answer(request, self._runbook, root="../", name=shown, blocks=blocks)
 
     async def runbooks(self, request: Request) -> Response:
-        """Answer with the names of all alerts that have a runbook."""
+        """Return the response with the names of all alerts that have a runbook."""
         return await self._listed(request)
 
     async def _listed(
@@ -139,7 +139,7 @@ class HtmlPages:
 
 
 def _level(row: TargetRow | None, problems: Sequence[Problem]) -> Level:
-    """Judge a target by its worst problem; without any it is well if it is up."""
+    """Return the level of a target's worst problem; without a problem, good if it is up."""
     worst = next((LEVELS[each.severity] for each in problems if each.severity in LEVELS), None)
     well = row is not None and row.state is Condition.UP
     return worst or ("good" if well else "unsure")

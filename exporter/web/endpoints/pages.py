@@ -1,4 +1,4 @@
-"""Pages that are rendered once and shared by all who look at them."""
+"""Pages that are rendered once and shared by all clients."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-#: Smaller pages are sent as they are.
+#: Smaller pages are sent without compression.
 _WORTH_PACKING = 16 * 1024
 
-#: So many pages are kept: each view that somebody has open is one.
+#: How many pages are kept; each combination of filters in use is a page.
 KEPT = 32
 
 
@@ -34,8 +34,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """The bytes of a page.
 
     Attributes:
-        tag: The `ETag` of what is in it, so that the same page has the same one after a restart.
-        packed: With gzip, `None` where it is not worth it.
+        tag: The page's `ETag`, a hash of its content, so that it stays the same after a restart.
+        packed: The page compressed with gzip, `None` for a small page.
     """
 
     tag: str
@@ -44,29 +44,29 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pages:
-    """The newest pages, each of which is rendered once, no matter how many ask for it."""
+    """The newest pages, each of which is rendered once for all clients."""
 
     def __init__(self) -> None:
         self._found: OrderedDict[Hashable, asyncio.Task[Page]] = OrderedDict()
 
     async def get(self, key: Hashable, render: Callable[[], Awaitable[Page]]) -> Page:
-        """Return the page of a key; those who ask while it is rendered wait for it."""
+        """Return the page of a key, rendered now if necessary, once for all waiting clients."""
         task = self._found.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
             task = self._found[key] = asyncio.ensure_future(render())
         self._found.move_to_end(key)
         while len(self._found) > KEPT:
             self._found.popitem(last=False)
-        # Whoever leaves does not take the page from those who wait.
+        # Shielded, so that a client that disconnects does not cancel the page of others.
         return await asyncio.shield(task)
 
 
 async def rendered(template: Callable[[], jinja2.Template], **context: Any) -> Page:
-    """Render a page without holding up the loop, and pack a large one beside it.
+    """Return a rendered page, made without blocking the event loop.
 
     Args:
         template: Returns the template, which is compiled the first time.
-        context: What the template is about.
+        context: The variables of the template.
     """
     text = await collected((await asyncio.to_thread(template)).generate(**context))
     return await asyncio.to_thread(_finished, text)
@@ -82,11 +82,11 @@ def _finished(text: list[str]) -> Page:
 
 
 def answer(request: Request, page: Page, *, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    """Answer with a page, or that it is the one that the client has already."""
+    """Return the response with a page, or 304 if the client has this page."""
     accepted = takes_an_answer(request)
     packed = page.packed if accepts_gzip(accepted) else None
     if packed is None and not accepts_plain(accepted):
-        packed = gzip.compress(page.plain, 1, mtime=0)  # a small one
+        packed = gzip.compress(page.plain, 1, mtime=0)  # a small page
     tag = page.tag if packed is None else entity_tag(page.tag.encode(), b"gzip")
     headers = {"Cache-Control": "no-cache", "ETag": tag, "Vary": "Accept-Encoding"}
     if status is HTTPStatus.OK and unchanged(request, tag):

@@ -1,4 +1,4 @@
-"""Probes: one call about one known target, for those who want Prometheus to drive."""
+"""Probes: a poll of one known target at Prometheus' request, as with the blackbox exporter."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from exporter.sources.base import Explanation
 
 
-#: The time for a probe when the scraper does not give one.
+#: The time limit of a probe if the scraper sends none.
 DEFAULT_SECONDS = 30.0
 
-#: Time kept back from the scraper's for the way back.
+#: The part of the scraper's time limit that is left for sending the answer.
 OFFSET_SECONDS = 0.5
 
-#: Probes at once; fewer than `web.max_requests`, so that they leave room for scrapes.
+#: The limit of concurrent probes, below `web.max_requests`, so that other requests are answered.
 PARALLEL = 10
 
 _TIMEOUT_HEADER = "x-prometheus-scrape-timeout-seconds"
@@ -52,15 +52,15 @@ class Probe:
         self._under_way = 0
 
     async def answer(self, request: Request) -> Response:
-        """Ask about the target named by `source`, `kind` and `id` and answer with its samples.
+        """Return the response with the samples of the target `source`, `kind` and `id`, polled now.
 
-        Only what is in the store can be asked about, so that nobody reaches anything else through
-        this. What is in it is the answer while it is young, and when too many others ask. With
-        `debug=true` the answer is for people: reply, reading and samples. The store has no
-        replies, so that a look is needed.
+        Only targets in the store can be probed, so that clients cannot reach other addresses. The
+        answer is the reading in the store if it is younger than `probe_min_age`, or if too many
+        other probes are under way. With `debug=true` the answer is for people: the vendor's reply,
+        the reading and the samples. That needs a poll, because the store has no replies.
 
         Raises:
-            HTTPException: There is nothing to show.
+            HTTPException: The target is unknown, or the poll failed.
         """
         source, kind, target_id = _asked(request)
         seconds = _seconds(request)
@@ -74,7 +74,7 @@ class Probe:
                 explanation = await self._explain(source, kind, target_id, seconds)
             except NoTurnError as error:
                 if for_people:
-                    raise _busy("others are probing, try again") from error
+                    raise _busy("too many other probes are under way, try again") from error
             else:
                 about = (explanation.reading, *explanation.more)
                 found = msgspec.structs.replace(found, readings=about)
@@ -88,7 +88,7 @@ class Probe:
         return Response(page.body, headers={"Content-Type": page.content_type, "Vary": "Accept"})
 
     async def _explain(self, source: str, kind: str, target_id: str, seconds: float) -> Explanation:
-        """Return the target's reading with the vendor's reply, if that comes in time."""
+        """Return the target's reading with the vendor's reply, if it arrives in time."""
         if self._under_way >= self._parallel:
             raise NoTurnError
         self._under_way += 1
@@ -107,7 +107,7 @@ class Probe:
             self._under_way -= 1
 
     def _listing(self, source: str, kind: str, target_id: str) -> Snapshot | None:
-        """Return the snapshot in which a target is, without all others."""
+        """Return the snapshot with a target, without all other targets."""
         for snapshot in self._view.snapshots():
             if snapshot.source == source:
                 for reading in snapshot.readings:
@@ -118,7 +118,7 @@ class Probe:
 
 
 def _more(snapshot: Snapshot, kind: Kind, target_id: str) -> Iterator[Reading]:
-    """Yield what a snapshot has about a target for families of the provider's own."""
+    """Yield a target's further readings, which the provider's own families need."""
     for reading in snapshot.readings:
         if target_of(reading) is None and getattr(reading, kind.id_field, None) == target_id:
             yield reading
@@ -134,7 +134,7 @@ def _asked(request: Request) -> tuple[str, str, str]:
 
 
 def _seconds(request: Request) -> float:
-    """Return how long the probe may take: the scraper's time less the offset, or half of it."""
+    """Return the probe's time limit: the scraper's less the offset, but at least half of it."""
     text = request.headers.get(_TIMEOUT_HEADER)
     if text is None:
         return DEFAULT_SECONDS
@@ -149,7 +149,7 @@ def _seconds(request: Request) -> float:
 
 
 def _failure(error: PollError) -> HTTPException:
-    """Make a failed scrape, not a value, of a call that says nothing about the target."""
+    """Return the error of a call that says nothing about the target, so that the scrape fails."""
     if isinstance(error, BlockedError):
         return _busy(f"{error.reason}: {error}")
     timed_out = error.reason is Reason.TIMEOUT
@@ -163,8 +163,8 @@ def _busy(message: str) -> HTTPException:
 
 
 def explained(explanation: Explanation, exposition: bytes) -> str:
-    """Write as YAML what the vendor replied, what was read from it, and the samples of that."""
-    # Not `splitlines`, which would also end a line at a separator within a label's value.
+    """Return the vendor's reply, the reading and its samples, as YAML."""
+    # Not `splitlines`, which also splits at Unicode separators within a label's value.
     lines = exposition.decode().strip("\n").split("\n")
     document = {
         "reply": plain(explanation.reply),

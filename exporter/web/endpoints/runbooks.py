@@ -1,8 +1,8 @@
-"""The runbooks of the installed version, read so that a page can be made of them.
+"""The runbooks of the installed version, parsed for a page.
 
-They are written in the little Markdown that they need: headings, paragraphs, lists, blocks of
-code, and within a line code and links. Its parts are handed to a template as text, so nothing in a
-runbook can become a tag.
+The parser supports the Markdown of the runbooks: headings, paragraphs, lists, blocks of code, and
+code and links within a line. The template gets all parts as text, so that a runbook cannot contain
+HTML.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".md"
 
-#: Where the wheel has them, and where a checkout has them.
+#: The folder of the runbooks in an installed package, and in a checkout.
 _FOLDERS = (
     Path(__file__).parents[1] / "runbooks",
     Path(__file__).parents[3] / "deploy" / "runbooks",
@@ -46,7 +46,7 @@ class Block(msgspec.Struct, frozen=True):
     """A part of a page.
 
     Attributes:
-        lines: The items of a list; of anything else the one text.
+        lines: The items of a list; one line for any other kind.
     """
 
     kind: Literal["title", "heading", "paragraph", "list", "code"]
@@ -57,10 +57,10 @@ class Runbooks:
     """All runbooks, by the names of their alerts."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Read them.
+        """Read the runbooks.
 
         Args:
-            folder: Where they are, if not where they were installed.
+            folder: The folder of the runbooks, if not the installed one.
         """
         folder = folder or next(filter(Path.is_dir, _FOLDERS), _FOLDERS[0])
         found = sorted(folder.glob(f"*{SUFFIX}"))
@@ -68,24 +68,27 @@ class Runbooks:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The alerts that have one."""
+        """The names of the alerts that have a runbook."""
         return tuple(self._texts)
 
     def blocks(self, name: str) -> tuple[Block, ...]:
-        """Return a runbook's parts by its alert, with or without the file's ending.
+        """Return the parts of an alert's runbook.
+
+        Args:
+            name: The name of the alert, with or without the suffix of the file.
 
         Raises:
-            KeyError: No alert of this name has one.
+            KeyError: The alert has no runbook.
         """
         return tuple(_blocks(self._texts[name.removesuffix(SUFFIX)]))
 
     def nearest(self, name: str) -> str:
-        """Return the name that an unknown one is most like, empty if none is like it."""
+        """Return the alert with the most similar name, empty if no name is similar."""
         return closest(name.removesuffix(SUFFIX), self._texts, prefix=PREFIX)
 
 
 def _blocks(text: str) -> Iterator[Block]:
-    """Yield the parts of a page; every second piece between the fences is code."""
+    """Yield the parts of a page; every second piece of the split text is code."""
     for number, piece in enumerate(_CODE.split(text)):
         if number % 2:
             yield Block("code", ((Span(piece.rstrip("\n"), code=True),),))
@@ -102,7 +105,7 @@ def _blocks(text: str) -> Iterator[Block]:
 
 
 def _spans(text: str) -> tuple[Span, ...]:
-    """Cut a line that may be broken in the file into plain text, code and links."""
+    """Return the plain text, code and links of a line, which may be wrapped in the file."""
     line, end, found = " ".join(text.split()), 0, []
     for match in _SPAN.finditer(line):
         code, label, address = match.groups()

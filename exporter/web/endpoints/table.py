@@ -1,4 +1,4 @@
-"""Rows as CSV (RFC 4180) for spreadsheets and scripts, one line each."""
+"""Rows as CSV (RFC 4180), for spreadsheets and scripts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "text/csv"
 
-#: Fields with a mapping, and what the names of its keys' columns begin with.
+#: Fields that are mappings, with the prefix of their keys' columns.
 _MAPPINGS = {"labels": "label_", "annotations": ""}
 
-#: Fields with words. Of any other list the number of its parts is told.
+#: Lists whose items are shown as words; of other lists, the cell shows the length.
 _WORDS = frozenset({"problems"})
 
-# Spreadsheets take a cell for a formula that begins with one of these, whatever quotes it has. The
-# last four are the same signs in full width.
+# A spreadsheet takes a cell that starts with one of these characters as a formula, also if quoted.
+# The last four are full-width forms.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
@@ -33,10 +33,9 @@ def table(
     """Return rows as CSV in UTF-8, with a header.
 
     Args:
-        types: Those of the rows; their fields are the columns, so that these do not depend on
-            which rows there are.
+        types: The types of the rows, whose fields are the columns, whatever rows there are.
         rows: The rows.
-        keys: The keys of each field with a mapping; each is a column.
+        keys: The keys of each field that is a mapping; each key is a column.
     """
     fields = tuple(dict.fromkeys(field for each in types for field in each.__struct_fields__))
     header: list[str] = []
@@ -61,7 +60,7 @@ def table(
 
 
 def mapping_keys(types: Iterable[type[msgspec.Struct]], rows: Sequence[Any]) -> dict[str, set[str]]:
-    """Return the keys of each field with a mapping, over all rows."""
+    """Return the keys of each field that is a mapping, over all rows."""
     fields = {field for each in types for field in each.__struct_fields__} & _MAPPINGS.keys()
     return {field: {key for row in rows for key in getattr(row, field)} for field in fields}
 
@@ -84,11 +83,11 @@ def _number(value: float) -> object:
     if math.isnan(value):
         return ""
     if math.isinf(value):
-        # With a sign in front a spreadsheet would take it for a formula.
+        # A spreadsheet would take a text that starts with a sign as a formula.
         return "Inf" if value > 0 else _harmless("-Inf")
     return int(value) if value.is_integer() and abs(value) < 1e15 else value
 
 
 def _harmless(text: str) -> str:
-    """Write an apostrophe before what a spreadsheet would calculate."""
+    """Return a text with an apostrophe in front if a spreadsheet would take it as a formula."""
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text

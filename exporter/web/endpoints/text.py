@@ -1,4 +1,4 @@
-"""Plain text for Prometheus and for whoever watches or reloads the process."""
+"""Plain text: metrics, configuration, health, readiness, and reload."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
 
 
-#: Bytes of a large answer that wait for a client at once, beside what the system's socket takes.
+#: The largest slice of an answer that waits in memory for a client.
 SLICE_BYTES = 1 << 18
 
 
 class TextPages:
-    """The endpoints that answer with plain text; `lifecycle` allows to reload by request."""
+    """The endpoints that answer with plain text; with `lifecycle`, requests may reload."""
 
     def __init__(self, view: View, *, lifecycle: bool) -> None:
         self._view = view
         self._lifecycle = lifecycle
 
     async def metrics(self, request: Request) -> Response:
-        """Answer with the exposition, in the format and encoding the client prefers."""
+        """Return the response with the metrics, in the client's preferred format and encoding."""
         query = request.query_params
         page = self._page(request, names=query.getlist("name[]"), sources=query.getlist("source"))
         return SlicedResponse(page.parts, _page_headers(page.content_type, page.content_encoding))
 
     def page_at_hand(self, request: Request) -> ReadyAnswer:
-        """Return the answer that `metrics` gives to a request for the whole page.
+        """Return the answer of `metrics` to a request for all metrics.
 
         Raises:
-            HTTPException: The client takes no encoding that there is.
+            HTTPException: The client accepts none of the encodings.
         """
         page = self._page(request)
         length = sum(map(len, page.parts))
@@ -65,13 +65,13 @@ class TextPages:
         )
 
     async def config(self, request: Request) -> Response:
-        """Answer with the effective configuration, without secrets."""
+        """Return the response with the effective configuration, without secrets, as YAML."""
         del request
         document = yaml.safe_dump(dict(self._view.config()), sort_keys=False, allow_unicode=True)
         return PlainTextResponse(document)
 
     async def healthy(self, request: Request) -> Response:
-        """Answer whether this process works."""
+        """Return 200 if the event loop works, else 503."""
         del request
         if self._view.healthy:
             return _text(HTTPStatus.OK, "healthy")
@@ -79,7 +79,7 @@ class TextPages:
         return _text(HTTPStatus.SERVICE_UNAVAILABLE, late)
 
     async def ready(self, request: Request) -> Response:
-        """Answer whether every task was polled once."""
+        """Return 200 once every task was polled or restored or had time for that, else 503."""
         del request
         if self._view.ready:
             return _text(HTTPStatus.OK, "ready")
@@ -87,7 +87,11 @@ class TextPages:
         return _text(HTTPStatus.SERVICE_UNAVAILABLE, early)
 
     async def reload(self, request: Request) -> Response:
-        """Reload the configuration; 500 with every mistake when the old one stays in use."""
+        """Reload the configuration.
+
+        Returns:
+            200, or 500 with every mistake in the new configuration.
+        """
         del request
         if not self._lifecycle:
             off = "Reloading by request is off; start with --web.enable-lifecycle."
@@ -114,7 +118,7 @@ def _page_headers(content_type: str, content_encoding: str | None) -> dict[str, 
 
 @lru_cache(maxsize=8)
 def _page_start(content_type: str, content_encoding: str | None, length: int) -> Message:
-    """Return the message that begins the answer, with what the middleware adds."""
+    """Return the message that starts the answer, with the headers of the middleware."""
     headers = {**_page_headers(content_type, content_encoding), **_length(length)}
     start = _start(Response(headers=headers))
     add_default_headers(start)
@@ -134,10 +138,10 @@ def _start(response: Response) -> Message:
 
 
 class SlicedResponse(Response):
-    """An answer whose body is parts that others hold as well: none is copied as a whole.
+    """An answer whose body consists of parts shared with other answers, so they are not copied.
 
-    They are sent slice by slice, so that a slow reader holds a slice in memory and no copy. The
-    answer ends when the client has read nearly all of it or is gone.
+    The body is sent slice by slice, so that a slow client takes the memory of one slice. The answer
+    ends when the client has read nearly all of it or is gone.
     """
 
     def __init__(self, parts: Sequence[bytes], headers: Mapping[str, str]) -> None:
@@ -145,7 +149,7 @@ class SlicedResponse(Response):
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head and slice after slice; the server waits before each until it may."""
+        """Send the head, then one slice after the other as the client reads."""
         del receive
         await send(_start(self))
         if scope["method"] != "HEAD":
@@ -155,7 +159,7 @@ class SlicedResponse(Response):
 
 
 def slices(parts: Sequence[bytes]) -> Iterator[bytes | memoryview]:
-    """Cut large parts, without copying them, and join small ones."""
+    """Yield slices: large parts are cut without copying them, small ones are joined."""
     small: list[bytes] = []
     size = 0
     for part in parts:

@@ -1,1 +1,1 @@
-"""The server: sockets, connections and their limits; knows nothing of what is served."""
+"""The server: sockets, connections and their limits, independent of the application."""

@@ -1,8 +1,8 @@
-"""Connections are accepted one by one, so that their number has a bound also while TLS begins.
+"""Acceptance of connections one by one, so that their number is limited also during TLS handshakes.
 
-asyncio and uvloop accept what comes and tell of it afterwards. When descriptors run out the one
-logs a traceback for each of 128 attempts a second, the other closes without a word; here somebody
-makes room.
+asyncio and uvloop accept connections without a limit. When file descriptors run out, asyncio logs a
+traceback for each of 128 attempts a second, and uvloop closes connections silently. The acceptor
+here closes a less important connection instead.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from exporter.web.server.room import Room
 
 
-#: So many are accepted before who was accepted is listened to.
+#: How many connections are accepted before the event loop serves the accepted ones.
 _AT_ONCE = 16
 
-#: The pause while nobody can be accepted, who waits in the queue of the system meanwhile.
+#: The pause while no connection can be accepted. New connections wait in the system's queue.
 _PAUSE_SECONDS = 0.1
 
 
 class Acceptor:
-    """Takes connections from a listening socket into a room while there is one."""
+    """The acceptance of connections from a listening socket while the `Room` has places."""
 
     def __init__(
         self,
@@ -39,13 +39,13 @@ class Acceptor:
         *,
         tls: Mapping[str, Any],
     ) -> None:
-        """Begin to accept.
+        """Start to accept.
 
         Args:
-            sock: Listens; closed at the end.
-            room: Where connections have their places.
-            protocol: Makes what speaks with a client.
-            tls: How, as `loop.connect_accepted_socket` takes it; empty for plain connections.
+            sock: The listening socket; `close` closes it.
+            room: The places of connections.
+            protocol: Returns the protocol of a new connection.
+            tls: Arguments of `loop.connect_accepted_socket` for TLS; empty for plain connections.
         """
         self._sock = sock
         self._room = room
@@ -58,14 +58,14 @@ class Acceptor:
         self._resume()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._sock)
         self._sock.close()
 
     async def wait_closed(self) -> None:
-        """Wait for connections whose TLS has not begun yet; the room has cut them off."""
+        """Wait for the end of connections during their TLS handshake, which the room has closed."""
         if self._beginning:
             await asyncio.wait(self._beginning)
 
@@ -74,7 +74,8 @@ class Acceptor:
         self._loop.add_reader(self._sock, self._accept)
 
     def _accept(self) -> None:
-        # One by one when it is full, so that newcomers are listened to before they make room.
+        # Only one connection while the room is full, so that new clients can send a request before
+        # the room closes their connections.
         if self._room.is_full and not self._room.make():
             self._rest()
             return
@@ -86,8 +87,8 @@ class Acceptor:
             except OSError as error:
                 self._log.warning(
                     "accept_failed",
-                    message=f"{error.strerror or error}; if files are too many, raise their limit"
-                    " with LimitNOFILE (systemd) or `ulimit -n`",
+                    message=f"{error.strerror or error}; if too many files are open, raise the"
+                    " limit with LimitNOFILE (systemd) or `ulimit -n`",
                 )
                 self._room.make()
                 self._rest()
@@ -97,7 +98,7 @@ class Acceptor:
                 return
 
     def _rest(self) -> None:
-        """Pause, since the socket stays ready while there is no place, descriptor or memory."""
+        """Pause, because the socket stays ready while there is no place, descriptor or memory."""
         self._loop.remove_reader(self._sock)
         self._pause = self._loop.call_later(_PAUSE_SECONDS, self._resume)
 
@@ -115,6 +116,6 @@ class Acceptor:
             await self._loop.connect_accepted_socket(lambda: protocol, sock, **self._tls)
         except BaseException as error:
             self._room.leave(protocol)
-            # A client that leaves, or that does not know TLS, is no mistake of ours.
+            # A client that leaves or does not speak TLS is not an error of the exporter.
             if not isinstance(error, OSError):
                 raise

@@ -1,8 +1,8 @@
-"""Limits for clients: on how long they hold a connection, and on how many ask at once.
+"""Limits for clients: the time and size of a request, and the number of concurrent requests.
 
-uvicorn limits how long an idle connection is kept after an answer, but neither how long a
-request may take to arrive nor how large its head may grow nor how slowly an answer may be read.
-With too many connections it refuses the requests of all of them, those on health included.
+uvicorn limits only how long an idle connection is kept after an answer. It limits neither how long
+a request takes to arrive, nor the size of its head, nor how slowly a client reads the answer. With
+too many connections uvicorn refuses all requests, including those for health.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from exporter.web.server.room import Room
 
 
-# The host may be empty; what follows a colon is a port. No name holds a slash, a blank or an `@`.
+# The value of a Host header: a host, which may be empty, and optionally a colon and a port.
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
 _WITHOUT_HOST = PlainTextResponse(
@@ -53,12 +53,12 @@ _log = structlog.get_logger("exporter.web")
 
 
 class FencedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits for slow clients; who exceeds one is cut off.
+    """uvicorn's protocol with limits; it closes the connection of a client that exceeds one.
 
     Attributes:
         request_seconds: How long a request may take to arrive, also the first of a connection.
-        answer_seconds: How long an answer may take to be read, once it did not fit the socket.
-        head_bytes: How large a request may be before its head is complete.
+        answer_seconds: How long a client may take to read an answer that did not fit the socket.
+        head_bytes: The size limit of a request's head.
     """
 
     request_seconds: ClassVar[float] = 10.0
@@ -69,10 +69,10 @@ class FencedProtocol(HttpToolsProtocol):
         """Prepare for a connection.
 
         Args:
-            args: For uvicorn's protocol.
-            room: Has a place for it.
-            always: The paths that are answered also when all places are busy.
-            kwargs: For uvicorn's protocol.
+            args: Arguments of uvicorn's protocol.
+            room: The places of connections.
+            always: The paths that are answered also while all places are busy.
+            kwargs: Arguments of uvicorn's protocol.
         """
         super().__init__(*args, **kwargs)
         self.accepted: socket.socket | None = None
@@ -95,13 +95,14 @@ class FencedProtocol(HttpToolsProtocol):
         self._answer_read()
         self._room.leave(self)
         if self._answering is not None:
-            # uvicorn tells only the newest request that its client is gone, not the one answered.
+            # uvicorn informs only the newest request that its client is gone. With pipelining, the
+            # request that is being answered may be an older one.
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of a request, unless its head has grown too large."""
+        """Process a part of a request, or close the connection if the head is too large."""
         if self._idle:
             self._expect_request()
             self._room.ask(self)
@@ -112,7 +113,7 @@ class FencedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Forget the size of the head, and refuse what is not to be answered."""
+        """Start the answer, or a refusal; the count of the head's size starts anew."""
         self._head_size = 0
         last = self._room.is_busy and self._idle
         if not last:
@@ -128,13 +129,13 @@ class FencedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _refusal(self, *, last: bool) -> ASGIApp | None:
-        """Return what answers 400 to a request that does not name one host (RFC 9112, 3.2).
+        """Return the app that refuses the request, `None` to answer it.
 
-        A proxy in front may read such a request in another way than we do, so what follows it on
-        the connection is not read.
+        A request without exactly one valid Host header gets 400 (RFC 9112, 3.2), and the connection
+        is closed: a proxy in front may see the following bytes as part of another request.
 
         Args:
-            last: Whether all places are busy, so that 503 is the answer to most others.
+            last: Whether all places are busy, so that requests except for `always` get 503.
         """
         hosts = [value for name, value in self.headers if name == b"host"]
         old = self.parser.get_http_version() in ("1.0", "0.9")
@@ -143,7 +144,8 @@ class FencedProtocol(HttpToolsProtocol):
             return _WITHOUT_HOST
         if last and self.url.partition(b"?")[0].decode("latin-1") not in self._always:
             _log.warning(
-                "requests_refused", message=f"{self._room.places} connections are busy, the limit"
+                "requests_refused",
+                message=f"{self._room.places} connections have a request under way, the limit",
             )
             return _BUSY
         return None
@@ -160,13 +162,13 @@ class FencedProtocol(HttpToolsProtocol):
             self._answer_timer = self.loop.call_later(self.answer_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop waiting for the client to read, if that was all."""
+        """Stop waiting for the client to read, if the answer is complete."""
         super().resume_writing()
         if self._idle:
             self._answer_read()
 
     def on_response_complete(self) -> None:
-        """Stop waiting for the client to read, if it has."""
+        """Stop waiting for the client to read, if nothing is left to read."""
         if not self.flow.write_paused:
             self._answer_read()
         super().on_response_complete()
@@ -174,14 +176,14 @@ class FencedProtocol(HttpToolsProtocol):
             self._room.rest(self)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection; do not wait for a client that left its answer unread."""
+        """Close an idle connection; abort it if the client has not read its answer."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Answer, at once if all is ready and no other request waits behind."""
+        """Answer a request, without a task if the answer is ready and no other request waits."""
         self._answering = cycle
         rest = app if self.pipeline else send_ready(cycle, app)
         if rest is not None:
@@ -189,9 +191,9 @@ class FencedProtocol(HttpToolsProtocol):
 
     @property
     def is_asking(self) -> bool:
-        """True if something came from the client that was not read yet."""
+        """True if the client has sent something that the server has not read yet."""
         sock = self.accepted or self.transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:  # it ends
+        if sock is None or sock.fileno() < 0:  # the connection ends
             return False
         poll = select.poll()
         poll.register(sock, select.POLLIN)
@@ -199,21 +201,21 @@ class FencedProtocol(HttpToolsProtocol):
 
     @property
     def is_unread(self) -> bool:
-        """True if the client has not taken all of its last answer yet."""
+        """True if the client has not read all of its last answer yet."""
         return self.accepted is None and self.transport.get_write_buffer_size() > 0
 
     def cut(self) -> None:
-        """End at once, without a goodbye: who has no place has no descriptor either."""
+        """Close the connection at once, without a TLS shutdown, to free its descriptor."""
         if self.accepted is None:
             self.transport.abort()
             return
-        # The loop has the socket already, and sees that it ends.
+        # The event loop owns the socket already, and notices its end.
         with contextlib.suppress(OSError):
             self.accepted.shutdown(socket.SHUT_RDWR)
 
     @property
     def _idle(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # None at first, whatever its type says
+        cycle: RequestResponseCycle | None = self.cycle  # None at first, despite uvicorn's type
         return cycle is None or cycle.response_complete
 
     def _expect_request(self) -> None:
@@ -232,16 +234,16 @@ class FencedProtocol(HttpToolsProtocol):
 
 
 class LimitRequests:
-    """Answers 503 at once while `limit` requests are under way, so that no queue can grow.
-
-    A limit of 0 is none.
-    """
+    """A middleware that answers with 503 while `limit` requests are under way; 0 means no limit."""
 
     def __init__(self, app: ASGIApp, limit: int, *, until_read: bool = True) -> None:
         """Put a limit in front of an app.
 
-        A request is under way until its answer was read, since that long the answer takes memory;
-        without `until_read`, until it was made.
+        Args:
+            app: Answers the requests.
+            limit: The limit.
+            until_read: Whether a request counts until the client has read the answer, which takes
+                memory until then; if false, it counts until the answer is made.
         """
         self._app = app
         self._limit = limit
@@ -249,7 +251,7 @@ class LimitRequests:
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on, or refuse it."""
+        """Pass the request on, or refuse it."""
         if self._limit and self._under_way >= self._limit:
             refusal = PlainTextResponse(
                 f"503 Service Unavailable: {self._limit} requests are under way, which is the "
@@ -271,14 +273,14 @@ class LimitRequests:
             if not self._until_read:
                 give_back()
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
-                # The server lets a last message wait until the client has read those before it.
+                # The server sends the last message only after the client has read the others.
                 await send({**message, "more_body": True})
                 message = {"type": "http.response.body"}
             await send(message)
 
         try:
-            # Most answers are made in one go: requests that arrive together have to be counted
-            # before the first of them runs to its end.
+            # Yield once, so that all requests that arrive together are counted before the first of
+            # them is answered: most answers are made without another pause.
             await asyncio.sleep(0)
             await self._app(scope, receive, send_in_time)
         finally:

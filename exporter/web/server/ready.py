@@ -1,7 +1,7 @@
-"""Send what is ready at once, without a task and the app's layers in between.
+"""A shortcut for ready answers, which are sent without a task, middleware and routes.
 
-The page that Prometheus asks for is finished bytes. To start a task, to pass middleware and routes
-and to hand over slice by slice takes as long as the system needs to take all of them in one call.
+The page that Prometheus scrapes is ready in memory, and one system call can send all of it. A task,
+middleware, routes and sending in slices would take as long again.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class ReadyAnswer(NamedTuple):
-    """An answer that needs no more than to be sent.
+    """A complete answer.
 
     Attributes:
-        start: The message that begins it, with all headers; among them is the body's length.
-        body: Slices; those that the system does not take at once wait for the client one by one.
+        start: The ASGI message that starts the answer, with all headers including the length.
+        body: Slices of the body. Slices that the socket does not take at once are sent one by one
+            as the client reads.
     """
 
     start: Message
@@ -32,9 +33,9 @@ class ReadyAnswer(NamedTuple):
 
 
 class Answering:
-    """An app as the server calls it: for what is ready, and in a task for all else.
+    """An app with the shortcut for ready answers.
 
-    An app may have a method `ready` that returns a `ReadyAnswer` to a request, or `None`.
+    The app may have a method `ready` that returns a `ReadyAnswer` to a request, or `None`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -43,21 +44,21 @@ class Answering:
         self._had_its_turn = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on; uvicorn would log a traceback for each one that a stop cancels."""
+        """Pass the request on; if the server cancels it while stopping, uvicorn logs nothing."""
         with contextlib.suppress(asyncio.CancelledError):
             await self._app(scope, receive, send)
 
     def ready(self, scope: Scope) -> ReadyAnswer | None:
-        """Return the app's answer if it is ready, once in a turn of the event loop.
+        """Return the app's ready answer, at most once in a turn of the event loop, else `None`.
 
-        Of requests that come together the others go the usual way, where they are counted: a crowd
-        must neither hold the loop nor escape `web.max_requests`.
+        If several requests arrive together, the others take the normal way. So a crowd of clients
+        neither blocks the event loop nor avoids the limit `web.max_requests`.
         """
         if self._find is None or self._had_its_turn:
             return None
         try:
             answer = self._find(scope)
-        except Exception:  # noqa: BLE001 - the app meets it again, answers, and has it logged
+        except Exception:  # noqa: BLE001 - the normal way raises it again, answers and logs it
             return None
         if answer is not None:
             self._had_its_turn = True
@@ -72,11 +73,12 @@ def send_ready(cycle: RequestResponseCycle, app: Any) -> Any:
     """Send a ready answer as far as the socket takes it.
 
     Args:
-        cycle: That of the request whose turn it is.
-        app: What is to answer; is asked for a ready answer if it is an `Answering`.
+        cycle: uvicorn's object for the request.
+        app: Answers the request; only an `Answering` can have a ready answer.
 
     Returns:
-        What is to run in a task: the app itself, or what sends the rest; `None` if all is sent.
+        The app to run in a task: `app` itself, or an app that sends the rest of the answer; `None`
+        if the answer is complete.
     """
     ready = isinstance(app, Answering) and _may_send(cycle)
     answer = app.ready(cycle.scope) if ready else None
@@ -98,7 +100,7 @@ _END = cast("Any", {"type": "http.response.body"})
 
 
 class _Rest:
-    """Sends the rest of an answer, as slowly as the client reads."""
+    """An app that sends the rest of an answer as the client reads."""
 
     def __init__(self, body: Iterator[memoryview]) -> None:
         self._body = tuple(body)
@@ -112,9 +114,9 @@ class _Rest:
 
 
 def _may_send(cycle: RequestResponseCycle) -> bool:
-    """Return whether bytes may go past the transport: it has none itself and encrypts none.
+    """Return whether bytes may bypass the transport: no TLS, and no bytes that wait in it.
 
-    What ends the connection is left to the usual way, on which requests behind it are not read.
+    A request that ends the connection takes the normal way, which reads no further requests.
     """
     transport = cycle.transport
     return (
@@ -127,7 +129,7 @@ def _may_send(cycle: RequestResponseCycle) -> bool:
 
 
 class _Gathering:
-    """As much of a transport as it takes to write a head."""
+    """A transport that collects the bytes written to it."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -137,7 +139,7 @@ class _Gathering:
 
 
 def _head(cycle: RequestResponseCycle, start: Message) -> bytes:
-    """Have uvicorn write a head, and return it instead of sending it."""
+    """Return the head of an answer as uvicorn would send it."""
     transport, gathering = cycle.transport, _Gathering()
     cycle.transport = cast("asyncio.Transport", gathering)
     try:
@@ -148,19 +150,19 @@ def _head(cycle: RequestResponseCycle, start: Message) -> bytes:
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run to its end what has nothing to wait for."""
+    """Run a coroutine that does not wait for anything."""
     with contextlib.suppress(StopIteration):
         coroutine.send(None)
         raise AssertionError("uvicorn waits although the client reads")
 
 
 def _write(transport: asyncio.Transport, pieces: Sequence[bytes | memoryview]) -> int:
-    """Return how many bytes the system has taken."""
+    """Write to the socket and return the number of bytes that it took."""
     try:
         return os.writev(transport.get_extra_info("socket").fileno(), pieces)
     except OSError:
-        # It takes nothing now, or not so many pieces, or the client is gone, as the transport will
-        # find out by itself.
+        # The socket is full, the pieces are too many, or the client is gone. The transport handles
+        # all of these.
         return 0
 
 

@@ -1,7 +1,8 @@
-"""The places of connections: who has a request under way keeps its own, the others make room.
+"""The places of connections: when all are taken, a connection without a request is closed.
 
-A client connects anew when a connection that it does not use is closed, so that costs it next to
-nothing; not to be let in costs it the answer, and if that was one on liveness, us our life.
+Closing an unused connection costs little, because its client just connects again. Refusing a new
+connection costs its client the answer, and if that client is a liveness probe, the exporter is
+restarted.
 """
 
 from __future__ import annotations
@@ -13,75 +14,81 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: The most requests under way, one to a connection.
+#: The most connections with a request under way.
 PLACES = 512
 
-#: So many places beyond those: for who has not asked yet, since even who finds all busy is
-#: answered on health and readiness.
+#: Additional places for connections without a request yet, so that requests for health and
+#: readiness are answered also while all `PLACES` are busy.
 SPARE = 64
 
-#: With fewer connections nothing can be served.
+#: The fewest connections with which the server works.
 _FEWEST = 8
 
 
 def affordable_places(descriptors: float) -> int:
-    """Return how many requests may be under way when connections may take so many descriptors."""
+    """Return the limit of connections with a request, given descriptors for all connections."""
     all_places = int(min(PLACES + SPARE, max(_FEWEST, descriptors)))
     return all_places - min(all_places // 2, SPARE)
 
 
 class Seated(Protocol):
-    """A connection, as far as its place is concerned."""
+    """A connection that has a place in the `Room`."""
 
     @property
     def is_asking(self) -> bool:
-        """True if something came from the client that was not read yet."""
+        """True if the client has sent something that the server has not read yet."""
 
     @property
     def is_unread(self) -> bool:
-        """True if the client has not taken all of its last answer yet."""
+        """True if the client has not read all of its last answer yet."""
 
     def cut(self) -> None:
-        """End at once."""
+        """Close the connection at once."""
 
 
 class Room:
-    """The connections of a server, by what they do; each is in one group at most.
+    """The connections of a server, in three groups: silent, idle and busy.
+
+    A silent connection has no complete request yet, an idle one was answered, and a busy one has a
+    request under way.
 
     Attributes:
-        places: How many requests may be under way.
+        places: The limit of busy connections.
     """
 
     def __init__(self, places: int) -> None:
-        """Open an empty room."""
+        """Create an empty room."""
         self.places = places
         self._all: set[Seated] = set()
-        # By the time since when they wait, the longest first.
+        # In the order of their waiting, the longest first.
         self._silent: dict[Seated, None] = {}
         self._idle: dict[Seated, None] = {}
         self._busy: set[Seated] = set()
 
     @property
     def is_busy(self) -> bool:
-        """True while as many requests are under way as may be."""
+        """True while the limit of busy connections is reached."""
         return len(self._busy) >= self.places
 
     @property
     def is_full(self) -> bool:
-        """True while there is no place for another connection, unless one is made."""
+        """True while there is no place for another connection."""
         return len(self._all) >= self.places + min(self.places, SPARE)
 
     def enter(self, seat: Seated) -> None:
-        """Take in a new connection."""
+        """Add a new connection."""
         self._all.add(seat)
         self._silent[seat] = None
 
     def make(self) -> bool:
-        """Cut off the connection that is needed least, return whether there was one.
+        """Make room: close the least important connection.
 
-        The larger crowd gives way, of those who never asked or have not asked to the end, and of
-        those who were answered: the silent do not drive out who is served, nor do connections
-        that are kept keep newcomers from asking. Who waits longest goes first.
+        That is the connection that has waited longest in the larger one of the groups silent and
+        idle. So silent clients do not displace those that were served, and idle connections do not
+        keep new clients out.
+
+        Returns:
+            Whether a connection was closed.
         """
         for seat in self._waiting():
             self.leave(seat)
@@ -90,7 +97,7 @@ class Room:
         return False
 
     def ask(self, seat: Seated) -> None:
-        """Note that a part of a request has come."""
+        """Note that a part of a request has arrived."""
         if seat in self._idle:
             del self._idle[seat]
             self._silent[seat] = None
@@ -101,23 +108,23 @@ class Room:
             self._busy.add(seat)
 
     def rest(self, seat: Seated) -> None:
-        """Note that all requests were answered, or that only a refusal is under way."""
+        """Note that all requests were answered, or that only a refusal is being sent."""
         if self._take_out(seat):
             self._idle[seat] = None
 
     def leave(self, seat: Seated) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         self._take_out(seat)
         self._all.discard(seat)
 
     def cut_silent(self) -> None:
-        """Cut off who has no request that could be waited for, TLS that never began included."""
+        """Close all silent connections, including those in a TLS handshake."""
         for seat in list(self._silent):
             self.leave(seat)
             seat.cut()
 
     def _take_out(self, seat: Seated) -> bool:
-        """Take a connection out of its group, return whether it is still there."""
+        """Take a connection out of its group; return whether it is still in the room."""
         self._silent.pop(seat, None)
         self._idle.pop(seat, None)
         self._busy.discard(seat)
@@ -127,5 +134,5 @@ class Room:
         crowds = sorted((self._silent, self._idle), key=len, reverse=True)
         for crowd in crowds:
             yield from (seat for seat in crowd if not (seat.is_asking or seat.is_unread))
-        # An answer that nobody takes must not cost others theirs.
+        # Last, clients that do not read their answers.
         yield from (seat for seat in self._idle if not seat.is_asking)

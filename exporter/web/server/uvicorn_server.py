@@ -1,4 +1,4 @@
-"""A web server that listens or says in one clear error why not, and stops within its grace."""
+"""The web server: starts or fails with one clear error, and stops within a grace period."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     _SocketAddress = tuple[Any, ...]  # what bind takes: two items for IPv4, four for IPv6
 
 
-#: How long what was cut off gets to notice.
+#: How long to wait for tasks after their connections were closed.
 _LAST_SECONDS = 1.0
 
-#: How long a client may take to begin TLS, and to end it.
+#: Time limits of the TLS handshake and of the TLS shutdown.
 _HANDSHAKE_SECONDS = 10.0
 _GOODBYE_SECONDS = 2.0
 
@@ -62,13 +62,21 @@ class WebServer:
         protocol: type[FencedProtocol] = FencedProtocol,
         refresh: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare a server; `sockets` returns listening ones at each start, instead of addresses.
+        """Prepare a server.
 
-        `refresh` takes over what changed in the files of its security, also without a request.
-
-        When `max_connections` have a request under way others get 503, except on the paths
-        `always`. A connection may be idle for longer than the usual scrape interval, so that
-        Prometheus keeps its own, unless it has to make room.
+        Args:
+            app: Answers the requests.
+            addresses: The addresses to listen on.
+            tls: The TLS context; plain HTTP if not given.
+            sockets: Returns listening sockets at each start, instead of `addresses`.
+            max_connections: The limit of connections with a request under way; further requests
+                get 503.
+            idle_seconds: How long an idle connection is kept: longer than the usual scrape
+                interval, so that Prometheus keeps its connection.
+            handshake_seconds: Time limit of the TLS handshake.
+            always: The paths that are answered also while `max_connections` is reached.
+            protocol: The class of the connections' protocol.
+            refresh: Reloads the web configuration file and its certificates if they changed.
         """
         self._app = app
         self._sockets = sockets or (lambda: listen(addresses))
@@ -89,14 +97,14 @@ class WebServer:
 
     @property
     def scheme(self) -> str:
-        """The scheme of its URLs."""
+        """The scheme of the server's URLs."""
         return "https" if self._tls else "http"
 
     async def start(self) -> None:
-        """Listen and serve; returns when connections are accepted.
+        """Listen and serve; returns as soon as connections are accepted.
 
         Raises:
-            StartError: An address cannot be listened on; none is then.
+            StartError: The server cannot listen on one of the addresses, and listens on none.
         """
         sockets = self._sockets()
         server = _Uvicorn(
@@ -128,7 +136,7 @@ class WebServer:
         self.addresses = tuple(bound_address(sock) for sock in sockets)
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Stop accepting, let requests under way end within the grace, cut off the rest."""
+        """Stop accepting, and close connections whose requests outlast the grace period."""
         if self._running is None:
             return
         server, task = self._running
@@ -146,7 +154,7 @@ class WebServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without signal handlers, which the daemon has, and with a bound of connections."""
+    """uvicorn with a limit of connections, and without signal handlers, which the daemon has."""
 
     def __init__(
         self,
@@ -156,7 +164,7 @@ class _Uvicorn(uvicorn.Server):
         always: Collection[str],
     ) -> None:
         super().__init__(config)
-        self.servers = []  # its own would accept without a bound
+        self.servers = []  # uvicorn's servers accept connections without a limit
         self._tls = tls
         self._room = room
         self._always = always
@@ -188,14 +196,14 @@ class _Uvicorn(uvicorn.Server):
         )
 
     def close(self) -> None:
-        """Accept no more and begin to shut down."""
+        """Stop accepting and start the shutdown."""
         self.should_exit = True
         for acceptor in self._acceptors:
             acceptor.close()
         self._room.cut_silent()
 
     def abort(self) -> None:
-        """Cut all connections and cancel what answers them."""
+        """Close all connections and cancel the tasks that answer requests."""
         self.force_exit = True
         connections: set[Any] = self.server_state.connections
         for connection in list(connections):
@@ -205,12 +213,13 @@ class _Uvicorn(uvicorn.Server):
 
 
 def listen(addresses: Sequence[Address]) -> list[socket.socket]:
-    """Bind and listen on every address, or on none.
+    """Return listening sockets for all addresses.
 
-    `[::]` takes IPv4 as well, unless another address claims the same port for IPv4.
+    `[::]` includes IPv4, unless another address has the same port.
 
     Raises:
-        StartError: An address cannot be listened on; the message says which and what to do.
+        StartError: An address cannot be used; the message has the address and a remedy. No socket
+            is left open then.
     """
     ports = Counter(address.port for address in addresses if address.port)
     sockets: list[socket.socket] = []
@@ -227,7 +236,7 @@ def listen(addresses: Sequence[Address]) -> list[socket.socket]:
 
 
 def bound_address(sock: socket.socket) -> Address:
-    """Return where a socket listens."""
+    """Return the address of a listening socket."""
     host, port = sock.getsockname()[:2]
     return Address(host, port)
 
@@ -239,7 +248,7 @@ def _resolve(address: Address) -> tuple[socket.AddressFamily, _SocketAddress]:
     found = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
-    # A name with addresses of both kinds stands for one of them; IPv4 is the safer bet.
+    # For a name with IPv4 and IPv6 addresses, IPv4 is the safer choice.
     family, _, _, _, resolved = min(found, key=lambda info: info[0] is not socket.AF_INET)
     return family, resolved
 
@@ -247,6 +256,6 @@ def _resolve(address: Address) -> tuple[socket.AddressFamily, _SocketAddress]:
 def _listen(family: socket.AddressFamily, address: _SocketAddress, *, dual: bool) -> socket.socket:
     dual = dual and family is socket.AF_INET6 and socket.has_dualstack_ipv6()
     made = socket.create_server(address, family=family, backlog=_BACKLOG, dualstack_ipv6=dual)
-    # asyncio turns Nagle's algorithm off only where the protocol is stated; with it, every answer
-    # would wait 40 ms for the client's delayed acknowledgement.
+    # asyncio turns Nagle's algorithm off only for sockets with an explicit protocol. With Nagle's
+    # algorithm, every answer would wait 40 ms for the client's delayed acknowledgement.
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=made.detach())

@@ -1,11 +1,11 @@
 "use strict";
 
-// Asks every few seconds whether the page has changed and changes in place what differs, so that
-// focus, scrolling and selected text stay. Filters and sorting go the same way, the address follows.
-// Times are sent in UTC and alike to all; here they become the viewer's.
+// Fetches the page every few seconds and updates only the changed nodes, so that focus, scroll
+// position and selected text stay. Filters and sorting also use this way and update the address.
+// The page has times in UTC; this script shows them in the viewer's time zone.
 (() => {
   const EVERY_MS = 5000;
-  const SHARE = 5; // a page that takes long is fetched more rarely: 1/SHARE of the time at most
+  const SHARE = 5; // fetching a slow page takes at most 1/SHARE of the time
   const TYPING_MS = 80;
   const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
 
@@ -17,8 +17,8 @@
   let timer = 0;
   let typing = 0;
   let underway = null;
-  let seen = ""; // the address and the tag of what is shown
-  let ahead = 0; // by how much the exporter's clock is ahead of this one, where they differ
+  let seen = ""; // the ETag and the address of the shown page
+  let ahead = 0; // the exporter's clock minus the browser's, in milliseconds
 
   function duration(seconds) {
     const [size, unit, part, small] = UNITS.find(([least]) => seconds >= least) ?? [1, "s", 1, "s"];
@@ -29,8 +29,8 @@
   const ago = (seconds) => (seconds < 1 ? "just now" : `${duration(seconds)} ago`);
   const until = (seconds) => (seconds < 1 ? "now" : `in ${duration(seconds)}`);
 
-  /** Write the times below a node as they are read now, with UTC on hover. */
-  function tell(root, times = "time") {
+  /** Write the times below a node in local time, as an age or as a countdown, with UTC on hover. */
+  function showTimes(root, times = "time") {
     const now = Date.now() + ahead;
     for (const time of root.querySelectorAll(times)) {
       const at = new Date(time.dateTime);
@@ -45,7 +45,7 @@
     }
   }
 
-  /** Make `old` equal to `fresh`; rows and sections are known again by their `data-key`. */
+  /** Make `old` equal to `fresh`; rows and sections are matched by their `data-key`. */
   function morph(old, fresh) {
     if (old.isEqualNode(fresh)) return;
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
@@ -56,9 +56,9 @@
       old.data = fresh.data;
       return;
     }
-    if ("own" in old.dataset) return; // it is this script's
+    if ("own" in old.dataset) return; // only this script changes it
     for (const { name } of [...old.attributes]) {
-      // What is unfolded stays so.
+      // Open details stay open.
       if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
     }
     for (const { name, value } of fresh.attributes) {
@@ -70,7 +70,7 @@
     for (const child of [...old.children]) {
       const key = keyOf(child);
       if (key === undefined) continue;
-      // Gone first: what stays then need not be moved past it, which would cost it the focus.
+      // Remove old nodes first: moving the remaining ones past them would lose the focus.
       if (wanted.has(key)) keyed.set(key, child);
       else child.remove();
     }
@@ -94,24 +94,24 @@
     }
   }
 
-  /** Return a page of the exporter; a proxy before it has pages of its own, also for a login. */
+  /** Parse a page; throws if the page is not the exporter's, such as a proxy's login page. */
   function parsed(text) {
     const fresh = new DOMParser().parseFromString(text, "text/html");
-    if (!fresh.getElementById(notice.id)) throw new Error("a page of somebody else");
+    if (!fresh.getElementById(notice.id)) throw new Error("not a page of the exporter");
     return fresh;
   }
 
   function show(fresh) {
     const focused = document.activeElement;
     document.title = fresh.title;
-    tell(fresh);
+    showTimes(fresh);
     morph(document.body, fresh.body);
     if (focused !== document.activeElement && focused.isConnected) {
       focused.focus({ preventScroll: true });
     }
   }
 
-  /** Tell as of when the page is right: it can be long since anything has changed. */
+  /** Show the time of the reply, which may be much later than the last change of the page. */
   function asOf(date) {
     const at = Date.parse(date);
     if (Number.isNaN(at)) return;
@@ -120,18 +120,18 @@
     const time = document.querySelector("footer time");
     if (time) {
       time.dateTime = new Date(at).toISOString().replace(/\.\d+/, "");
-      tell(time.parentNode);
+      showTimes(time.parentNode);
     }
   }
 
-  /** Show what the address says; `moved`: the fields of the form have to follow it. */
+  /** Fetch and show the page at the address; with `moved`, reset the form to the address, too. */
   async function refresh(moved = false) {
     clearTimeout(timer);
     underway?.abort();
     const mine = (underway = new AbortController());
     const begun = performance.now();
     try {
-      // The browser sends the tag of what it has kept, and keeps quiet about a 304.
+      // The browser sends the ETag of its cached page, and returns that page after a 304.
       const reply = await fetch(location.href, { signal: mine.signal, cache: "no-cache" });
       if (!reply.headers.get("Content-Type")?.startsWith("text/html")) {
         throw new Error(`HTTP ${reply.status}`);
@@ -146,7 +146,7 @@
       notice.textContent = "";
     } catch (error) {
       if (mine.signal.aborted) return;
-      notice.textContent = "The exporter does not answer: what is shown here is old.";
+      notice.textContent = "The exporter does not answer: this page is out of date.";
     }
     wait = Math.max(EVERY_MS, SHARE * (performance.now() - begun));
     again();
@@ -184,7 +184,7 @@
     event.preventDefault();
     history.pushState(null, "", link.href);
     const list = link.closest(".more") && link.closest("section").dataset.key;
-    // The next rows are read from the top.
+    // Scroll to the start of the new rows.
     refresh(true).then(() => list && document.getElementById(list)?.scrollIntoView());
   });
 
@@ -203,7 +203,7 @@
     else refresh();
   });
 
-  tell(document);
-  setInterval(() => document.hidden || tell(document, "time[data-ago], time[data-until]"), 1000);
+  showTimes(document);
+  setInterval(() => document.hidden || showTimes(document, "time[data-ago], time[data-until]"), 1000);
   again();
 })();

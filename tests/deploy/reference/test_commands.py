@@ -4,7 +4,7 @@ from deploy.reference.commands import table_of_command_flags, table_of_commands,
 
 
 def test_shows_how_a_command_is_called() -> None:
-    """What can be left out stands in brackets."""
+    """Optional arguments must stand in brackets."""
     listed = table_of_commands()
 
     assert "`loadfleet-exporter [run]`" in listed

@@ -16,7 +16,7 @@ def test_lists_families_by_the_beginning_of_their_names() -> None:
 
 
 def test_lists_former_names_behind_the_families() -> None:
-    """Who finds an old name in a query finds out here what to write instead."""
+    """A former name must be listed behind its family, with the name to use instead."""
     former = (("loadfleet_agents_alive", "0.2"),)
 
     listed = table_of_families(

@@ -6,7 +6,7 @@ from deploy.reference.modules import table_of_modules
 
 
 def test_lists_packages_and_modules_in_their_own_words() -> None:
-    """The layers go from the highest to the lowest; a package is told by its own docstring."""
+    """Packages and modules must be listed by layer, with their own docstrings."""
     listed = table_of_modules()
 
     for name, module in (("alerts/", exporter.alerts), ("daemon.py", exporter.daemon)):

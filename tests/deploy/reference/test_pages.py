@@ -26,7 +26,7 @@ def test_replaces_what_stands_between_the_comments() -> None:
 
 
 def test_fills_each_part_by_itself() -> None:
-    """One part must not swallow what is written by hand up to the end of the next."""
+    """Each generated part must end at its own mark, and leave text between parts alone."""
     part = "<!-- begin: settings log -->\n<!-- end -->\n"
 
     made = filled(f"{part}by hand\n{part}")

@@ -6,7 +6,7 @@ from exporter.alerts.thresholds import Thresholds
 
 
 def test_lists_every_alert_with_its_runbook() -> None:
-    """Those that are off by default are listed as well, and said to be off."""
+    """Every alert must be listed with its runbook, also those off by default."""
     listed = table_of_alerts("../runbooks")
 
     assert all(f"({'../runbooks'}/{rule.name}.md)" in listed for rule in rules(Thresholds()))

@@ -53,7 +53,7 @@ class Undescribed(Section):
 
 
 def test_says_what_each_setting_takes() -> None:
-    """People read how a value is written, not the type it becomes."""
+    """The type of each setting must be written as in the file."""
     assert [
         ("`duration`", "duration", "`1m30s`", "What has a longer text."),
         ("`limit`", "duration", "", "2."),
@@ -93,7 +93,7 @@ def test_leaves_out_what_is_inherited() -> None:
 
 
 def test_lists_tasks_with_their_intervals() -> None:
-    """What is off by default is told as such."""
+    """A task must be listed with its interval, or as off when it is off by default."""
     listed = table_of_tasks("realload")
 
     assert "| `versions` | `10m` |\n" in listed

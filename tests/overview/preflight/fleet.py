@@ -134,8 +134,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         """Judge a preflight with some settings, written as in the configuration.
 
         Args:
-            settings: All but its name.
-            later: So many seconds after `NOW`.
+            settings: All settings but the name.
+            later: Seconds after `NOW`.
         """
         outcome = checked(PreflightSettings, {"name": "nightly", **settings})
         assert not outcome.mistakes

@@ -1,4 +1,4 @@
-"""What the fit agents carry, what the suites bring, and how much may still fail."""
+"""Users that fit agents carry and suites bring, and the number of agents that may still fail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def found(settings: dict[str, Any], *readings: Reading) -> Capacity:
 
 class TestUsers:
     def test_of_the_fit_agents(self) -> None:
-        """Those of unfit agents are not counted, those that are not known are counted apart."""
+        """Only fit agents must count, and those that are not known separately."""
         unlike = (agent("b", up=False), agent("c", users_limit=None))
 
         capacity = found({"agents": {}}, agent("a"), *unlike)
@@ -39,13 +39,13 @@ class TestUsers:
         assert (100.0, 1) == (capacity.users, capacity.users_unknown)
 
     def test_one_without_a_limit(self) -> None:
-        """One agent that carries any number is enough."""
+        """One agent without a limit must make the capacity infinite."""
         capacity = found({"agents": {}}, agent("a"), agent("b", users_limit=math.inf))
 
         assert math.inf == capacity.users
 
     def test_of_the_suites(self) -> None:
-        """What the chosen suites took at their newest runs, as far as it is known."""
+        """The users of the chosen suites' newest runs must be summed, and unknown ones counted."""
         suites = (suite("s"), suite("t", took=2.0), suite("u", took=None), suite("x", took=900.0))
 
         capacity = found({"suites": {"include": "[stu]"}}, *suites)
@@ -53,7 +53,7 @@ class TestUsers:
         assert (42.0, 1) == (capacity.suites_users, capacity.suites_unknown)
 
     def test_of_no_suites(self) -> None:
-        """Nothing is known of what nobody chose."""
+        """Without chosen suites, their users must be unknown."""
         capacity = found({"agents": {}}, agent("a"), suite("s"))
 
         assert (None, 0) == (capacity.suites_users, capacity.suites_unknown)
@@ -79,7 +79,7 @@ class TestMayFail:
         ],
     )
     def test_of_four(self, settings: dict[str, Any], expected: int | None) -> None:
-        """It is told of a fleet that is fit, by checks that are about agents."""
+        """The number of agents that may fail must be given for fit fleets only."""
         assert expected == found(settings, *FOUR, suite("s")).agents_may_fail
 
     @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ class TestMayFail:
     def test_the_largest_first(
         self, limits: list[float | None], needed: int, expected: int
     ) -> None:
-        """Nobody can tell which one fails."""
+        """The largest agents must be assumed to fail first."""
         agents = [agent(str(number), users_limit=each) for number, each in enumerate(limits)]
 
         assert expected == found({"users": needed}, *agents).agents_may_fail
@@ -135,7 +135,7 @@ class TestWantedTwice:
         ]
 
     def test_has_the_name_of_an_agent_that_is_not_chosen(self) -> None:
-        """An id alone tells nobody which it is."""
+        """An agent that is not chosen must be named, not only its id."""
         suites = (suite("s", agent_id="id-a"), suite("t", agent_id="id-a"))
 
         capacity = found({"agents": {"include": "b"}, "suites": {}}, *FOUR, *suites, jobs("a"))

@@ -28,12 +28,12 @@ def report(**changes: Any) -> Report:
 
 
 def shown(*reports: Report) -> Mapping[str, Mapping[tuple[str, ...], float]]:
-    """Return what is shown by the names of the families, of those that show something."""
+    """Return the shown values by family, without empty families."""
     return {family.name: values for family, values in gauges(reports).items() if values}
 
 
 def test_all_families_of_preflights_are_shown() -> None:
-    """One that is declared and never written would have no series."""
+    """Every family of preflights must be written."""
     declared = [family for family in own.OWN_FAMILIES if own.PREFLIGHT in family.labels]
 
     assert declared == list(FAMILIES)
@@ -43,7 +43,7 @@ def test_all_families_of_preflights_are_shown() -> None:
     ("status", "ready"), [(Status.FIT, 1.0), (Status.NOT_FIT, 0.0), (Status.NOT_KNOWN, None)]
 )
 def test_ready_is_absent_while_it_is_not_known(status: Status, ready: float | None) -> None:
-    """Neither fit nor unfit is said of a fleet of which nothing is known."""
+    """The gauge must be absent while it is not known whether the fleet is fit."""
     found = gauges([report(status=status)])[own.PREFLIGHT_READY]
 
     assert ({} if ready is None else {("nightly",): ready}) == found
@@ -76,7 +76,7 @@ def test_a_window_is_shown_with_both_of_its_ends() -> None:
 
 
 def test_a_check_that_is_not_known_has_no_series() -> None:
-    """Of several preflights each has its own checks."""
+    """A check that is not known must have no series."""
     checks = tuple(
         Check(name=name, result=result, reason="")
         for name, result in zip(("agents", "clock", "users"), Result, strict=True)
@@ -90,5 +90,5 @@ def test_a_check_that_is_not_known_has_no_series() -> None:
 
 
 def test_one_that_is_gone_leaves_nothing() -> None:
-    """All families are told, so that the series of the last one go as well."""
+    """Without preflights, every family must be empty, so that old series go."""
     assert {family: {} for family in FAMILIES} == gauges([])

@@ -1,4 +1,4 @@
-"""Each check alone and all of them together, over what snapshots say of a fleet."""
+"""The checks of a preflight, each alone and all together, over given snapshots."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def outcome(settings: dict[str, Any], *readings: Reading, **facts: Any) -> Any:
 
 class TestAgents:
     def test_all_are_fit(self) -> None:
-        """A check that passes says so, and names nobody."""
+        """A passed check must list no targets."""
         found = outcome({"agents": {}}, agent("a"), agent("b"))
 
         assert ("passed", "2 of 2 agents are fit", []) == found
@@ -67,7 +67,7 @@ class TestAgents:
         ],
     )
     def test_one_is_not(self, facts: dict[str, Any], result: str, reason: str) -> None:
-        """Without a demand all have to be fit; whoever is not says why."""
+        """Without a demand, all agents must be fit, and an unfit one have its reason."""
         found = outcome({"agents": {}}, agent("a"), agent("b", **facts))
 
         told_unknown = ", 1 is not known" if result == "unknown" else ""
@@ -96,7 +96,7 @@ class TestAgents:
         ],
     )
     def test_some_may_be_missing(self, demand: dict[str, int], expected: tuple[str, str]) -> None:
-        """It is decided by how many are fit, are not, and may be either."""
+        """The numbers of fit, unfit and unknown agents must decide."""
         four = (agent("a"), agent("b"), agent("c", up=False), agent("d", state=None))
 
         found = outcome({"agents": demand}, *four)
@@ -105,7 +105,7 @@ class TestAgents:
 
     @pytest.mark.parametrize(("demand", "expected"), [({}, "failed"), ({"min_up": 0}, "passed")])
     def test_there_are_none(self, demand: dict[str, int], expected: str) -> None:
-        """Nothing is not all, unless none is needed."""
+        """If no agent matches, the check must fail, unless none is needed."""
         found = outcome({"agents": {"include": "x", **demand}}, agent("a"))
 
         remedy = "; correct source, include or exclude, or see to the inventory"
@@ -123,7 +123,7 @@ class TestAgents:
         assert "1 of 1 agent is fit" == found[1]
 
     def test_what_the_vendor_has_ended_is_gone(self) -> None:
-        """An agent that the vendor ends by itself is missed by nobody; while it is up it counts."""
+        """An agent that the vendor ended must not count, and count while it is up."""
         ended = agent("b", managed="vendor", up=False)
 
         found = outcome({"agents": {}}, agent("a", managed="vendor"), ended)
@@ -180,13 +180,13 @@ class TestClusters:
         ],
     )
     def test_is_not(self, broken: Reading, result: str, reason: str) -> None:
-        """Each part of a cluster has to be there; what fails is told before what is unknown."""
+        """A broken part of a cluster must make it unfit, and failures come before unknowns."""
         found = outcome({"clusters": {}}, broken)
 
         assert (result, [("alps", result, reason)]) == (found[0], found[2])
 
     def test_one_may_be_missing(self) -> None:
-        """What is demanded of clusters holds for clusters alone."""
+        """A demand on clusters must not apply to agents."""
         two = (ALPS, cluster("jura", member("c", up=False)))
 
         found = outcome({"clusters": {"min_up": 1, "max_down": 1}}, *two)
@@ -224,7 +224,7 @@ class TestSuites:
                 "failed",
                 ["took 21 min, 2.1 times as long as usual"],
             ),
-            # A run that was stopped says nothing of the pace, and hides nothing.
+            # A stopped run does not count as slow, nor hide the run before it.
             (
                 [(Outcome.ABORTED, 30.0), (Outcome.PASSED, 1260.0)],
                 600.0,
@@ -265,7 +265,7 @@ class TestSuites:
         assert outcome({"suites": {}}, reading)[0] == "passed"
 
     def test_of_a_vendor_that_does_not_tell_whether_it_can_be_run(self) -> None:
-        """Where suites are known by their runs alone, that none is in flight is enough."""
+        """A suite known by its runs only must be fit when no run is in flight."""
         known = {("bm", "runs"): (suite("soak", healthy=None),)}
 
         (check,) = Fleet(sources=(BLAZEMETER,), known=known).judged({"suites": {}}).checks
@@ -288,13 +288,13 @@ class TestClock:
         ],
     )
     def test_of_each_agent(self, delta: float | None, result: str, targets: list[Any]) -> None:
-        """It may be ahead or behind by so much."""
+        """A clock may be ahead or behind by the limit."""
         found = outcome({"clock": "1s"}, agent("a", clock_delta_seconds=delta))
 
         assert (result, targets) == (found[0], found[2])
 
     def test_what_is_demanded_of_agents_holds(self) -> None:
-        """Where one may be unfit, one may have a wrong clock, or be down."""
+        """If one agent may be unfit, one agent may be down or have a wrong clock."""
         three = (agent("a"), agent("b"), agent("c", clock_delta_seconds=60.0))
         settings = {"agents": {"max_down": 1}, "clock": "1s"}
 
@@ -338,13 +338,13 @@ class TestUsers:
         ],
     )
     def test_of_the_fit_agents(self, agents: list[Reading], expected: tuple[str, str]) -> None:
-        """It fails only if those that may be fit would not carry them either."""
+        """The check must fail only if agents that may be fit could not carry the users either."""
         found = outcome({"users": 200}, *agents)
 
         assert (expected[0], f"the fit agents {expected[1]}") == found[:2]
 
     def test_names_whose_limit_is_not_known(self) -> None:
-        """A fit agent without a limit is in the way as an unfit one is."""
+        """An agent without a known limit must be listed, like one that is down."""
         found = outcome({"users": 200}, agent("a", users_limit=None), agent("b", up=False))
 
         assert [
@@ -353,7 +353,7 @@ class TestUsers:
         ] == found[2]
 
     def test_of_a_private_location(self) -> None:
-        """Where the vendor limits locations, an agent carries the users of its engines."""
+        """In a private location, an agent must carry the users of its engines."""
         cellar = fakes.location(agents_up=1.0, slots=4.0, threads_per_engine=500.0)
         agents = (agent("a", location="cellar", users_limit=None),)
 
@@ -363,7 +363,7 @@ class TestUsers:
 
     @pytest.mark.parametrize("slots", [(4.0, 1.0), (1.0, 4.0)])
     def test_two_locations_of_one_name(self, slots: tuple[float, float]) -> None:
-        """As long as nobody can tell which it is, an agent is in the smaller one."""
+        """An agent of an ambiguous location must count as in the smaller one."""
         locations = [
             fakes.location(location_id=f"{each}", slots=each, threads_per_engine=50.0)
             for each in slots
@@ -386,13 +386,13 @@ class TestIdle:
         ],
     )
     def test_by_its_jobs(self, running: float | None, expected: Any) -> None:
-        """Real Load tells of an agent's jobs, where that is switched on."""
+        """With Real Load, an agent must be idle by its jobs."""
         found = outcome({"idle": True}, agent("a"), jobs("a", running))
 
         assert expected == (found[0], found[2])
 
     def test_without_the_task_jobs(self) -> None:
-        """What can be done about it is told where something can."""
+        """Without the task `jobs`, the check must be unknown and say which task to switch on."""
         without = source("prod", task("agents"), task("suites"))
 
         found = outcome({"idle": True}, agent("a"), sources=(without,))
@@ -410,7 +410,7 @@ class TestIdle:
     )
     @pytest.mark.parametrize("vendor", [EGGPLANT, BLAZEMETER], ids=lambda row: row.provider)
     def test_by_its_own_word(self, vendor: Any, busy: bool | None, expected: Any) -> None:
-        """The other vendors tell whether an agent is busy."""
+        """With other vendors, an agent must be idle by its own state."""
         found = outcome({"idle": True}, agent("a", busy=busy), sources=(vendor,))
 
         assert expected == (found[0], found[2])
@@ -444,7 +444,7 @@ class TestIdle:
         assert ("unknown", f"1 of 1 agent is up and idle; {text}", []) == found
 
     def test_one_that_is_down_is_not_idle(self) -> None:
-        """Why it is not is what is told of it."""
+        """An agent that is down must have that as its reason."""
         found = outcome({"idle": True}, agent("a", up=False, busy=True))
 
         assert [("a", "failed", "is down")] == found[2]
@@ -458,7 +458,7 @@ class TestAge:
         assert ("passed", "1 of 1 agent was read within 3 min", []) == found
 
     def test_of_all_kinds_that_are_needed(self) -> None:
-        """Agents, clusters and suites are told one after the other."""
+        """Agents, clusters and suites must be reported one after the other."""
         settings = {"agents": {"max_down": 1}, "clusters": {}, "suites": {}, "max_age": "3m"}
         old = cluster("alps", member("a"), read_at=ago(181))
 
@@ -490,7 +490,7 @@ class TestAge:
     def test_of_what_is_old_nothing_is_known(
         self, settings: dict[str, Any], readings: list[Reading]
     ) -> None:
-        """What was true of a target earlier neither fits nor fails it."""
+        """A target whose reading is too old must be unknown, neither fit nor unfit."""
         check = fleet(*readings).judged({**settings, "max_age": "3m"}).checks[0]
 
         assert ("unknown", "was not read within 3 min") == (
@@ -508,13 +508,13 @@ class TestAge:
         ]
 
     def test_of_what_is_asked(self) -> None:
-        """Who asks for suites alone needs no agent."""
+        """A preflight of suites alone must need no agent."""
         report = fleet(suite("s")).judged({"suites": {}, "max_age": "3m"})
 
         assert "1 of 1 suite was read within 3 min" == report.checks[1].reason
 
     def test_of_old_jobs(self) -> None:
-        """A fresh ping does not tell what runs."""
+        """Old jobs must be unknown, even with a fresh ping."""
         settings = {"idle": True, "max_age": "3m"}
 
         check = fleet(agent("a"), jobs("a", age=181)).judged(settings).checks[0]
@@ -552,7 +552,7 @@ class TestLists:
                 {"up": False, "last_success_timestamp_seconds": None, "last_failure": FAILED},
                 "the newest poll failed (timeout)",
             ),
-            # Its targets are carried for three intervals.
+            # A failing task's targets are kept for three intervals.
             (
                 {
                     "up": False,
@@ -576,7 +576,7 @@ class TestLists:
     def test_are_not_known(
         self, settings: dict[str, Any], lister: str, facts: dict[str, Any], why: str
     ) -> None:
-        """Where a list may lack a target, nothing is fit however well the rest is."""
+        """While a list of targets may be incomplete, no fleet may be fit."""
         lab = source("lab", task(lister, **facts))
 
         found = outcome(settings, agent("a"), ALPS, suite("s"), sources=(source(), lab))
@@ -602,7 +602,7 @@ class TestLists:
         assert "passed" == found[0]
 
     def test_are_as_old_as_readings_may_be(self) -> None:
-        """Of agents that came since nothing is known."""
+        """A list older than `max_age` must make the check unknown."""
         old = task("agents", last_attempt_timestamp_seconds=NOW.unix - 181)
         settings = {"agents": {}, "max_age": "3m"}
 
@@ -634,7 +634,7 @@ class TestLists:
         assert "failed" == found[0]
 
     def test_of_a_source_that_is_not_there(self) -> None:
-        """A source that a reload took away has told nothing."""
+        """A source that a reload removed must make the preflight unknown."""
         found = outcome({"agents": {"source": "gone"}}, agent("a"))
 
         assert ("unknown", "there is no source gone", []) == found
@@ -653,14 +653,14 @@ class TestMembers:
         assert (Status.FIT, 2) == (report.status, report.agents_fit)
 
     def test_that_are_no_agents(self) -> None:
-        """Of a member that is not watched as an agent the clock is not known."""
+        """A member that is not among the agents must have an unknown clock."""
         check = fleet(agent("a"), ALPS).judged({"clusters": {}, "clock": "1s"}).checks[1]
 
         text = "1 member of the clusters is not among the agents"
         assert ("unknown", f"1 of 1 agent is up with the right clock; {text}", []) == told(check)
 
     def test_of_clusters_that_are_not_known(self) -> None:
-        """Their members could be any."""
+        """If the clusters are not known, neither are their members."""
         tasks = (task("agents"), task("clusters", unread=True))
         settings = {"clusters": {}, "clock": "1s"}
 
@@ -690,7 +690,7 @@ WELL = (
 
 class TestAll:
     def test_are_in_the_order_of_the_settings(self) -> None:
-        """A fleet that passes every check is fit, and tells which they were."""
+        """The checks of a fit fleet must be in the settings' order."""
         report = fleet(*WELL).judged(EVERYTHING)
 
         assert (Status.FIT, [*EVERYTHING]) == (report.status, [each.name for each in report.checks])
@@ -717,7 +717,7 @@ class TestAll:
     def test_the_worst_counts(
         self, trouble: list[Reading], status: Status, failed: list[str]
     ) -> None:
-        """One check that fails makes the fleet unfit, one that is unknown makes it unknown."""
+        """One failed check must make the fleet unfit, and one unknown check make it unknown."""
         report = fleet(*WELL, *trouble).judged(EVERYTHING)
 
         assert (status, failed) == (
@@ -726,7 +726,7 @@ class TestAll:
         )
 
     def test_one_agent_counts_once(self) -> None:
-        """Where one may be unfit, two that are unfit in different ways are too many."""
+        """If one agent may be unfit, two agents with different faults must fail the preflight."""
         two = (agent("d", clock_delta_seconds=9.0), jobs("d"), agent("e"), jobs("e", 1.0))
 
         report = fleet(*WELL, *two).judged(EVERYTHING)
@@ -736,7 +736,7 @@ class TestAll:
 
 @pytest.mark.parametrize("age", [30, 500], ids=["recent", "old"])
 def test_time_alone_changes_no_word(age: float) -> None:
-    """Whoever shows a report need not show it anew while nothing has happened."""
+    """A report must not change while only time passes."""
     known = fleet(agent("a", age=age), jobs("a"), ALPS, suite("checkout"), age=age)
 
     assert known.judged(EVERYTHING) == known.judged(EVERYTHING, later=60)
@@ -767,7 +767,7 @@ class TestWindow:
 
 
 def test_a_picture_has_its_preflights() -> None:
-    """They are judged over the very rows that the picture shows, each by its name."""
+    """The preflights of a picture must be judged over the picture's own rows."""
     telemetry = SelfMetrics(clock=FakeClock(unix=NOW.unix, monotonic=NOW.monotonic).clock)
     facts = Facts(
         snapshots=tuple(fakes.FakeView(fakes.agent("a"), fakes.agent("b", up=False)).snapshots()),

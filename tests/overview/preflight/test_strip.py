@@ -1,4 +1,4 @@
-"""What the strip of preflights tells of each; how it looks is shown in `tests/web`."""
+"""Content of the strip of preflights; its looks are tested in `tests/web`."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 SOURCES = ("prod", "lab")
 NAMES = ("a", "b", "c")
 
-#: Older than any `max_age` of the tests, and than three intervals.
+#: An age above any `max_age` of the tests, and above three intervals.
 OLD = 1_000.0
 
 R = TypeVar("R", bound=Reading)
@@ -239,7 +239,7 @@ def gone(fleet: Fleet, place: Place) -> Fleet:
     if isinstance(found, Suite) and found.running is not False:
         return fleet
     if isinstance(found, Cluster):
-        # Its members are no longer needed either, nor can a suite run on them.
+        # Neither a check nor a suite needs the cluster's members any more.
         agents = {each.agent_id for each in of_type(fleet, name, Agent)}
         suites = of_type(fleet, name, Suite)
         if any(each.agent_id not in agents for each in found.members) or any(
@@ -328,7 +328,7 @@ def troubles(fleet: Fleet, report: Report) -> Iterator[Fleet]:
         own = TROUBLES[place[1]]
         found = read(fleet, place)
         if isinstance(found, Agent) and found.managed and not apart:
-            # The vendor takes away what it has ended, so that an end can be the end of a trouble.
+            # The vendor removes agents that it ended, so such an end can end a problem.
             own = own[1:]
         for trouble in (*own, unread, never_polled, read_in_part, *([gone] if apart else [])):
             yield trouble(fleet, place)
@@ -349,7 +349,7 @@ def test_more_trouble_never_makes_a_fleet_fit(fleet: Fleet, settings: dict[str, 
 
 
 def without(fleet: Fleet, agent_ids: set[tuple[str, str]]) -> Fleet:
-    """Have some agents fail, as agents and as members."""
+    """Let some agents fail, as agents and as members."""
 
     def failed(name: str, reading: Any) -> Any:
         if isinstance(reading, Agent) and (name, reading.agent_id) in agent_ids:
@@ -389,7 +389,7 @@ def fit_fleet(draw: st.DrawFn) -> Fleet:
     return Fleet(sources=(source(),), known=known)
 
 
-#: Settings that such a fleet often fulfils.
+#: Settings that a mostly fit fleet often fulfils.
 LENIENT = st.fixed_dictionaries(
     {},
     optional={
@@ -404,7 +404,7 @@ LENIENT = st.fixed_dictionaries(
 
 @given(fit_fleet(), LENIENT)
 def test_so_many_agents_may_fail(fleet: Fleet, settings: dict[str, Any]) -> None:
-    """Whichever so many fail, the fleet stays fit; without clusters, it may be no more."""
+    """The fleet must stay fit if that many agents fail, whichever they are, and for no more."""
     report = fleet.judged(settings)
     spare = report.capacity.agents_may_fail
     agents = [each for each in fleet.known["prod", "agents"] if isinstance(each, Agent)]

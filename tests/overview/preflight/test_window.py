@@ -40,7 +40,7 @@ def written(seconds: float) -> str:
     ids=["before", "at its begin", "before its end", "at its end"],
 )
 def test_begins_and_ends_on_time(now: str, begin: str, end: str) -> None:
-    """Its begin is part of it, its end is not: then the next one is meant."""
+    """A window must contain its beginning, but not its end."""
     assert (begin, end) == found(now, before="02:00", **{"for": "2h"})
 
 
@@ -59,7 +59,7 @@ def test_lasts_an_hour_in_utc() -> None:
         ("Europe/Zurich", "2026-07-10 12:00", "02:00", "2026-07-10 22:00", "2026-07-11 00:00"),
         # 02:30 does not occur; 2:30 in winter time is 03:30 in summer time.
         ("Europe/Zurich", "2026-03-28 12:00", "02:30", "2026-03-28 23:30", "2026-03-29 01:30"),
-        # Two hours on a stopwatch before 04:00, of which the wall clock shows three.
+        # Two elapsed hours before 04:00, which are three hours on the wall clock.
         ("Europe/Zurich", "2026-03-28 12:00", "04:00", "2026-03-29 00:00", "2026-03-29 02:00"),
         # 02:30 occurs twice, first in summer time.
         ("Europe/Zurich", "2026-10-24 12:00", "02:30", "2026-10-24 22:30", "2026-10-25 00:30"),
@@ -97,13 +97,13 @@ def test_lasts_an_hour_in_utc() -> None:
 def test_follows_the_clock_on_the_wall(
     zone: str, now: str, before: str, begin: str, end: str
 ) -> None:
-    """Whatever the clock does on that day, the test begins when it shows the time."""
+    """A window must begin at its wall clock time, also on days when the clock changes."""
     assert (begin, end) == found(now, before=before, time_zone=zone, **{"for": "2h"})
 
 
 @pytest.mark.parametrize("now", ["2026-03-29 01:15", "2026-03-29 00:59"])
 def test_ends_on_the_next_day_where_midnight_is_left_out(now: str) -> None:
-    """Of Saturday, 23:30 is 00:30 of Sunday in Nuuk, where the clock is set from 23:00 to 24:00."""
+    """A window must end on the next day where the clock skips midnight, as in Nuuk."""
     begun = found(now, before="23:30", time_zone="America/Nuuk", days=["sat"])
 
     assert ("2026-03-29 00:30", "2026-03-29 01:30") == begun
@@ -143,7 +143,7 @@ def test_goes_over_the_end_of_the_year() -> None:
 
 
 def test_a_window_may_last_a_whole_day() -> None:
-    """Then the next one begins when it ends."""
+    """A window may last a whole day, and the next one begin at its end."""
     day = {"before": "06:00", "for": "24h"}
 
     assert ("2026-11-30 06:00", "2026-12-01 06:00") == found("2026-11-30 06:00", **day)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def test_lists_are_paged(api: BlazeMeter) -> None:
-    """Pages join to the whole list, the newest first, none is too long, the last one is short."""
+    """The pages must join to the whole list, the newest run first."""
     pages = [await api.get(f"/masters?limit=1000&skip={skip}") for skip in (0, 50)]
 
     whole = [row for page in pages for row in page["result"]]
@@ -32,7 +32,7 @@ async def test_ten_rows_are_the_default(api: BlazeMeter) -> None:
 
 
 async def test_the_total_can_be_unknown(api: BlazeMeter) -> None:
-    """An account-wide list does not tell how long it is, and if told so no list of runs does."""
+    """The total must be unknown for account-wide lists, and for all lists of runs on demand."""
     assert "n/a" == (await api.get("/masters?accountId=100001"))["total"]
     assert 96 > (await api.get("/masters?workspaceId=200001"))["total"]
 
@@ -68,7 +68,7 @@ async def test_workspaces_have_the_fixture_s_shape(api: BlazeMeter) -> None:
 
 
 async def test_a_bad_key_is_refused(api: BlazeMeter) -> None:
-    """A wrong secret gets the printed error and is counted, but blocks nobody."""
+    """A bad key must be refused and counted, without a block."""
     for _ in range(5):
         await api.send("/user", secret="wrong")
 
@@ -127,7 +127,7 @@ async def test_changes_are_violations(api: BlazeMeter, method: str) -> None:
 
 
 async def test_equal_seeds_give_equal_accounts(time: FakeClock) -> None:
-    """The same seed tells the same story."""
+    """Equal seeds must give equal accounts."""
     one, two, other = [await BlazeMeter(time, seed=seed).masters() for seed in (5, 5, 6)]
 
     assert one == two

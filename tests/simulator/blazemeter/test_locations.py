@@ -55,7 +55,7 @@ async def test_one_location_belongs_to_both_workspaces(api: BlazeMeter) -> None:
 
 
 async def test_heartbeats_tell_who_lives(api: BlazeMeter, time: FakeClock) -> None:
-    """One agent stops beating, one has, one never did, one is not told, the rest beat on."""
+    """The heartbeats must show one agent that stopped, one that never beat, and living ones."""
     time.shift(600)
 
     ships = [
@@ -84,7 +84,7 @@ async def test_servers_of_a_location(api: BlazeMeter) -> None:
 
 
 async def test_a_location_has_pages_of_its_own(api: BlazeMeter) -> None:
-    """Location, its servers and each server tell what the list tells."""
+    """A location, its servers and each server must be readable by themselves."""
     (listed, *_) = (await api.get("/private-locations?workspaceId=200001"))["result"]
     path = f"/private-locations/{listed['id']}"
 
@@ -107,7 +107,7 @@ async def test_both_shapes_of_one_location_occur(api: BlazeMeter) -> None:
 
 
 async def test_a_location_can_be_disabled(api: BlazeMeter) -> None:
-    """One of the default ones is, and its only agent is silent."""
+    """A default location must be disabled, with one silent agent."""
     (closed,) = [
         row
         for row in (await api.get("/private-locations?accountId=100001"))["result"]
@@ -118,7 +118,7 @@ async def test_a_location_can_be_disabled(api: BlazeMeter) -> None:
 
 
 async def test_agents_print_any_state_and_disk(api: BlazeMeter) -> None:
-    """Upper case occurs, hosts on Kubernetes tell nothing, and a location may be unset."""
+    """Agents must be able to have any state and disk, and locations no limits."""
     first, second, *_ = api.account.ships
     api.account.change("ships", first, state="RUNNING", disk_free_bytes=1_000)
     api.account.change("ships", second, disk_free_bytes=None)
@@ -137,7 +137,7 @@ async def test_agents_print_any_state_and_disk(api: BlazeMeter) -> None:
 
 
 async def test_heartbeats_and_date_are_by_one_clock(api: BlazeMeter, time: FakeClock) -> None:
-    """A vendor whose clock differs from ours has it in every reply."""
+    """A vendor's clock that is skewed must be so in the date and in the heartbeats."""
     api.portal.obey(Command(skew=-400))
 
     reply = await api.send("/private-locations?workspaceId=200001")

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 FUNCTIONAL = ("functional_passed", "functional_failed", "functional_summary_only")
 
 
-#: Whose runs look like the printed ones, by verdict.
+#: Tests whose runs are like the vendor's examples, by verdict.
 CI_TESTS = {"pass": ["Checkout load"], "fail": ["Search soak"], "error": ["Nightly smoke"]}
 
 
 async def test_the_masters_list_has_the_fixture_s_shape(api: BlazeMeter) -> None:
-    """Each row looks like one of the printed ones, and the envelope like theirs."""
+    """Each row of the list must have the keys and types of the vendor's examples."""
     example = fixture("blazemeter", "masters_list")
     others = [
         *fixture("blazemeter", "masters_list.multi_test")["result"],
@@ -84,7 +84,7 @@ async def test_ci_statuses(api: BlazeMeter, verdict: str, name: str) -> None:
 
 
 async def test_events_tell_the_exit_code(api: BlazeMeter) -> None:
-    """A run that passed exited with 0, one that failed for errors with 1."""
+    """The exit code of a run must fit its verdict: 0 for passed, 1 for errors."""
     exits = []
     for verdict, test_id in (("pass", 14_000_001), ("error", 14_000_004)):
         row = await api.newest(verdict, testId=test_id)
@@ -121,7 +121,7 @@ async def test_tests_have_the_fixture_s_shape(api: BlazeMeter, test: int, name: 
 
 
 async def test_a_multi_test_has_the_fixture_s_shape(api: BlazeMeter) -> None:
-    """It is found by its id and in the list, but not among the tests."""
+    """A multi-test must be found by its id and in the list, and not among the tests."""
     reply = await api.get("/multi-tests/14000007")
     listed = await api.get("/multi-tests?workspaceId=200001")
     tests = await api.get("/tests?workspaceId=200001&limit=50")
@@ -148,7 +148,7 @@ async def test_runs_of_a_multi_test(api: BlazeMeter, named_by: str) -> None:
 
 
 async def test_a_run_has_a_name_of_its_own(api: BlazeMeter) -> None:
-    """It is that of the report: a date, or what the pipeline calls it."""
+    """Each run must have a name of its own, a date or the pipeline's name."""
     names = {
         test_id: [row["name"] for row in await api.masters() if row.get("testId") == test_id]
         for test_id in (14_000_001, 14_000_002)
@@ -167,7 +167,7 @@ async def test_a_run_has_a_name_of_its_own(api: BlazeMeter) -> None:
 async def test_functional_runs_tell_their_verdict_otherwise(
     api: BlazeMeter, verdict: str, told_by: str
 ) -> None:
-    """Some masters have no report status, but a flag, or nothing but a summary."""
+    """Functional runs must have their verdict in a flag or in the summary."""
     api.account.change("tests", 14_000_001, verdicts=[verdict], told_by=told_by)
     row = [row for row in await api.masters() if row.get("testId") == 14_000_001][-1]
 
@@ -220,7 +220,7 @@ async def test_a_run_without_data_has_no_results(api: BlazeMeter) -> None:
 
 
 async def test_a_run_that_waits_for_its_start(api: BlazeMeter, time: FakeClock) -> None:
-    """It is ready, says so, and has less engines than planned."""
+    """A run that waits for its start must be ready, with fewer engines than planned."""
     test = api.account.tests["14000001"]
     test.waits_seconds, test.servers, test.missing_servers = 7200, 5, 3
     test.latest_seconds, test.engines, test.period_seconds = 0.0, 1, 90_000
@@ -242,7 +242,7 @@ async def test_a_run_that_waits_for_its_start(api: BlazeMeter, time: FakeClock) 
 
 
 async def test_a_run_passes_although_an_engine_failed(api: BlazeMeter) -> None:
-    """The exit code is in the events, and build servers are told."""
+    """A run must be able to pass with an engine's failure in the events and in the CI status."""
     rows = (await api.get("/masters?collectionId=14000007&limit=50"))["result"]
     row = next(row for row in rows if row.get("reportStatus") == "pass")
 
@@ -256,7 +256,7 @@ async def test_a_run_passes_although_an_engine_failed(api: BlazeMeter) -> None:
 
 
 async def test_a_run_ends_before_one_s_eyes(api: BlazeMeter, time: FakeClock) -> None:
-    """Within the first minute of a default account a run is in flight, ends and is judged."""
+    """In a default account, a run must end within the first minute."""
     seen = []
     for _ in range(6):
         row = next(row for row in await api.masters() if row.get("testId") == 14_000_001)
@@ -269,7 +269,7 @@ async def test_a_run_ends_before_one_s_eyes(api: BlazeMeter, time: FakeClock) ->
 
 
 async def test_verdicts_can_take_turns(api: BlazeMeter) -> None:
-    """A failed run is followed by one that somebody aborted."""
+    """The verdicts of a test's runs must follow the given sequence."""
     api.account.change("tests", 14_000_001, verdicts=["fail", "abort"], latest_seconds=300.0)
 
     rows = (await api.get("/masters?workspaceId=200001&testId=14000001"))["result"]

@@ -55,7 +55,7 @@ def test_a_run_can_wait_for_its_start(moment: float, waits: bool, name: str) -> 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_the_verdict_comes_late(verdict: Verdict) -> None:
-    """There is none in flight, `unset` right after the end and then the run's own."""
+    """A run must have no verdict in flight, `unset` right after its end, and then its own."""
     run = run_of(verdict)
     end = run.phases()[-1].at
 

@@ -86,7 +86,7 @@ def dai(time: FakeClock) -> Dai:
 
 
 async def test_connections_have_the_fixture_s_shape(dai: Dai, time: FakeClock) -> None:
-    """Every connection at every time looks like one of the printed ones."""
+    """Every connection must have the keys and types of the vendor's examples, at any time."""
     examples = [
         row
         for case in ("mixed", "idle", "no_port", "zombie")
@@ -104,7 +104,7 @@ async def test_connections_have_the_fixture_s_shape(dai: Dai, time: FakeClock) -
 
 
 async def test_busy_agents_have_a_process(dai: Dai) -> None:
-    """The process id is 0 exactly when nothing runs, but for the one that is stuck."""
+    """The process id must be 0 exactly when nothing runs, but for the stuck run."""
     rows = (await dai.status()).json()
 
     running = [row.get("process_status") == "Running" for row in rows]
@@ -115,7 +115,7 @@ async def test_busy_agents_have_a_process(dai: Dai) -> None:
 
 
 async def test_a_run_is_stuck(dai: Dai, time: FakeClock) -> None:
-    """It began ten hours ago, has no engine, and nothing about it changes."""
+    """The stuck run must have begun ten hours ago, and never change."""
     row = (await dai.status()).json()[-1]
     time.shift(3600)
     later = (await dai.status()).json()[-1]
@@ -127,7 +127,7 @@ async def test_a_run_is_stuck(dai: Dai, time: FakeClock) -> None:
 
 
 async def test_two_agents_have_one_name(dai: Dai, time: FakeClock) -> None:
-    """Their ports tell them apart, and one of them runs."""
+    """Two agents must have one name and different ports."""
     time.shift(30)
     rows = [row for row in (await dai.status()).json() if row["agent_name"] == "10.0.0.5"]
 
@@ -155,7 +155,7 @@ async def test_states_can_be_in_upper_case(dai: Dai) -> None:
 
 
 async def test_an_ended_run_vanishes_and_can_be_asked_for(dai: Dai, time: FakeClock) -> None:
-    """Of one agent only runs in flight are in the status; by their id their end is told."""
+    """An ended run must vanish from the status, and be found by its id."""
     seen: dict[str, Any] = {}
     states = set()
     for _ in range(18):
@@ -175,7 +175,7 @@ async def test_an_ended_run_vanishes_and_can_be_asked_for(dai: Dai, time: FakeCl
 
 
 async def test_a_run_in_flight_can_be_asked_for(dai: Dai) -> None:
-    """It has no end."""
+    """A run in flight must be found by its id, without an end."""
     row = (await dai.status()).json()[-1]
 
     reply = await dai.progress(id=row["execution_status"]["id"])
@@ -193,7 +193,7 @@ async def test_runs_of_a_model_can_be_asked_for(dai: Dai) -> None:
 
 
 async def test_what_cannot_be_asked_for(dai: Dai) -> None:
-    """Neither id nor model is a bad request, an unknown id is nothing, a bad token is refused."""
+    """A question without id or model must be 400, an unknown id empty, a bad token 401."""
     missing, unknown = await dai.progress(), await dai.progress(id="nobody")
     refused = await dai.progress(token="wrong", id="nobody")
 
@@ -276,7 +276,7 @@ async def test_tokens_expire(dai: Dai, time: FakeClock) -> None:
 
 
 async def test_licences_run_out_and_come_back(dai: Dai, time: FakeClock) -> None:
-    """Each living login takes a licence until it expires."""
+    """Each login must take a licence until its token expires."""
     dai.lab.change("servers", "main", licences=1)
     await dai.token()
 
@@ -330,7 +330,7 @@ async def test_other_calls_are_violations(dai: Dai) -> None:
 
 
 async def test_equal_seeds_give_equal_labs(time: FakeClock) -> None:
-    """The same seed tells the same story."""
+    """Equal seeds must give equal labs."""
     one, two, other = (
         Lab(SimulatorOptions(seed=seed), time.clock).connections() for seed in (5, 5, 6)
     )

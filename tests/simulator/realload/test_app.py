@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 
-#: Per fixture the request that must be answered in its shape.
+#: For each fixture, the request that must be answered in its shape.
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("getUserAccountInfo.ok_inferred", {}),
     ("getPricePlanInfo.limited_inferred", {}),
@@ -61,7 +61,7 @@ FLAGS = {
 async def test_replies_have_the_fixture_s_shape(
     portal: RealLoad, name: str, fields: dict[str, Any]
 ) -> None:
-    """Every action answers with the keys and types that the vendor's examples have."""
+    """Every action must answer with the keys and types of the vendor's examples."""
     reply = await portal.call(name.partition(".")[0], **fields)
 
     assert [] == differences(reply, fixture("realload", name))
@@ -110,7 +110,7 @@ async def test_a_job_synchronisation_is_a_violation(portal: RealLoad) -> None:
 
 
 async def test_denied_agents(portal: RealLoad) -> None:
-    """An agent of somebody else is denied."""
+    """An agent of another user must be denied."""
     portal.fleet.change("agents", 41, denied=True)
 
     assert fixture("realload", "pingMeasuringAgent.access_denied") == await portal.call(
@@ -152,7 +152,7 @@ async def test_a_machine_s_uptime_is_that_of_its_own_clock(portal: RealLoad) -> 
     ("separator", "text"), [("", "16384 MB"), (",", "16,384 MB"), ("'", "16'384 MB")]
 )
 async def test_memory_can_have_a_separator(portal: RealLoad, separator: str, text: str) -> None:
-    """How the vendor prints large numbers depends on the machine."""
+    """The simulator must be able to print memory sizes with each machine's separator."""
     portal.fleet.change("agents", 41, memory_mb=16_384, memory_separator=separator)
 
     response = (await portal.call("pingMeasuringAgent", agentId=41))["agentResponse"]
@@ -161,7 +161,7 @@ async def test_memory_can_have_a_separator(portal: RealLoad, separator: str, tex
 
 
 async def test_agents_of_cloud_credits_are_marked(portal: RealLoad) -> None:
-    """One agent was launched by cloud credits; one other has the newer fields, too."""
+    """One agent must be launched by cloud credits, and another one have the newer fields."""
     rows = (await portal.call("getMeasuringAgents"))["measuringAgentsArray"]
 
     newer = {
@@ -176,7 +176,7 @@ async def test_agents_of_cloud_credits_are_marked(portal: RealLoad) -> None:
 
 
 async def test_certificates_can_be_opened(portal: RealLoad) -> None:
-    """The containers are real ones, for whoever reads their expiry."""
+    """Certificates must be real containers, which can be opened."""
     reply = await portal.call("getProxyRecordersClientCertificates")
 
     for row in reply["clientCertificatesArray"]:
@@ -185,7 +185,7 @@ async def test_certificates_can_be_opened(portal: RealLoad) -> None:
 
 
 def test_every_action_is_known() -> None:
-    """Of the vendor's 54 actions each one is either answered or refused."""
+    """Each of the vendor's 54 actions must be answered or refused."""
     assert 54 == len(HANDLERS) + len(MUTATING_ACTIONS)
     assert 28 == len(MUTATING_ACTIONS)
 

@@ -67,7 +67,7 @@ async def ping(portal: RealLoad, token: str) -> dict[str, Any]:
 
 
 async def test_a_cluster_with_a_stale_token(portal: RealLoad) -> None:
-    """Its controller is listed once for each token and answers to the right one only."""
+    """A controller must be listed once for each token, and accept the right one only."""
     right = portal.fleet.controllers[f"{CONTROLLER}:8083"].token
     portal.fleet.change("clusters", 11, token="stale")
 
@@ -91,7 +91,7 @@ async def test_a_cluster_with_a_stale_token(portal: RealLoad) -> None:
 
 
 async def test_a_default_cluster_is_unusable(portal: RealLoad) -> None:
-    """Its controller is well."""
+    """A default cluster must be unusable although its controller is well."""
     (right, *_) = [controller.token for controller in portal.fleet.controllers.values()]
 
     members = await portal.call("pingMeasuringAgentClusterMembers", clusterId=15)
@@ -112,7 +112,7 @@ async def test_a_default_cluster_is_unusable(portal: RealLoad) -> None:
 async def test_a_cluster_is_refused_while_its_controller_is_well(
     portal: RealLoad, error: str, case: str
 ) -> None:
-    """Each of the vendor's four flags can be the answer, all of them printed."""
+    """Each of the vendor's four flags must be a possible answer for a refused cluster."""
     portal.fleet.change("clusters", 13, error=error)
 
     reply = await portal.call("pingMeasuringAgentClusterMembers", clusterId=13)

@@ -60,7 +60,7 @@ def test_the_default_fleet_shows_everything(time: FakeClock) -> None:
 
 
 def test_an_agent_goes_down_and_comes_back_within_minutes(time: FakeClock) -> None:
-    """In the default fleet an outage begins and ends within five minutes."""
+    """In the default fleet, an outage must begin and end within five minutes."""
     fleet = Fleet(SimulatorOptions(), time.clock)
     flapping = fleet.agents["42"]
 
@@ -79,7 +79,7 @@ def test_only_roles_are_down_at_the_beginning(time: FakeClock) -> None:
 
 
 def test_sizes_are_obeyed(time: FakeClock) -> None:
-    """Each size gives so many things, and small fleets do not stumble over the roles."""
+    """The options must give the number of each kind, also in small fleets."""
     options = SimulatorOptions(
         agents=2, controllers=1, clusters=3, cluster_members=5, recorders=1, suites=1
     )
@@ -91,7 +91,7 @@ def test_sizes_are_obeyed(time: FakeClock) -> None:
 
 
 def test_an_empty_fleet_is_possible(time: FakeClock) -> None:
-    """Nothing at all is a fleet too."""
+    """A fleet without anything must be possible."""
     options = SimulatorOptions(agents=0, controllers=0, clusters=4, recorders=0, suites=0)
 
     fleet = Fleet(options, time.clock)
@@ -118,7 +118,7 @@ def test_a_deleted_agent_leaves_its_clusters(time: FakeClock) -> None:
 
 
 def test_runs_begin_by_the_schedule() -> None:
-    """Every period one more run begins, and it is running for its duration."""
+    """A run must begin in every period, and last for its duration."""
     suite = Suite(suite_id=2, name="s", place="m-1", period_seconds=300, latest_seconds=100)
 
     before, after = suite.runs(199), suite.runs(201)
@@ -142,7 +142,7 @@ def test_a_suite_without_history_never_runs() -> None:
 
 
 def test_a_forced_outcome_shows() -> None:
-    """A suite that is told to fail has failed jobs and sessions in its finished runs."""
+    """A suite with the forced outcome `fail` must have failed jobs and sessions."""
     suite = Suite(suite_id=2, name="s", place="m-1", outcomes=["fail"])
 
     run = suite.runs(0)[-1]
@@ -153,7 +153,7 @@ def test_a_forced_outcome_shows() -> None:
 
 
 def test_a_run_can_be_stopped() -> None:
-    """What was stopped after one job of three has ended, and two were not executed."""
+    """A run stopped after one of three jobs must have ended, with two jobs not executed."""
     suite = Suite(suite_id=2, name="s", place="m-1", outcomes=["stop"])
 
     run = suite.runs(0)[-1]
@@ -221,7 +221,7 @@ def test_equal_seeds_give_equal_outcomes() -> None:
 
 
 def test_the_default_suites_show_every_behaviour() -> None:
-    """One runs now, one fails, one passes, one is not healthy, one is stopped, one is empty."""
+    """The default suites must show every behaviour: running, failed, passed, stopped and more."""
     suites = make_suites(8, seed=1, agent_id=1, cluster_id=1)
 
     assert ["4"] == [key for key, suite in suites.items() if suite.is_running(0)]

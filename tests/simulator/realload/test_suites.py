@@ -27,7 +27,7 @@ async def test_the_run_detail_has_the_fixture_s_shape(portal: RealLoad) -> None:
 
 @pytest.mark.parametrize("outcome", ["pass", "fail", "stop"])
 async def test_the_run_detail_agrees_with_the_list(portal: RealLoad, outcome: str) -> None:
-    """Summary, group, jobs and log tell of one run; each job has an element of its own."""
+    """A run's detail must agree with the list."""
     portal.fleet.change("suites", 2, outcomes=[outcome])
     suites = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]
     listed = suites[0]["testRunResultsArray"][2]
@@ -97,7 +97,7 @@ def counts(suite: Any) -> list[tuple[int, int, bool, int]]:
     ],
 )
 async def test_runs_without_a_pass(portal: RealLoad, case: str, changes: dict[str, Any]) -> None:
-    """They are told as in the fixtures: by counts alone."""
+    """Runs without a pass must have the counts of the vendor's examples."""
     portal.fleet.change("suites", 2, **changes)
 
     (suite, *_) = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]
@@ -108,7 +108,7 @@ async def test_runs_without_a_pass(portal: RealLoad, case: str, changes: dict[st
 
 
 async def test_an_ended_run_can_have_another_state(portal: RealLoad) -> None:
-    """What the vendor's numbers mean is known for one of them only."""
+    """A suite's ended run must be able to have any execution state: only one is documented."""
     portal.fleet.change("suites", 2, ended_state=5)
 
     suites = (await portal.call("getTestExecutionSuites"))["testExecutionSuitesArray"]

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "blazemeter"
 
-#: The time all invented fixtures are built around, epoch seconds.
+#: The present time in all invented fixtures, epoch seconds.
 BASE = 1_760_000_000.0
 
 WORKSPACE = 200001
 
-#: The key of the list of its runs.
+#: The key of the workspace's list of runs.
 LIST = f"masters?workspaceId={WORKSPACE}"
 
 T = TypeVar("T")
@@ -87,10 +87,10 @@ def status_of(
 
 
 class Account:
-    """What the API answers, by path below `/api/v4/` with the query that tells calls apart.
+    """Answers of the API, by path below `/api/v4/` with the query that tells calls apart.
 
     Lists are keyed `masters?workspaceId=1`, a status with its events `masters/1/status+events`.
-    What has no answer is not there (404). `sent` are the keys of the calls, `requests` all calls.
+    A call without an answer gets 404. `sent` are the keys of the calls, `requests` all calls.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class Account:
             self.answers[f"{path}/{key[1:]}"] = ok({"id": int(key[1:]), "name": name})
 
     def at(self, code: float, *run_ids: int, **fields: Any) -> None:
-        """Have the status of some runs be this, with further fields."""
+        """Set the status of some runs, with further fields."""
         for run_id in run_ids:
             self.answers[f"masters/{run_id}/status"] = ok({**status_of(code), **fields})
             whole = {**status_of(code, events=[]), **fields}
@@ -166,7 +166,7 @@ def bench(*rows: dict[str, Any], **settings: Any) -> Bench:
 
 
 class Bench:
-    """A source over an account, on a clock that stands still until told otherwise."""
+    """A source over an account, with a clock that tests move."""
 
     def __init__(self, account: Account | None = None, **settings: Any) -> None:
         self.account = account or Account()
@@ -219,7 +219,7 @@ def readings(poll: Poll, type_: type[R]) -> list[R]:
 def exposed(reading: Reading) -> dict[str, float]:
     """Return a reading's samples as `family`, or `family{label="value",…}` with further labels.
 
-    The two labels that say whose sample it is are left out, and so are empty ones.
+    The target's id and name are left out, and so are empty labels.
     """
     shown: dict[str, float] = {}
     for sample in samples(reading):

@@ -132,14 +132,14 @@ class TestFixtures:
         assert {'agent_info{location="Cluster EU"}': 1, "agent_active": 1} == exposed(new)
 
     async def test_takes_a_missing_heartbeat_for_unknown(self) -> None:
-        """Agents whose heartbeat the list lacks are neither up nor down."""
+        """Agents without a heartbeat in the list must be unknown."""
         agents = readings(await bench("private_locations.no_heartbeat").poll("agents"), Agent)
 
         assert [None] * 3 == [agent.state and agent.state.up for agent in agents]
         assert {'agent_info{location="Datacentre 1"}': 1, "agent_active": 1} == exposed(agents[1])
 
     async def test_claims_nothing_of_versions_by_itself(self) -> None:
-        """Without a configured minimum nobody is outdated, nor is anybody not."""
+        """Without a configured minimum version, no agent may be called outdated or current."""
         agents = readings(await bench().poll("agents"), Agent)
 
         assert all(agent.state and agent.state.outdated is None for agent in agents)
@@ -196,7 +196,7 @@ class TestHeartbeat:
 class TestClock:
     @pytest.mark.parametrize("ours_is_ahead", [400, -400, 86_400.0 * 300, -86_400.0 * 300])
     async def test_of_ours_decides_nothing(self, ours_is_ahead: float) -> None:
-        """Both times are the vendor's: whatever our clock shows, nobody is down for it."""
+        """The exporter's own clock must not decide whether an agent is up."""
         it = bench()
         it.account.answers[FIRST] = dated(ship(lastHeartBeat=BASE + 50), BASE + 60)
         it.time.unix = BASE + 60 + ours_is_ahead
@@ -210,7 +210,7 @@ class TestClock:
 
     @pytest.mark.parametrize(("age", "up"), [(300, True), (301, False), (-300, True), (-301, None)])
     async def test_of_the_vendor_decides(self, age: float, up: bool | None) -> None:
-        """The age is the time between the heartbeat and the reply that tells it."""
+        """The age of a heartbeat must be counted up to the reply's date."""
         it = bench()
         it.account.answers[FIRST] = dated(ship(lastHeartBeat=BASE - age), BASE)
         it.time.unix = BASE + 9999
@@ -236,7 +236,7 @@ class TestClock:
         assert agent.state.up is False
 
     async def test_of_the_vendor_decides_for_a_single_agent(self) -> None:
-        """An agent that is asked about alone is judged by the date of that reply."""
+        """An agent that is read alone must be up or down by the date of that reply."""
         it = bench()
         it.account.answers[FIRST] = dated(ship(lastHeartBeat=BASE), BASE)
         alone = ok([{"id": "1", "name": "one", "lastHeartBeat": BASE}])
@@ -364,7 +364,7 @@ class TestDisk:
 
     @pytest.mark.parametrize("value", [-1, "5", [], 10**400])
     async def test_with_an_odd_number_is_passed_over(self, value: Any) -> None:
-        """It is a surprise, and the other disks count."""
+        """A disk with an odd number must be left out and counted, and the others read."""
         it = bench()
         disks = {"/": {"present": True, "freeSpace": value}, "/x": {"freeSpace": 9}}
         it.account.answers[FIRST] = ship(lastHeartBeat=BASE, hostInfo={"diskSpace": disks})
@@ -390,7 +390,7 @@ class TestWorkspaces:
         assert len({agent.agent_id for agent in agents}) == 4
 
     async def test_name_an_agent_as_the_first_of_them_does(self) -> None:
-        """Of two descriptions of an agent the first counts, in one reply and over several."""
+        """The first description of an agent must count, in one list and over several."""
         it = bench(workspaces=[200001, 200002])
         first, second = {"id": "1", "name": "first"}, {"id": "1", "name": "second"}
         it.account.answers[FIRST] = ok([{"id": "aa", "ships": [first, second]}])
@@ -444,7 +444,7 @@ async def test_last_up_survives_a_silence() -> None:
 
 
 async def test_a_deleted_agent_is_gone() -> None:
-    """What the newest list does not hold is not reported."""
+    """An agent that the newest list lacks must not be reported."""
     it = bench()
     await it.poll("agents")
     it.account.answers[FIRST] = ok([])
@@ -462,7 +462,7 @@ async def test_filters_by_name() -> None:
 
 
 async def test_an_agent_without_an_id_is_left_out() -> None:
-    """It could not be told from others."""
+    """An agent without an id must be left out."""
     it = bench()
     it.account.answers[FIRST] = ok([{"id": "aa", "ships": [{"name": "nobody"}]}])
 

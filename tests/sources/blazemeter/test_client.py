@@ -34,7 +34,7 @@ async def failing(bench: Bench) -> PollError:
 
 class TestReadOnly:
     async def test_sends_gets_only(self) -> None:
-        """Whatever is polled or explained, every call is a GET of an allowed path."""
+        """Polls and explanations must send GET requests of the allowed paths only."""
         rows = [{"id": 1, "testId": 7, "ended": BASE}, {"id": 3, "ended": BASE - 9000}]
         it = bench(ok(rows), masters=[2])
         it.account.answers |= {
@@ -85,7 +85,7 @@ class TestReadOnly:
             target_of(STATUS, item, {})
 
     def test_refuses_other_parameters(self) -> None:
-        """Nor can a parameter be added."""
+        """A call must not have parameters beyond the allowed ones."""
         with pytest.raises(ValueError, match="parameters"):
             target_of(MASTERS, "", {"regenerateAuthToken": "true"})
 
@@ -101,7 +101,7 @@ class TestKey:
         assert {expected} == {request.headers["authorization"] for request in it.account.requests}
 
     async def test_is_read_from_the_key_file(self, tmp_path: Path) -> None:
-        """The vendor's key file is enough, and a new one is taken up."""
+        """The key must be read from the key file, and again when it changes."""
         path = tmp_path / "key.json"
         path.write_text('{"id": "a", "secret": "b"}')
         it = bench(api_key_id=None, api_key_secret=None, api_key_file=path)
@@ -115,7 +115,7 @@ class TestKey:
         assert "Basic " + base64.b64encode(b"a:changed").decode() == last.headers["authorization"]
 
     async def test_that_cannot_be_read_fails_the_poll(self, tmp_path: Path) -> None:
-        """Nothing is sent without a key, and the message names the file."""
+        """A key file that cannot be read must fail the poll unsent, and be named."""
         path = tmp_path / "gone.json"
 
         found = await failing(bench(api_key_id=None, api_key_secret=None, api_key_file=path))
@@ -176,7 +176,7 @@ class TestRefusal:
         assert not it.source.auth_failed
 
     async def test_of_one_item_is_not_asked_for_at_every_poll(self) -> None:
-        """What this key may not do is tried again after auth_retry, and reported meanwhile."""
+        """A forbidden workspace must be tried again after `auth_retry`, and reported meanwhile."""
         it = bench(workspaces=[200001, 1, 2, 3, 4])
         it.account.answers |= {f"masters?workspaceId={n}": error("403", 403) for n in range(1, 5)}
         denied = await it.poll("runs")
@@ -196,7 +196,7 @@ class TestRefusal:
         assert "masters?workspaceId=1" in it.account.sent
 
     async def test_within_a_good_status_is_one(self) -> None:
-        """An error 401 in a 200 is judged like a 401."""
+        """An error 401 in a reply with status 200 must count as a refusal."""
         it = bench()
         refusal = httpx.Response(200, json={"error": {"code": 401}, "result": None})
         it.account.answers = {"user": refusal, LIST: refusal}
@@ -222,7 +222,7 @@ class TestErrors:
         ],
     )
     async def test_have_their_reason(self, answer: httpx.Response, reason: Reason) -> None:
-        """Whatever is no good reply fails under its reason."""
+        """An answer that is no good reply must fail with its reason."""
         it = bench(answer)
 
         found = await failing(it)
@@ -255,7 +255,7 @@ class TestErrors:
         assert [("200001", Reason.HTTP_4XX)] == [(f.target, f.reason) for f in poll.failures]
 
     async def test_of_a_missing_api_is_none(self) -> None:
-        """A 404 to the proof is a wrong URL: nobody there knows what a user is."""
+        """A 404 to the proof must be a wrong URL, not a refusal."""
         it = bench(error("404", 404))
         it.account.answers["user"] = error("404", 404)
 
@@ -274,7 +274,7 @@ class TestProof:
         assert () == poll.failures
 
     async def test_takes_nothing_else(self) -> None:
-        """A reply that describes nobody, whatever its status, may be a refusal."""
+        """A reply to the proof without a user must not be accepted, whatever its status."""
         it = bench(ok([]))
         it.account.answers["user"] = httpx.Response(200, json={"message": "invalid key"})
 

@@ -55,7 +55,7 @@ def names(poll: Poll) -> tuple[list[str], list[str]]:
 
 class TestFixtures:
     async def test_reads_all_locations(self) -> None:
-        """One with agents up and down, one with an agent that was never heard of, an empty one."""
+        """Every location of the recorded list must be read."""
         account = Account()
         account.fixture(FIRST, "private_locations")
         it = Bench(account, workspaces=[200001])
@@ -97,7 +97,7 @@ class TestFixtures:
         assert not poll.incomplete
 
     async def test_does_not_judge_the_agents_of_a_disabled_location(self) -> None:
-        """Of a silent agent in a location that nobody can use only the facts are shown."""
+        """In a disabled location, a silent agent's state must not be judged."""
         account = Account()
         account.fixture(FIRST, "private_locations.disabled")
         it = Bench(account, workspaces=[200001], min_agent_version="3.7.99")
@@ -193,7 +193,7 @@ class TestAgentsUp:
 
     @pytest.mark.parametrize("ships", [None, [{"id": "1"}]])
     async def test_are_unknown_with_agents_that_are_not_told(self, ships: Any) -> None:
-        """Neither a missing list nor missing heartbeats are a zero."""
+        """A missing list of agents, or missing heartbeats, must not count as 0."""
         it = bench(location(ships=ships))
 
         assert (await only_location(it)).agents_up is None
@@ -221,7 +221,7 @@ class TestCapacity:
 
     @pytest.mark.parametrize("value", [-1, "2", 10**400])
     async def test_that_is_odd_is_absent(self, value: Any) -> None:
-        """Each such value is a surprise."""
+        """An odd value must be left out and counted as a surprise."""
         it = bench(location(slots=value, threadsPerEngine=value))
 
         found = await only_location(it)
@@ -233,7 +233,7 @@ class TestCapacity:
 class TestDisabled:
     @pytest.mark.parametrize(("disabled", "active"), [(True, False), (False, True), (None, True)])
     async def test_is_a_location_that_says_so(self, disabled: bool | None, active: bool) -> None:
-        """What is left out or null does not disable a location."""
+        """A location is disabled only if it says so: a missing or null field does not count."""
         it = bench(location(DOWN, disabled=disabled))
 
         (agent,) = readings(await it.poll("agents"), Agent)
@@ -243,7 +243,7 @@ class TestDisabled:
         assert (False if active else None) is agent.state.up
 
     async def test_once_more_makes_its_agents_down(self) -> None:
-        """An agent that is silent is judged as soon as its location is enabled."""
+        """When a location is enabled, its silent agents must be down."""
         it = bench(location(DOWN, disabled=True))
         await it.poll("agents")
         it.account.answers[FIRST] = ok([location(DOWN, disabled=False)])
@@ -255,7 +255,7 @@ class TestDisabled:
 
     @pytest.mark.parametrize("first_is_disabled", [True, False])
     async def test_counts_not_for_an_agent_of_an_enabled_one(self, first_is_disabled: bool) -> None:
-        """An agent of two locations is judged if one of them can be used."""
+        """An agent of two locations must be judged if one of them is enabled."""
         ships = [{"id": "1", "lastHeartBeat": DOWN}]
         it = bench(
             {"id": "aa", "name": "One", "disabled": first_is_disabled, "ships": ships},
@@ -275,7 +275,7 @@ class TestDisabled:
 
 class TestIdentity:
     async def test_of_a_location_in_two_workspaces_is_one(self) -> None:
-        """It and its agents count once, as the first workspace describes them."""
+        """A location in two workspaces must count once, as the first one describes it."""
         it = bench(location(UP, DOWN), workspaces=[200001, 200002])
         it.account.answers[SECOND] = ok(
             [location(UP, slots=9), location(UP, id="bb", name="Attic")]
@@ -290,7 +290,7 @@ class TestIdentity:
         assert len(readings(poll, Agent)) == 3
 
     async def test_without_a_name_is_the_id_of_runs(self) -> None:
-        """It is called what its agents' location is called."""
+        """A location without a name must be called as its agents' location."""
         it = bench(location(UP, name=None))
 
         poll = await it.poll("agents")
@@ -299,7 +299,7 @@ class TestIdentity:
         assert ["harbor-aa"] == [agent.location for agent in readings(poll, Agent)]
 
     async def test_without_an_id_there_is_none(self) -> None:
-        """Such a location has no series of its own; its agents are read."""
+        """A location without an id must have no series, and its agents be read."""
         it = bench(location(UP, id=None))
 
         poll = await it.poll("agents")
@@ -313,7 +313,7 @@ class TestFilters:
         "filters", [{"include": {"locations": "Lab"}}, {"exclude": {"locations": "At.*"}}]
     )
     async def test_hold_for_agents_too(self, filters: Any) -> None:
-        """Who does not watch a location does not watch what is in it."""
+        """A filter of locations must apply to the agents in them too."""
         it = bench(location(UP), location(UP, id="bb", name="Attic"), **filters)
 
         poll = await it.poll("agents")
@@ -321,7 +321,7 @@ class TestFilters:
         assert (["Lab"], ["agent-aa-0"]) == names(poll)
 
     async def test_leave_an_agent_to_the_location_that_is_watched(self) -> None:
-        """An agent of two locations belongs to the one that is wanted."""
+        """An agent of two locations must belong to the one that is not excluded."""
         rows = location(UP, name="Attic"), location(id="bb", ships=location(UP)["ships"])
         it = bench(*rows, exclude={"locations": "Attic"})
 
@@ -346,7 +346,7 @@ class TestWorkspaces:
         assert () == (await it.poll("agents")).readings
 
     async def test_with_a_short_list_are_carried_whole_when_the_next_one_fails(self) -> None:
-        """Two faults in a row make nobody disappear."""
+        """Two faults in a row must remove no agent and no location."""
         it = bench(location(UP), location(UP, id="bb"), workspaces=[200001, 200002])
         it.account.answers[SECOND] = ok([])
         before = await it.poll("agents")
@@ -360,7 +360,7 @@ class TestWorkspaces:
         assert (4, 2, 4) == tuple(len(each.readings) for each in (before, short, poll))
 
     async def test_that_are_empty_are_doubted_also_when_the_next_one_fails(self) -> None:
-        """What was missing in an emptied list must not be gone because a call failed."""
+        """The doubt about an emptied list must last when the next workspace's call fails."""
         it = bench(location(UP), workspaces=[200001, 200002])
         it.account.answers[SECOND] = ok([])
         await it.poll("agents")
@@ -374,7 +374,7 @@ class TestWorkspaces:
         assert (Kind.AGENT, Kind.LOCATION) == poll.inventory
 
     async def test_with_a_short_list_say_so_beside_one_that_fails(self) -> None:
-        """What is missing is to be kept, whatever else goes wrong."""
+        """A list known to be short must mark the poll as incomplete, whatever else fails."""
         it = bench(location(UP), workspaces=[200001, 200002])
         it.account.answers[SECOND] = httpx.Response(500)
         it.account.answers[FIRST] = ok([location(UP)], total=2)
@@ -388,7 +388,7 @@ class TestWorkspaces:
 class TestExplain:
     @pytest.mark.parametrize("listed", [True, False])
     async def test_reads_a_location_alone(self, listed: bool) -> None:
-        """One call tells what it is like now, as an object or as a list with it."""
+        """An explanation must read its location by one call, as an object or as a list."""
         it = bench(location(UP))
         now = location(UP, UP, DOWN, disabled=False, address="canary")
         it.account.answers["private-locations/aa"] = ok([now] if listed else now)
@@ -411,7 +411,7 @@ class TestExplain:
             await it.source.explain("location", "aa")
 
     async def test_asks_about_locations_of_the_inventory_only(self) -> None:
-        """Nothing is sent about an id that no list named."""
+        """No call may be sent for a location that is not in the inventory."""
         it = bench(location(UP))
 
         with pytest.raises(LookupError):
@@ -420,7 +420,7 @@ class TestExplain:
         assert "private-locations/bb" not in it.account.sent
 
     async def test_forgives_an_odd_value_in_a_list(self) -> None:
-        """One value of a wrong type costs that value only, in either shape of the reply."""
+        """A value of a wrong type must cost that value only, in a list too."""
         it = bench(location(UP))
         it.account.answers["private-locations/aa"] = ok([location(UP, slots="many")])
 

@@ -4,7 +4,7 @@ from exporter.sources.blazemeter.memory import MOST, newest
 
 
 def test_is_whole_up_to_its_bound() -> None:
-    """Nothing is lost, and the order stays, while there is room."""
+    """Below the bound, nothing may be dropped or reordered."""
     items = [3, 1, 2]
 
     assert (3, 1, 2) == newest(items, float)

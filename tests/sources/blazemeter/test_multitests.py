@@ -33,7 +33,7 @@ def ended(run_id: int, **fields: Any) -> dict[str, Any]:
 
 
 def multi_tests(it: Bench, *numbers: int) -> None:
-    """Have the workspace list some multi-tests, the first one having run last."""
+    """List some multi-tests in the workspace, of which the first one ran last."""
     rows = [
         {"id": number, "name": f"Multi {number}", "lastRunTime": BASE - age}
         for age, number in enumerate(numbers)
@@ -43,7 +43,7 @@ def multi_tests(it: Bench, *numbers: int) -> None:
 
 class TestSearch:
     async def test_finds_the_multi_test_of_a_run(self) -> None:
-        """By its runs a multi-test tells which are its own, with their history."""
+        """A run without a name must be found among a multi-test's runs, with their history."""
         it = bench(unnamed(2), ended(1))
         it.account.at(100, 2)
         multi_tests(it, 77)
@@ -58,7 +58,7 @@ class TestSearch:
         assert suite.last_run_passed is False
 
     async def test_is_not_made_again(self) -> None:
-        """What was found stays, also over a restart; the list names the run as before."""
+        """A suite found for a run must be kept, also over a restart, without asking again."""
         it = bench(unnamed(2), ended(1))
         it.account.at(100, 2)
         multi_tests(it, 77)
@@ -75,7 +75,7 @@ class TestSearch:
         assert not any("multi-tests" in key or "collection" in key for key in it.account.sent)
 
     async def test_asks_a_few_at_a_time(self) -> None:
-        """Twelve multi-tests take three polls, the one that ran last first."""
+        """A poll must ask about five multi-tests at most, the newest first."""
         it = bench(unnamed(1))
         it.account.at(100, 1)
         multi_tests(it, *range(101, 113))
@@ -111,7 +111,7 @@ class TestSearch:
         assert "masters?collectionId=102" not in it.account.sent
 
     async def test_gives_up_what_does_not_answer_for_an_hour(self) -> None:
-        """A multi-test whose runs cannot be read is no failure of each poll for ever."""
+        """A multi-test whose runs cannot be read must be given up after an hour."""
         it = bench(unnamed(1))
         it.account.at(100, 1)
         multi_tests(it, 101)
@@ -144,7 +144,7 @@ class TestSearch:
         assert not any("collectionId" in key for key in it.account.sent)
 
     async def test_is_repeated_once_an_hour(self) -> None:
-        """A run that nobody claims is looked for again with a new list an hour later."""
+        """A run without a suite must be looked for again after an hour."""
         it = bench(unnamed(1))
         it.account.at(100, 1)
         multi_tests(it, 101)
@@ -199,7 +199,7 @@ class TestSearch:
         assert MULTI not in it.account.sent
 
     async def test_that_fails_is_a_failure(self) -> None:
-        """It is made again with the next poll."""
+        """A list of multi-tests that fails must be a failure, and be asked for again."""
         it = bench(unnamed(1))
         it.account.at(100, 1)
         it.account.answers[MULTI] = httpx.Response(500)
@@ -228,7 +228,7 @@ class TestSearch:
         assert 1 == it.surprises("incomplete_list")
 
     async def test_is_not_made_without_a_need(self) -> None:
-        """Where every run names its test, nobody lists multi-tests."""
+        """Multi-tests must not be listed while every run names its test."""
         it = bench(ended_row(1))
 
         await it.poll("runs")

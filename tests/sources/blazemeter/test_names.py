@@ -26,7 +26,7 @@ FORBIDDEN = httpx.Response(403, json={"error": {"code": 403, "message": "Forbidd
 
 
 def named(it: Bench, run_id: int, name: str) -> None:
-    """Have the list name one run in flight like this."""
+    """List one run in flight with a name."""
     it.account.answers[LIST] = ok([row(run_id, name=name)])
     it.account.at(100, run_id)
 
@@ -85,7 +85,7 @@ class TestName:
         assert 0 == it.surprises("type")
 
     async def test_is_read_once(self) -> None:
-        """Neither more polls nor a run with another name ask for it again that day."""
+        """A test's name must be read once a day, whatever its runs are called."""
         it = bench(row(1, name="checkout #101"))
         it.account.at(100, 1)
         before = await only(it, Suite)
@@ -125,7 +125,7 @@ class TestName:
         assert "Load" == suite.suite
 
     async def test_of_a_test_that_was_deleted_before_is_its_id(self) -> None:
-        """Neither a test nor a multi-test: nothing fails, and it is not asked for again."""
+        """A test that was deleted must be named by its id, without a failure or another call."""
         it = bench(ended_row(1, testId=8))
 
         poll = await it.poll("runs")
@@ -201,7 +201,7 @@ class TestName:
 
     @pytest.mark.parametrize("test_id", ["../user", "7/../../user", -1, 1.5, {}])
     async def test_is_not_asked_for_by_what_is_no_id(self, test_id: object) -> None:
-        """Nothing but a number gets into a path."""
+        """A test id that is no number must never get into a path."""
         it = bench(ended_row(1, testId=test_id))
 
         poll = await it.poll("runs")
@@ -334,7 +334,7 @@ class TestFilters:
         assert {"Load": True, "Other": True} == {suite.suite: suite.running for suite in suites}
 
     async def test_of_runs_are_about_the_runs_name_where_there_is_no_suite(self) -> None:
-        """Such a run has no other name."""
+        """A filter must match the name of a run that has no suite."""
         it = bench(
             row(1, testId=None, name="Wanted"),
             row(2, testId=None, name="Other"),
@@ -345,7 +345,7 @@ class TestFilters:
         assert "1" == (await only(it, Run)).run_id
 
     async def test_wait_for_the_name(self) -> None:
-        """A run whose suite may be excluded is not shown before that is known, and then it is."""
+        """A run whose suite may be excluded must be shown only once its name is known."""
         it = bench(row(1), include={"suites": "Load"})
         it.account.at(100, 1)
         it.account.answers["tests/7"] = httpx.Response(500)
@@ -375,7 +375,7 @@ class TestFilters:
 
 
 async def test_a_run_without_a_suite_names_none() -> None:
-    """Such a run has an empty suite, and its own name is nobody else's."""
+    """A run without a suite must have an empty one."""
     it = bench(row(1, testId=None))
     it.account.answers["masters/1/status"] = ok(status_of(100))
 

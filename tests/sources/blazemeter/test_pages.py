@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class Server:
-    """A list as a server gives it out, of the items "0", "1", ….
+    """A server's list, of the items "0", "1", ….
 
     Args:
-        number: Of its items.
-        cap: The most items of a page, whatever was asked for.
-        limit: What the reply says of the page size.
-        skips: Whether it turns pages at all.
-        total: What the reply says of the number of items.
-        hidden: What it says of those that the key may not see.
+        number: The number of its items.
+        cap: The largest page, whatever was asked for.
+        limit: The page size in the reply.
+        skips: Whether it obeys `skip`.
+        total: The number of items in the reply.
+        hidden: The number in the reply of items that the key may not see.
         on_call: Called before each page.
     """
 
@@ -63,7 +63,7 @@ class Server:
         return await read_pages(self.read, key=lambda item: item or None, **options)
 
 
-#: What a server may say of its page size: nothing, the truth, or what it was asked for.
+#: Page sizes that a server may report: none, the real one, or the requested one.
 LIMITS: list[Callable[[int], float | None]] = [lambda _: None, float, lambda _: 1000.0]
 
 
@@ -77,7 +77,7 @@ LIMITS: list[Callable[[int], float | None]] = [lambda _: None, float, lambda _: 
 def test_no_item_is_missing_without_a_word(
     number: int, cap: int, limit: Callable[[int], float | None], skips: bool, total: Any
 ) -> None:
-    """Whatever a server does, its list is read whole, or is known to be short or cut.
+    """A server's list must be read whole, or be known to be short or cut.
 
     Only one that caps its pages below 50 items and tells neither that nor a total is beyond help.
     """
@@ -112,7 +112,7 @@ class TestEnd:
         assert [0, 50] == server.skips
 
     async def test_is_a_short_page_without_a_total(self) -> None:
-        """One page is enough for a short list."""
+        """A page that is not full must end a list without a total."""
         server = Server(49, total="n/a")
 
         assert Pages(items=tuple(server.items)) == await server.pages()
@@ -138,7 +138,7 @@ class TestEnd:
         assert Pages(items=tuple(server.items), short=True) == pages
 
     async def test_is_chosen_by_the_reader(self) -> None:
-        """What is enough is neither short nor cut."""
+        """A list that the reader stopped because it had enough must be neither short nor cut."""
         server = Server(200, cap=50, total="true")
 
         pages = await server.pages(enough=lambda page: "70" in page)
@@ -171,7 +171,7 @@ class TestShort:
 
     @pytest.mark.parametrize(("hidden", "short"), [(1, False), (0, True), (None, True)])
     async def test_is_not_one_with_hidden_items(self, hidden: Any, short: bool) -> None:
-        """What this key may not see may be in the total."""
+        """A total that counts items hidden from this key must not make the list short."""
         server = Server(62, cap=50, total=63, hidden=hidden)
 
         assert short is (await server.pages()).short
@@ -194,13 +194,13 @@ class TestMoves:
         assert {str(each) for each in range(63)} <= set(pages.items)
 
     async def test_up_are_noticed(self) -> None:
-        """A deleted item pulls another one to the page before, where nobody looks any more."""
+        """An item missed because of a deletion must make the list short."""
         server = Server(63, cap=50, total="true", on_call=_delete_before_second)
 
         assert (await server.pages()).short
 
     async def test_of_items_without_an_id_are_not_told(self) -> None:
-        """They are kept, and bring no reading to an end that there is not."""
+        """Items without an id must be kept, and not end the reading."""
         server = Server(3, total="true")
         server.items = ["", "1", ""]
 

@@ -56,7 +56,7 @@ class Watch:
         self.restarts.restart()
 
     def runs_at(self, code: float, *run_ids: int) -> None:
-        """Have the status of some runs be this."""
+        """Set the status of some runs."""
         for run_id in run_ids:
             self.answers[f"masters/{run_id}/status"] = ok(status_of(code))
             self.answers[f"masters/{run_id}/status+events"] = ok(status_of(code, events=[]))
@@ -125,7 +125,7 @@ class TestFinishedRuns:
         assert [] == await watch.suites()
 
     async def test_are_read_anew_for_another_filter(self) -> None:
-        """What was not wanted before is nothing new to the list, and yet unknown."""
+        """After a change of the filter, old runs that it lets through must be read again."""
         watch = Watch(*(old_row(n) for n in range(1, 51)), include={"suites": "Load"})
         watch.answers[f"{LIST}&skip=50"] = ok([old_row(51, testId=8, name="Peak")])
         await watch.poll()
@@ -192,7 +192,7 @@ class TestFollowedRuns:
         assert [] == gone
 
     async def test_do_not_come_back(self) -> None:
-        """A list that never tells the end does not bring an ended run back."""
+        """A list that never has the end must not bring an ended run back."""
         watch = Watch(row(1), run_linger="10m")
         watch.runs_at(150, 1)
         await watch.poll()
@@ -242,7 +242,7 @@ class TestAgents:
         assert (False, seen) == (agent.state.up, agent.last_up_timestamp_seconds)
 
     async def test_are_carried_while_their_workspace_fails(self) -> None:
-        """A workspace that cannot be read takes nobody along, also right after a restart."""
+        """Agents of a workspace that cannot be read must be kept, also right after a restart."""
         watch = Watch(workspaces=[200001, 200002])
         watch.answers[LOCATIONS] = ok([ship()])
         watch.answers["private-locations?workspaceId=200002"] = ok([])
@@ -273,7 +273,7 @@ class TestAgents:
         assert ["one"] == [agent.agent for agent in await watch.agents()]
 
     async def test_of_a_list_cut_short_are_carried_when_the_next_one_is_not_read(self) -> None:
-        """Two faults in a row make nobody disappear, nor does a restart between them."""
+        """Two faults in a row, with a restart between them, must remove no agent."""
         watch = Watch(workspaces=[200001, 200002])
         other = {"id": "bb", "name": "Attic", "ships": [{"id": "2", "name": "two"}]}
         watch.answers[LOCATIONS] = ok([ship(), other], total=2)
@@ -281,7 +281,7 @@ class TestAgents:
         whole = await watch.poll("agents")
         watch.answers[LOCATIONS] = ok([ship()], total=2)
         await watch.poll("agents")
-        # What such a list lacks is kept by who polls the source.
+        # The poller keeps targets that such a list lacks.
         watch.restarts.known["agents"] = whole
         watch.answers[LOCATIONS] = httpx.Response(500)
 
@@ -349,7 +349,7 @@ def test_a_restart_changes_no_reading(steps: list[dict[str, Any]]) -> None:
 
 
 def _answer(watch: Watch, step: dict[str, Any]) -> None:
-    """Have the account answer as a step says."""
+    """Set the account's answers to those of a step."""
     rows = []
     for run_id, run in enumerate(step["runs"], start=1):
         described = row(
@@ -405,7 +405,7 @@ def test_no_damage_stops_it(data: st.DataObject, task: str) -> None:
 
 
 async def test_no_secret_is_remembered() -> None:
-    """Neither the key nor a signed link in an event enters the memory."""
+    """The memory must contain neither the key nor a signed link."""
     watch = Watch(row(1))
     watch.runs_at(140, 1)
     link = {"message": "https://canary.example/?Signature=canary", "level": "INFO", "t": BASE}

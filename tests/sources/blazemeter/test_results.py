@@ -78,7 +78,7 @@ class TestSummary:
         )
 
     async def test_is_read_once(self) -> None:
-        """It does not change any more, over a restart either."""
+        """A finished run's results must be read once, also over a restart."""
         it = bench(old(1))
         it.account.fixture(SUMMARY, "summary")
         restarts = Restarts(it, it.time)
@@ -104,7 +104,7 @@ class TestSummary:
         assert "masters/2/reports/default/summary" not in it.account.sent
 
     async def test_is_read_of_the_newest_run_alone(self) -> None:
-        """Nobody sees the results of older ones."""
+        """Only the newest run's results must be read."""
         it = bench(old(1), old(2, created=BASE - 11000))
 
         await it.poll("runs")
@@ -165,7 +165,7 @@ class TestSummary:
         assert [20, 20, 5, 0] == asked
 
     async def test_of_an_excluded_suite_is_not_asked_for(self) -> None:
-        """It would be seen by nobody."""
+        """Results of an excluded suite must not be asked for."""
         it = bench(old(1), exclude={"suites": "Load"})
 
         await it.poll("runs")
@@ -175,7 +175,7 @@ class TestSummary:
 
 class TestReading:
     def test_takes_the_row_of_all_labels(self) -> None:
-        """It is found by either of its names, wherever it stands."""
+        """The row of all labels must be found by either of its names."""
         rows = (SummaryRow(id="x", lb="Home", hits_avg=1), SummaryRow(lb="ALL", hits_avg=2))
 
         assert 2 == read_results(Summary(summary=rows), no_surprise).requests_per_second
@@ -194,7 +194,7 @@ class TestReading:
         assert 40 == read_results(Summary(summary=(row,)), no_surprise).max_users
 
     def test_leaves_out_what_is_no_measurement(self) -> None:
-        """By a negative number the vendor says that it has none; more failed than sent is odd."""
+        """Negative numbers must be left out, and impossible ones be a surprise."""
         row = SummaryRow(id="ALL", hits=5, failed=6, avg=-1, tp95=-1, hits_avg=-1, max_users=-1)
         surprises: list[str] = []
 
@@ -204,7 +204,7 @@ class TestReading:
 
 class TestEngineErrors:
     async def test_show_in_the_exit_code(self) -> None:
-        """A run whose criteria are met passed, though an engine left with 1."""
+        """A run must be able to pass although an engine exited with 1."""
         it = bench(ended_row(1))
         it.account.status(1, "master_status.ended.error_events")
 
@@ -227,7 +227,7 @@ class TestEngineErrors:
         ("fixture", "errors"), [("error", True), ("failure", False), ("success", False)]
     )
     async def test_show_in_the_ci_status(self, fixture: str, *, errors: bool) -> None:
-        """Its `errors` count, its `failures` are the verdict's business."""
+        """Errors of engines must be read from the status's `errors`, not its `failures`."""
         it = bench(ended_row(1))
         it.account.at(140, 1)
         it.account.fixture(CI, f"ci_status.{fixture}")
@@ -238,7 +238,7 @@ class TestEngineErrors:
         assert Outcome.PASSED is run.outcome
 
     async def test_are_unknown_without_evidence(self) -> None:
-        """Nothing tells of the engines; that there is no such status is no failure."""
+        """Without the status, engine errors must be unknown, without a failure."""
         it = bench(ended_row(1))
         it.account.at(140, 1)
 
@@ -259,7 +259,7 @@ class TestEngineErrors:
         assert CI not in it.account.sent
 
     async def test_are_asked_for_once(self) -> None:
-        """Neither more polls nor a restart ask again."""
+        """The status must be asked for once, also over a restart."""
         it = bench(ended_row(1))
         it.account.at(140, 1)
         it.account.fixture(CI, "ci_status.error")
@@ -288,7 +288,7 @@ class TestEngineErrors:
 
 
 async def test_a_delayed_start_is_no_stuck_run() -> None:
-    """Ready for 67 minutes and waiting for somebody: the phase is ready, and it is said why."""
+    """A run that waits for its start must be ready, not stuck."""
     it = bench(row(1, created=BASE - 3960))
     it.account.status(1, "master_status.delayed_start")
 
@@ -315,7 +315,7 @@ async def test_a_run_that_makes_load_waits_for_nobody() -> None:
 
 
 async def test_engines_are_unknown_without_servers() -> None:
-    """A session that does not tell its servers is no engine by itself."""
+    """Without servers in a session, the number of engines must be unknown."""
     it = bench(row(1))
     it.account.answers["masters/1/status"] = ok(status_of(100) | {"sessions": [{"id": "a"}]})
 

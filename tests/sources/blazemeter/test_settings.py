@@ -113,7 +113,7 @@ def test_refuse_a_file_that_is_no_key(content: str, tmp_path: Path) -> None:
 
 
 def test_never_show_the_key() -> None:
-    """Neither the settings nor the credentials print it."""
+    """Neither the settings nor the credentials may show the key."""
     settings = good()
 
     assert "canary" not in repr(settings)
@@ -121,7 +121,7 @@ def test_never_show_the_key() -> None:
 
 
 def test_fingerprint_tells_keys_apart(tmp_path: Path) -> None:
-    """A changed file is another key, an unreadable one is none."""
+    """A changed key file must have another fingerprint, an unreadable one none."""
     path = tmp_path / "key.json"
     path.write_text('{"id": "a", "secret": "b"}')
     credentials = good(api_key_id=None, api_key_secret=None, api_key_file=path).credentials

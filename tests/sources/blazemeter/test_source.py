@@ -142,7 +142,7 @@ async def test_no_value_breaks_a_poll(place: tuple[str, tuple[Any, ...]], value:
 
 class TestExplain:
     async def test_an_agent(self) -> None:
-        """One agent is read through its location's list; addresses are not shown."""
+        """An agent must be read through its location's list, without its address."""
         explanation = await bench(whole_account()).source.explain(
             "agent", "64f0c2a1b7e3d90012ab3502"
         )
@@ -156,7 +156,7 @@ class TestExplain:
         assert ("3.7.41", NOT_SHOWN) == (shown["installedVersion"], shown["address"])
 
     async def test_a_run(self) -> None:
-        """A run is shown with the reply and what its end told."""
+        """A run's explanation must have its reply and the values of its end."""
         account = whole_account()
         account.status(82000001, "master_status.ended.error_events")
         account.answers["masters/82000001"] = ok(document("masters_list")["result"][0])
@@ -222,7 +222,7 @@ class TestExplain:
 
 class TestSecrets:
     async def test_are_nowhere(self) -> None:
-        """What must not leave the replies is in no reading, failure, error or explanation."""
+        """No reading, failure, error or explanation may contain a secret of a reply."""
         account = whole_account()
         for key, answer in account.answers.items():
             assert isinstance(answer, httpx.Response)

@@ -85,7 +85,7 @@ class TestCode:
             assert (phase, code, []) == (found.phase, found.code, surprises)
 
     def test_is_one_of_23(self) -> None:
-        """Both published lists have 23 entries, and the phases are those of the metric."""
+        """The table must have the 23 published codes, and phases of the metric only."""
         names = {name for name, _ in STATUSES.values()}
         phases = {phase for _, phase in STATUSES.values()}
 
@@ -130,7 +130,7 @@ class TestCode:
     @pytest.mark.parametrize("code", [101, 139.5, 160, 1e300])
     @pytest.mark.parametrize("name", ["SOMETHING", None])
     def test_that_is_not_listed_is_unknown(self, code: float, name: str | None) -> None:
-        """Such a code says nothing, however large it is."""
+        """An unknown code must give the phase unknown and a surprise."""
         found, surprises = read_code(name, code)
 
         assert ("unknown", False, ["enum"]) == (found.phase, found.over, surprises)
@@ -147,7 +147,7 @@ class TestCode:
     def test_that_is_not_listed_gives_way_to_a_name(
         self, code: float, name: str, phase: str, over: bool
     ) -> None:
-        """A name that is known, in any case, tells more than such a code, which is shown as is."""
+        """A known name must give the phase of an unknown code, which is shown as it is."""
         found, surprises = read_code(name, code)
 
         assert (phase, over, code) == (found.phase, found.over, found.code)
@@ -193,7 +193,7 @@ class TestPhaseDurations:
         } == durations
 
     def test_of_a_run_that_failed(self) -> None:
-        """Booting shows up where the engines tell of it."""
+        """Booting must have its duration if the engines report it."""
         durations = read(events_of("master_status.ended.error_events")).phase_durations
 
         assert {
@@ -219,13 +219,13 @@ class TestPhaseDurations:
         assert {"booting": 30.0, "running": 90.0} == read(events[::-1]).phase_durations
 
     def test_end_with_the_last_engine(self) -> None:
-        """What is said after the end is no phase."""
+        """Events after the end of the last engine must not count as a phase."""
         events = [changed(100, 100), changed(160, 140), changed(900, 140)]
 
         assert {"running": 60.0} == read(events).phase_durations
 
     def test_know_a_name_whose_code_is_not_listed(self) -> None:
-        """The name of the status tells the phase and the end where its code does not."""
+        """A status's name must give the phase and the end if its code is unknown."""
         events = [
             Event(t=100 + 60 * number, message=f"Status changed to {name} ({code})", level="INFO")
             for number, (name, code) in enumerate(
@@ -314,7 +314,7 @@ class TestLevels:
         } == counts
 
     def test_skip_unknown_levels(self) -> None:
-        """A level nobody documented is a surprise and not counted."""
+        """An unknown level must be a surprise, and not be counted."""
         surprises: list[str] = []
 
         counts = read_events([Event(level="SHOUT"), Event()], surprises.append).levels

@@ -217,7 +217,7 @@ class TestFixtures:
         assert (1, 1, 1) == (run.events["critical"], run.events["error"], run.events["notice"])
 
     async def test_reads_a_run_without_data(self) -> None:
-        """Such a run ended, but it has neither data nor an exit code."""
+        """A run that ended without data must have neither data nor an exit code."""
         it = bench(ended_row(82000004, reportStatus="noData"))
         it.account.status(82000004, "master_status.ended.no_data")
 
@@ -240,7 +240,7 @@ class TestFixtures:
 
 class TestListing:
     async def test_turns_pages_until_one_is_short(self) -> None:
-        """Full pages are followed by the next; without a whole `total` a short one is the last."""
+        """Full pages must be followed by the next; without a total, a short page is the last."""
         it = bench()
         pages = [[ended_row(page * 50 + n + 1) for n in range(50)] for page in range(2)]
         it.account.answers[LIST] = ok(pages[0], total="n/a", limit=50)
@@ -348,7 +348,7 @@ class TestListing:
         assert len(readings(poll, Run)) == 1
 
     async def test_that_fails_too_long_takes_the_tests_along(self) -> None:
-        """What tests are known by expires when their workspace cannot be read."""
+        """When a workspace cannot be read for too long, its suites must expire."""
         it = bench(ended_row(1, ended=BASE - 4000), workspaces=[200001, 200002])
         it.account.answers["masters?workspaceId=200002"] = ok([])
         assert len(readings(await it.poll("runs"), Suite)) == 1
@@ -364,7 +364,7 @@ class TestListing:
 
 class TestFollowing:
     async def test_asks_without_events_in_flight(self) -> None:
-        """One small call for each run in flight."""
+        """A run in flight must cost one call, without events."""
         it = bench(row(1), row(2))
         it.account.answers["masters/1/status"] = ok(status_of(100))
         it.account.answers["masters/2/status"] = ok(status_of(25))
@@ -448,7 +448,7 @@ class TestFollowing:
         assert [LIST] == it.account.sent
 
     async def test_does_not_take_a_finished_run_up_again(self) -> None:
-        """A list that never tells the end does not bring an ended run back."""
+        """A list that never has the end must not bring an ended run back."""
         it = bench(row(1), run_linger="10m")
         it.account.answers["masters/1/status"] = ok(status_of(150))
         it.account.answers["masters/1/status+events"] = ok(status_of(150, events=[]))
@@ -462,7 +462,7 @@ class TestFollowing:
         assert [LIST] == it.account.sent
 
     async def test_gives_a_run_up_that_the_list_ended_long_ago(self) -> None:
-        """A status that never gets to 140 does not hold a run whose end is on the list."""
+        """A run must be given up when the list ended it long ago, whatever its status says."""
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok(status_of(0))
         await it.poll("runs")
@@ -489,7 +489,7 @@ class TestFollowing:
 
     @pytest.mark.parametrize("status", [404, 500])
     async def test_believes_a_list_that_ended_a_run_it_cannot_ask_about(self, status: int) -> None:
-        """Such a run is no run in flight, and its test has it among the finished ones."""
+        """A run that ended in the list must be finished, even if its status cannot be read."""
         it = bench(ended_row(1))
         it.account.answers["masters/1/status"] = httpx.Response(status)
 
@@ -517,7 +517,7 @@ class TestFollowing:
         assert (False, "1", False) == (suite.running, suite.last_run.run_id, suite.last_run.passed)
 
     async def test_a_run_that_fails_does_not_put_the_source_down(self) -> None:
-        """The API answers, even if the call that came home last is the one that fails."""
+        """A failed status must not put the source down while other calls are answered."""
         it = bench(row(1), row(2))
         it.account.answers["masters/1/status"] = ok(status_of(100))
         it.account.answers["masters/2/status"] = httpx.Response(500)
@@ -528,7 +528,7 @@ class TestFollowing:
         assert poll.asked
 
     async def test_no_run_that_can_be_asked_is_said(self) -> None:
-        """The list alone tells nothing of the runs in flight."""
+        """If no status can be read, the poll must count as unanswered."""
         it = bench(row(1), row(2))
         it.account.answers["masters/1/status"] = httpx.Response(502)
         it.account.answers["masters/2/status"] = httpx.Response(500)
@@ -538,7 +538,7 @@ class TestFollowing:
         assert not poll.asked
 
     async def test_no_list_that_can_be_read_is_said(self) -> None:
-        """New runs are not seen, although those that are known can be asked about."""
+        """A list that cannot be read must be reported, although known runs are asked about."""
         it = bench(row(1))
         it.account.at(100, 1)
         assert (await it.poll("runs")).asked
@@ -580,7 +580,7 @@ class TestFollowing:
 
     @pytest.mark.parametrize("code", [99.5, 1000, "text", None, -1])
     async def test_takes_odd_codes_for_unknown(self, code: object) -> None:
-        """Such a run is in flight, its phase unknown."""
+        """A run with an odd code must be in flight in an unknown phase."""
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok({"progress": code})
 
@@ -589,7 +589,7 @@ class TestFollowing:
         assert "unknown" == run.phase
 
     async def test_exposes_no_code_below_zero(self) -> None:
-        """By -1 the vendor says that it does not know."""
+        """A negative code must not be exposed: it means that the code is not known."""
         it = bench(row(1))
         it.account.answers["masters/1/status"] = ok({"progress": -1})
 
@@ -599,7 +599,7 @@ class TestFollowing:
         assert "run_progress_code" not in exposed(run)
 
     async def test_counts_the_linger_from_the_runs_own_end(self) -> None:
-        """A run that was found after its end is not shown for longer than one that was seen."""
+        """A run must be shown for `run_linger` from its own end, not from when it was found."""
         it = bench(ended_row(1, ended=BASE - 1140), run_linger="30m")
         it.account.answers["masters/1/status"] = ok(status_of(140))
         it.account.answers["masters/1/status+events"] = ok(status_of(140, events=[]))
@@ -639,7 +639,7 @@ class TestConfigured:
         assert [True] == [suite.running for suite in readings(poll, Suite)]
 
     async def test_runs_that_ended_long_ago_are_asked_for_once(self) -> None:
-        """Nothing can change about them any more."""
+        """Runs that ended long ago must be asked for once."""
         it = bench(masters=[82000000], workspaces=[])
         it.account.fixture("masters/82000000", "master_detail")
 
@@ -651,7 +651,7 @@ class TestConfigured:
         assert [True] == [s.last_run and s.last_run.passed for s in readings(first, Suite)]
 
     async def test_runs_that_do_not_exist_are_a_failure(self) -> None:
-        """Every poll says so: it is a mistake in the configuration."""
+        """Configured runs that do not exist must be a failure of every poll."""
         it = bench(masters=[404])
 
         for _ in range(2):
@@ -703,7 +703,7 @@ class TestSuites:
         assert [] == readings(await it.poll("runs"), Suite)
 
     async def test_remember_how_long_a_run_has_booted(self) -> None:
-        """Its events tell it, which are forgotten before the run is."""
+        """The boot time of a run must be kept after its events are gone."""
         it = bench(ended_row(1))
         events = [
             {"message": f"Status changed to X ({code})", "t": BASE - at, "level": "INFO"}
@@ -764,7 +764,7 @@ async def test_runs_are_located_like_agents() -> None:
 
 
 async def test_a_run_without_a_usable_id_is_left_out() -> None:
-    """What is no number never gets into a path."""
+    """A run id that is no number must never get into a path."""
     it = bench(row(1) | {"id": "1/../../user"}, row(2) | {"id": None})
 
     poll = await it.poll("runs")

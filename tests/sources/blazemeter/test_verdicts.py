@@ -55,7 +55,7 @@ class TestVerdict:
         assert (1 if status == "new" else 0) == it.surprises("enum")
 
     async def test_is_none_in_flight(self) -> None:
-        """Whatever the list says of a run in flight is no verdict yet."""
+        """A run in flight must have no verdict, whatever the list says."""
         it = bench(row(1, reportStatus="fail"))
         it.account.answers["masters/1/status"] = ok(status_of(100))
 
@@ -130,7 +130,7 @@ class TestFunctionalRun:
         assert outcome is suite.last_run.outcome
 
     async def test_is_looked_at_itself(self) -> None:
-        """What the list leaves out is read once from the run's own description, and stays."""
+        """A verdict the list leaves out must be read once from the run itself, and kept."""
         it = bench(ended_row(1, reportStatus=None))
         it.account.at(140, 1)
         it.account.answers["masters/1"] = ok(
@@ -189,7 +189,7 @@ class TestAbort:
 
     @pytest.mark.parametrize("verdict", ["fail", "pass", "error", "noData"])
     async def test_leaves_the_verdict_before_it(self, verdict: str) -> None:
-        """However many runs are aborted, the newest one with a verdict decides."""
+        """The newest run with a verdict must decide, however many later runs were aborted."""
         rows = [ended_row(1, created=BASE - 9000, ended=BASE - 8000, reportStatus=verdict)]
         for n in range(2, 30):
             when = BASE - 7000 + n
@@ -205,7 +205,7 @@ class TestAbort:
 
 class TestPassInFlight:
     async def test_is_no_evidence(self) -> None:
-        """What was read while the run was in flight is no pass when it turns out to be over."""
+        """A pass read while the run was in flight must not be its verdict once it has ended."""
         it = bench(row(1, reportStatus="pass", passed=True))
         it.account.at(140, 1)
         it.account.answers["masters/1"] = ok(ended_row(1, reportStatus="fail"))
@@ -218,7 +218,7 @@ class TestPassInFlight:
         assert (Outcome.NO_VERDICT, Outcome.FAILED) == (first.outcome, second.outcome)
 
     async def test_is_believed_after_the_end(self) -> None:
-        """A description that was read after the end need not tell when that was."""
+        """A verdict read after the end must count, even without the time of the end."""
         it = bench(row(1))
         it.account.at(140, 1)
         await it.poll("runs")
@@ -269,7 +269,7 @@ OUTCOMES = {"pass": True, "fail": False, "error": False, "noData": False, "abort
 @settings(max_examples=40, deadline=None)  # a poll asks a lot
 @given(words=st.lists(st.sampled_from([*OUTCOMES, "unset"]), min_size=1, max_size=25))
 async def test_no_abort_makes_a_pass_of_a_failure(words: list[str]) -> None:
-    """In any order of runs the newest verdict counts, aborts and `unset` being none."""
+    """The newest verdict must count in any order of runs; aborted and `unset` have none."""
     rows = [
         ended_row(n, created=BASE - 9000 + n, ended=BASE - 8000 + n, reportStatus=word)
         for n, word in enumerate(words, start=1)

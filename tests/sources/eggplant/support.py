@@ -43,20 +43,20 @@ def fixture(name: str) -> bytes:
 
 
 def settings_of(**values: Any) -> EggplantSettings:
-    """Make the settings of a source whose token is given, unless told otherwise."""
+    """Make the settings of a source, by default with a given token."""
     return EggplantSettings.model_validate({"url": URL, "auth": GIVEN, "retries": 0, **values})
 
 
 class Server:
-    """An Eggplant DAI server that answers as it is told and remembers what it was asked.
+    """An Eggplant DAI server with scripted answers, which keeps its requests.
 
     Attributes:
         asks, questions, logins: The calls of each sort: for the agents, for a run, for a token.
-        status: Status and body of the reply to a good token.
-        progress: Likewise of the reply to a question for a run, by the run's id.
+        status: Status and body of the reply with the agents.
+        progress: Status and body of the reply about a run, by the run's id.
         progress_gate: Awaited before each reply to such a question.
         login: Status and body of the reply to a login; by default a new token.
-        accepted: The tokens that are good; a login adds its own.
+        accepted: The accepted tokens; a login adds its own.
         gate: Awaited before each reply.
     """
 

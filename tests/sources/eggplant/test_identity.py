@@ -50,7 +50,7 @@ class Lab(Bench):
 
     @property
     def surprises(self) -> float:
-        """How many values were not of the expected form."""
+        """The number of values that were not of the expected type."""
         return self.count("vendor_surprises_total", kind="type")
 
 
@@ -72,7 +72,7 @@ async def test_tells_two_of_a_name_apart() -> None:
 
 
 async def test_knows_a_single_one_by_its_name() -> None:
-    """Where a name occurs once, it is the id, whatever the port is and becomes."""
+    """An agent whose name occurs once must be known by the name, whatever its port."""
     lab = Lab()
 
     assert {HOST: True} == await lab.agents(entry(5400))
@@ -82,7 +82,7 @@ async def test_knows_a_single_one_by_its_name() -> None:
 
 
 async def test_goes_over_to_ports_when_a_second_one_comes() -> None:
-    """The agent that was known by its name is the one of its port, and nobody is missing."""
+    """When a second agent of a name comes, the first must become the one of its port."""
     lab = Lab()
     await lab.agents(entry(5400))
 
@@ -104,7 +104,7 @@ async def test_misses_the_one_whose_port_is_known() -> None:
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("expected", [[], [HOST]])
 async def test_remembers_that_they_are_two(restarts: bool, expected: list[str]) -> None:
-    """For `remember_for` each of them is missed by its port, and the bare name by nobody."""
+    """For `remember_for`, each of two agents must be missed by its port, not by the bare name."""
     lab = Lab(remember_for="1d", expected_agents=expected)
     await lab.agents(entry(5400), entry(5401))
     shown = []
@@ -160,12 +160,12 @@ async def test_shows_one_of_those_that_are_alike(port: int | None) -> None:
 
 
 async def test_tells_one_with_a_port_from_one_without() -> None:
-    """A port is enough to tell two agents apart, whether the other one has one or not."""
+    """An agent with a port must be distinguished from one without."""
     assert {HOST: True, f"{HOST}:5400": True} == await Lab().agents(entry(), entry(5400))
 
 
 async def test_accuses_no_port_while_there_is_none() -> None:
-    """After a change to a server that tells no ports, an agent without one may be any of them."""
+    """While the server sends no ports, no agent known by its port may be down."""
     lab = Lab(expected_agents=[f"{HOST}:5402"])
     await lab.agents(entry(5400), entry(5401), entry(5402))
 
@@ -196,7 +196,7 @@ class TestExpected:
         )
 
     async def test_is_known_by_name_and_port(self) -> None:
-        """Of two that are expected by their ports, the one that is away is down, seen or not."""
+        """Of two agents expected by their ports, the one that is away must be down."""
         lab = Lab(expected_agents=[f"{HOST}:5400", f"{HOST}:5401"])
 
         assert {f"{HOST}:5400": False, f"{HOST}:5401": False} == await lab.agents()
@@ -204,14 +204,14 @@ class TestExpected:
         assert {f"{HOST}:5400": False, f"{HOST}:5401": True} == await lab.agents(entry(5401))
 
     async def test_keeps_its_id_for_good(self) -> None:
-        """One that is expected by its port has the same id up and down, however long it is away."""
+        """An agent expected by its port must keep its id, however long it is away."""
         lab = Lab(expected_agents=[f"{HOST}:5400"])
 
         assert {f"{HOST}:5400": True} == await lab.agents(entry(5400))
         assert {f"{HOST}:5400": False} == await lab.agents(after=9 * DAY)
 
     async def test_has_name_and_port(self) -> None:
-        """One that was never seen shows what the settings say of it."""
+        """An agent that was never seen must have the name and port of the settings."""
         (agent,) = await Lab(expected_agents=[f"{HOST}:5400"]).poll()
 
         assert (f"{HOST}:5400", HOST, "5400") == (agent.agent_id, agent.agent, agent.port)
@@ -255,7 +255,7 @@ _EXPECTED = st.lists(st.sampled_from(["a", "a:5400", "a:5403", "b"]), unique=Tru
 
 @given(_STEPS, _EXPECTED)
 def test_never_merges_two(steps: list[Any], expected: list[str]) -> None:
-    """Whatever comes and goes: as many agents are up as are listed, each with its own id."""
+    """As many agents must be up as are listed, each with an id of its own."""
 
     async def play() -> None:
         lab = Lab(expected_agents=expected)

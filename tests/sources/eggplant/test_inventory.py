@@ -16,7 +16,7 @@ from tests.sources.eggplant.support import fixture, settings_of
 DAY = 86_400.0
 HOUR = 3_600.0
 
-#: 2026-02-03 09:20:00 UTC, five minutes into the run that the fixtures show in flight.
+#: 2026-02-03 09:20:00 UTC, five minutes after the start of the fixtures' run in flight.
 UNIX = 1_770_110_400.0
 START = Moment(unix=UNIX, monotonic=1_000.0)
 
@@ -133,7 +133,7 @@ def test_reads_a_running_agent() -> None:
 
 
 def test_reads_nothing_from_an_empty_reply() -> None:
-    """No open connections and nobody expected is nothing to report."""
+    """An empty reply without expected agents must give no readings."""
     assert () == Case().update(*entries("sut_status.empty"))
 
 
@@ -285,7 +285,7 @@ class TestAbsence:
 class TestOddEntries:
     @pytest.mark.parametrize("port", [None, 5400])
     def test_takes_the_first_of_those_it_cannot_tell_apart(self, port: int | None) -> None:
-        """Of two entries with one name and port, or one name and no port, the first counts."""
+        """Of two entries that cannot be told apart, the first must count."""
         case = Case()
 
         agents = case.agents(
@@ -298,7 +298,7 @@ class TestOddEntries:
 
     @pytest.mark.parametrize("name", [None, ""])
     def test_skips_an_entry_without_name(self, name: str | None) -> None:
-        """An entry without a name is nobody's."""
+        """An entry without a name must be left out and counted."""
         case = Case()
 
         assert () == case.update(AgentEntry(agent_name=name, process_id=0))
@@ -315,7 +315,7 @@ class TestOddEntries:
         assert [missing("b"), missing("c"), connected("a")] == after
 
     def test_knows_nothing_of_an_expected_agent_when_a_name_is_missing(self) -> None:
-        """In the first reply of all there is nothing yet that could stand."""
+        """In the first reply, an entry without a name must leave expected agents unknown."""
         case = Case("b")
 
         assert [Agent(agent_id="b", agent="b")] == case.agents(AgentEntry(process_id=0))
@@ -334,7 +334,7 @@ class TestOddEntries:
 
     @pytest.mark.parametrize("process_id", [None, ""])
     def test_leaves_busy_open_without_process_id(self, process_id: str | None) -> None:
-        """Nothing is said about an agent whose process is not told."""
+        """An agent without a process id must be neither busy nor idle."""
         case = Case()
 
         assert [connected("a", busy=None)] == case.agents(
@@ -386,7 +386,7 @@ class TestOddEntries:
     def test_judges_an_unknown_status_by_the_process(
         self, entry: AgentEntry, phase: str, surprise: str
     ) -> None:
-        """A status nobody knows is an end if nothing runs any more, and never a verdict."""
+        """An unknown status must be an end only if no process runs, and never a verdict."""
         case = Case()
 
         runs = case.runs(entry)
@@ -408,7 +408,7 @@ class TestLinger:
         assert [] == after_it
 
     def test_counts_from_the_first_sight_without_an_end_time(self) -> None:
-        """A run whose end has no time is not shown for ever while it stays listed."""
+        """A listed run without an end time must be shown for `run_linger` from the first sight."""
         case = Case(linger=HOUR)
         case.update(ended())
 
@@ -417,7 +417,7 @@ class TestLinger:
         assert [1, 1, 0, 0] == counts
 
     def test_takes_an_end_to_come_for_now(self) -> None:
-        """A server whose clock is ahead does not keep a run for longer."""
+        """An end time in the future must count as now."""
         case = Case(linger=HOUR)
         entry = ended(endtime="2099-01-01 00:00:00+00")
         case.update(entry)
@@ -446,7 +446,7 @@ class TestLinger:
 
     @pytest.mark.parametrize("entry", [IDLE, running("r2"), ended("r2")])
     def test_ends_a_run_its_agent_no_longer_executes(self, entry: AgentEntry) -> None:
-        """A run in flight whose agent is free or at another run has ended, verdict unknown."""
+        """A run whose agent is free or at another run must have ended without a verdict."""
         case = Case(linger=HOUR)
         case.update(running())
 
@@ -460,7 +460,7 @@ class TestLinger:
         "listed", [(), (AgentEntry(agent_name="a", process_id=7),), (running(""),)]
     )
     def test_leaves_the_fate_of_a_run_open(self, listed: tuple[AgentEntry, ...]) -> None:
-        """A run whose agent went, or does not say what it does, is in no known phase."""
+        """A run whose agent went, or no longer says what it runs, must be in an unknown phase."""
         case = Case()
         case.update(running())
 
@@ -476,7 +476,7 @@ class TestLinger:
         assert ["running"] == [run.phase for run in case.runs(running(), after=9 * HOUR)]
 
     def test_remembers_no_run_for_ever(self) -> None:
-        """What is neither listed nor shown nor asked for takes no memory."""
+        """A run that is neither listed nor shown nor asked for must be forgotten."""
         case = Case(linger=HOUR)
         for index in range(10):
             case.update(running(f"r{index}"), after=index)

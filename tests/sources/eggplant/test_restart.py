@@ -34,7 +34,7 @@ class Fleet:
         self.restarts = Restarts(self.bench, self.bench.clock)
 
     def lists(self, *entries: dict[str, Any], status: int = 200) -> None:
-        """Have the server answer with these entries from now on."""
+        """Let the server answer with these entries from now on."""
         self.bench.server.status = (status, json.dumps(entries).encode())
 
     async def agent(self) -> Agent:
@@ -76,7 +76,7 @@ class TestAgents:
         assert ("5400", seen) == (agent.port, agent.last_up_timestamp_seconds)
 
     async def test_an_agent_that_went_during_the_restart_is_down(self) -> None:
-        """Nobody saw it go, and it is missed nevertheless."""
+        """An agent that went during the restart must be down."""
         fleet = Fleet()
         fleet.lists(IDLE)
         seen = fleet.now
@@ -123,7 +123,7 @@ class TestAgents:
 
 class TestRuns:
     async def test_a_run_keeps_its_phase(self) -> None:
-        """A run whose agent went before the restart still counts as one whose fate is unknown."""
+        """A run whose agent went before the restart must stay in an unknown phase."""
         fleet = Fleet()
         fleet.lists(executing("Running"))
         await fleet.poll()
@@ -135,7 +135,7 @@ class TestRuns:
         assert ["unknown"] == [run.phase for run in await fleet.runs()]
 
     async def test_a_run_that_ended_during_the_restart_is_seen_to_end(self) -> None:
-        """Its agent is free, so it is over since it was last seen in flight."""
+        """A run that ended during the restart must have ended when it was last seen."""
         fleet = Fleet(run_linger="1h")
         fleet.lists(executing("Running"))
         await fleet.poll()
@@ -149,7 +149,7 @@ class TestRuns:
         assert [] == await fleet.runs()
 
     async def test_the_linger_counts_on(self) -> None:
-        """A run that ended without an end of its own does not start to linger anew."""
+        """The linger of a run without an end time must not start again."""
         fleet = Fleet(run_linger="1h")
         fleet.lists(executing("Passed"))
         await fleet.poll()
@@ -175,7 +175,7 @@ class TestRuns:
         assert [] == await fleet.runs()
 
     async def test_unwanted_runs_do_not_return(self) -> None:
-        """What the settings exclude since the restart is not taken from the memory."""
+        """A kept run that the new settings exclude must not return after the restart."""
         fleet = Fleet()
         fleet.lists(executing("Running"))
         await fleet.poll()
@@ -261,7 +261,7 @@ def test_no_damage_stops_it(data: st.DataObject) -> None:
 
 
 async def test_no_secret_is_remembered() -> None:
-    """Neither the token nor what only people may read enters the memory."""
+    """The memory must contain neither the token nor text meant for people."""
     fleet = Fleet()
     fleet.lists({**executing("Running", last_log="canary"), "username": "canary@example.com"})
 

@@ -89,7 +89,7 @@ def test_has_defaults() -> None:
     ],
 )
 def test_demands_exactly_one_scheme(auth: dict[str, str], expected: dict[str, str]) -> None:
-    """What is missing, doubled or mixed up is named with its remedy and without a secret."""
+    """A missing, doubled or mixed scheme must be reported with its remedy and without a secret."""
     assert expected == mistakes(auth=auth)
 
 
@@ -147,7 +147,7 @@ def test_expects_agents_with_and_without_port(agent: str) -> None:
     ],
 )
 def test_tells_name_and_port_apart(agent: str, name: str, port: str) -> None:
-    """What follows the last colon is a port if it can be one, and the whole is no address."""
+    """Digits after the last colon must be read as the port, unless the whole is an address."""
     assert (name, port) == name_and_port(agent)
 
 
@@ -200,7 +200,7 @@ def test_reads_the_environment() -> None:
 
 @pytest.mark.parametrize("auth", [{"access_token": "canary"}, CLIENT, USER])
 def test_shows_no_secret(auth: dict[str, str]) -> None:
-    """Neither the repr nor the redacted configuration holds a secret."""
+    """Neither the `repr` nor the redacted settings may show a secret."""
     environ = {"LOADFLEET_EGGPLANT_URL": "http://dai"} | {
         f"LOADFLEET_EGGPLANT_AUTH__{key.upper()}": value for key, value in auth.items()
     }

@@ -192,7 +192,7 @@ _LOGGED = ("run_internal_error", {"run_id": f"{_IDS}1", "run": "Checkout"}, 0.0)
     ],
 )
 async def test_reads_every_fixture(name: str, expected: list[Any]) -> None:
-    """Each recorded reply becomes exactly these samples, without a surprise."""
+    """Each recorded reply must give exactly its samples, without a surprise."""
     bench = Bench(Server(fixture(name)), run_linger="2h")
 
     poll = await bench.source.poll("agents")
@@ -205,7 +205,7 @@ async def test_reads_every_fixture(name: str, expected: list[Any]) -> None:
 
 @pytest.mark.parametrize("entry", ["1", '"a"', '{"agent_name": 5}', '{"agent_name": null}', "{}"])
 async def test_accuses_nobody_by_what_cannot_be_read(entry: str) -> None:
-    """An entry that nobody can be told from may be anybody's."""
+    """An entry that cannot be identified must not mark an agent as down."""
     bench = Bench(Server(fixture("sut_status.idle")), expected_agents=["martin1"])
     await bench.source.poll("agents")
     bench.server.status = (200, f"[{entry}]".encode())
@@ -264,7 +264,7 @@ async def test_sends_nothing_else() -> None:
 
 
 async def test_knows_no_other_task() -> None:
-    """There is one task."""
+    """The source must have no task but `agents`."""
     with pytest.raises(LookupError):
         await Bench().source.poll("runs")
 
@@ -332,7 +332,7 @@ async def test_stops_when_tokens_are_refused_again_and_again() -> None:
 
 
 async def test_counts_no_token_that_is_renewed_in_time() -> None:
-    """A token that is renewed before its end is refused by nobody."""
+    """A token that is renewed in time must never be refused."""
     bench = Bench(auth=CLIENT)
 
     for _ in range(60):
@@ -464,7 +464,7 @@ class TestFailure:
         assert not bench.source.auth_failed
 
     async def test_says_nothing_about_anybody(self) -> None:
-        """A failed poll leaves who was connected as it was: the next one knows no absence."""
+        """A failed poll must not count as an absence of agents."""
         bench = Bench(Server(fixture("sut_status.idle")))
         await bench.source.poll("agents")
         bench.server.status = (404, b"")
@@ -528,7 +528,7 @@ class TestFailure:
         ],
     )
     async def test_has_its_reason(self, status: int, reason: Reason) -> None:
-        """Other statuses say nothing about the credentials."""
+        """A status that is no refusal must have its reason, and leave the credentials alone."""
         bench = Bench()
         bench.server.status = (status, b"")
 
@@ -669,7 +669,7 @@ def bent_replies(draw: st.DrawFn) -> bytes:
 @settings(deadline=None)
 @given(st.lists(bent_replies(), min_size=1, max_size=3))
 def test_reads_any_reply(bodies: list[bytes]) -> None:
-    """Whatever stands in any field, a poll ends in a `PollError` or in samples told apart."""
+    """A poll must end in a `PollError` or in distinct samples, whatever the reply's fields hold."""
 
     async def polls() -> None:
         bench = Bench(expected_agents=["martin2", "nobody"], run_linger="2h")

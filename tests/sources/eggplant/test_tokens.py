@@ -60,7 +60,7 @@ class TestLogin:
 
     @pytest.mark.parametrize("path", ["/auth", "/ai/auth"])
     def test_logs_a_user_in_by_form(self, path: str) -> None:
-        """Both user logins take a form with name and password."""
+        """A user must log in by a form of name and password."""
         call = login(auth={"login_url": path, **USER}).call()
 
         assert ("POST", URL + path) == (call.method, call.url)
@@ -115,13 +115,13 @@ class TestLogin:
 
 class TestGiven:
     async def test_is_used_as_it_is(self) -> None:
-        """No other token would be better than the one that is given."""
+        """A given token must be used as it is."""
         tokens = GivenToken(Secret(value="given"))
 
         assert Token(value="given", fresh=True) == await tokens.get()
 
     async def test_is_read_again_after_a_refusal(self, tmp_path: Path) -> None:
-        """A file whose time and size did not change is read again once its token was refused."""
+        """A refused token's file must be read again, even if its time and size did not change."""
         path = tmp_path / "token"
         path.write_text("old-token\n")
         status = path.stat()
@@ -136,7 +136,7 @@ class TestGiven:
 
     @pytest.mark.parametrize("value", ["", "canary token", "canary\r\nx: y", "canäry"])
     async def test_must_fit_a_header(self, value: str) -> None:
-        """What would break the header is refused before it is sent, and not quoted."""
+        """A token that no header can carry must be refused unsent and unquoted."""
         tokens = GivenToken(Secret(value=value))
 
         with pytest.raises(CallError) as caught:
@@ -152,7 +152,7 @@ class TestGiven:
 
 class TestKeeping:
     async def test_logs_in_at_the_first_need(self) -> None:
-        """Nothing is sent before a token is wanted, and then it is fresh."""
+        """The login must be sent at the first need, and its token be fresh."""
         bench = Tokens()
 
         assert 0 == len(bench.server.logins)
@@ -223,7 +223,7 @@ class TestKeeping:
         assert 0 == bench.count("vendor_surprises_total", kind="missing_field")
 
     async def test_reads_the_other_name(self) -> None:
-        """A page of the reference calls the token `access_type`."""
+        """A token must also be read from `access_type`, the name in one sample of the vendor."""
         bench = Tokens()
         bench.server.login = reply(access_type="other", expires_in=604_800)
 
@@ -292,7 +292,7 @@ class TestFailedRenewal:
 
     @pytest.mark.parametrize("login", [(403, b"{}"), (500, b""), (200, b"<html>")])
     async def test_is_tried_once_while_the_old_token_lives(self, login: tuple[int, bytes]) -> None:
-        """Whoever asks often must not log in as often: it may be that logins are refused."""
+        """A failed login must not be repeated at each call while the old token is valid."""
         bench = Tokens()
         await bench.get()
         bench.server.login = login
@@ -314,7 +314,7 @@ class TestFailedRenewal:
         assert Token(value="token-3", fresh=True) == await bench.get(after=1)
 
     async def test_by_refusal_is_a_suspect(self) -> None:
-        """That the credentials are refused is told at once."""
+        """A refused login must be a suspect call."""
         bench = Tokens()
         await bench.get()
         bench.server.login = (401, b"{}")
@@ -335,7 +335,7 @@ class TestOneAtATime:
         assert 1 == len(bench.server.logins)
 
     async def test_shares_a_failure(self) -> None:
-        """Who waited for a login that failed does not try again at once."""
+        """Calls that waited for a login that failed must fail too, without another login."""
         bench = Tokens()
         bench.server.gate = settle
         bench.server.login = (401, b"{}")
@@ -346,7 +346,7 @@ class TestOneAtATime:
         assert 1 == len(bench.server.logins)
 
     async def test_survives_a_cancelled_login(self) -> None:
-        """When who logs in is cancelled, the next one does it."""
+        """When a login is cancelled, the next call must log in."""
         bench = Tokens()
         door = asyncio.Event()
         bench.server.gate = door.wait
@@ -375,7 +375,7 @@ class TestRefusal:
         assert 1 == bench.count("http_requests_total", operation="token", outcome="auth")
 
     async def test_is_tried_again(self) -> None:
-        """How long to wait after a refusal is the guard's business."""
+        """A refused login must be tried again: the guard alone decides when."""
         bench = Tokens()
         bench.server.login = (401, b"{}")
         with pytest.raises(SuspectError):
@@ -454,7 +454,7 @@ class TestRefusal:
         ],
     )
     async def test_is_not_every_failure(self, status: int, reason: Reason) -> None:
-        """Other answers say nothing about the credentials."""
+        """A failed login that is no refusal must have its own reason."""
         bench = Tokens()
         bench.server.login = (status, b"canary")
 
@@ -492,7 +492,7 @@ class TestRefusal:
         assert "canary" not in str(caught.value)
 
     async def test_needs_a_readable_secret(self, tmp_path: Path) -> None:
-        """Nothing is sent while the secret's file is away, and the message names it."""
+        """While the secret's file is missing, no login may be sent, and the error name it."""
         path = tmp_path / "secret"
         bench = Tokens(client_secret=None, client_secret_file=path)
 
@@ -519,7 +519,7 @@ _VALUES = st.recursive(
     )
 )
 def test_reads_any_reply(body: bytes) -> None:
-    """Whatever a login answers, there is a token that a header can carry or a `PollError`."""
+    """Any answer to a login must give a token that a header can carry, or a `PollError`."""
     bench = Tokens()
     bench.server.login = (200, body)
     try:

@@ -45,7 +45,7 @@ def told(status: object, run_id: str = RUN, **fields: Any) -> tuple[int, bytes]:
 
 
 class Lab(Bench):
-    """A source, restarted at will, and a server that lists what it is told."""
+    """A source that can be restarted, and a server with scripted entries."""
 
     def __init__(self, *entries: dict[str, Any], **values: Any) -> None:
         super().__init__(Server(), **values)
@@ -53,11 +53,11 @@ class Lab(Bench):
         self.lists(*entries)
 
     def lists(self, *entries: Any) -> None:
-        """Have the server answer with these entries from now on."""
+        """Let the server answer with these entries from now on."""
         self.server.status = (200, json.dumps(entries).encode())
 
     def tells(self, status: int, body: bytes, run_id: str = RUN) -> None:
-        """Have the server answer so to questions for a run."""
+        """Set the server's answer to questions for a run."""
         self.server.progress[run_id] = (status, body)
 
     async def poll(self, *, after: float = 60.0) -> Poll:
@@ -106,7 +106,7 @@ class TestAsking:
     async def test_brings_the_verdict(
         self, entries: tuple[Any, ...], name: str, outcome: Outcome, end: float
     ) -> None:
-        """Whatever became of its agent, a run that went gets its own verdict in the same poll."""
+        """A run that left the list must get its own verdict in the same poll."""
         lab = await gone(*entries)
         lab.tells(200, fixture(name))
 
@@ -148,7 +148,7 @@ class TestAsking:
         assert "application/x-www-form-urlencoded" == question.headers["content-type"]
 
     async def test_ends_with_the_verdict(self) -> None:
-        """A run whose verdict is known is asked for no more."""
+        """A run whose verdict is known must not be asked for any more."""
         lab = await gone(IDLE)
         lab.tells(*told("Failed"))
 
@@ -158,7 +158,7 @@ class TestAsking:
         assert [RUN] == lab.server.asked_for
 
     async def test_spares_runs_that_are_listed(self) -> None:
-        """Of a run that is listed, in flight or over, the list tells enough."""
+        """A run that is listed must not be asked for."""
         lab = Lab(executing(), {**executing("r2", "Passed", process_id=0), "agent_name": "b"})
         await lab.poll()
         lab.lists(executing())
@@ -168,14 +168,14 @@ class TestAsking:
         assert [] == lab.server.asked_for
 
     async def test_spares_runs_whose_entry_may_be_the_unreadable_one(self) -> None:
-        """A reply with an entry that is nobody's proves no absence, and the run stands."""
+        """An entry that cannot be read must leave the run in flight."""
         lab = await gone({"port": 5401})
 
         assert ("running", None) == await lab.outcome()
         assert [] == lab.server.asked_for
 
     async def test_goes_on_while_it_runs(self) -> None:
-        """A run whose agent lost its connection is in flight for as long as the server says so."""
+        """A run must be in flight for as long as the server says so."""
         lab = await gone()
         lab.tells(200, fixture("run_progress.running"))
 
@@ -186,7 +186,7 @@ class TestAsking:
         assert ("ended", Outcome.PASSED) == await lab.outcome()
 
     async def test_ends_after_an_hour(self) -> None:
-        """What is said to run for ever is not asked for, nor in flight, for ever."""
+        """A run that never ends must count as ended after an hour, without being asked for."""
         lab = await gone(IDLE)
         lab.tells(*told("running"))
         at_the_end = [await lab.outcome(), await lab.outcome(after=HOUR)]
@@ -252,14 +252,14 @@ class TestAsking:
         ],
     )
     async def test_believes_only_what_is_said_of_the_run(self, body: bytes) -> None:
-        """Another run's verdict, or a word that nobody knows, is none."""
+        """Another run's verdict, or an unknown word, must not count."""
         lab = await gone(IDLE)
         lab.tells(200, body)
 
         assert ("ended", None) == await lab.outcome()
 
     async def test_counts_an_unknown_word(self) -> None:
-        """A status that nobody knows is a surprise."""
+        """An unknown status must be a surprise."""
         lab = await gone(IDLE)
         lab.tells(*told("Completed"))
 
@@ -268,7 +268,7 @@ class TestAsking:
         assert 1 == lab.count("vendor_surprises_total", kind="enum")
 
     async def test_lets_a_run_linger_after_its_end(self) -> None:
-        """The hour of a run begins at the end that it was told to have."""
+        """`run_linger` must begin at the run's own end."""
         lab = await gone(IDLE, run_linger="1h")
         lab.tells(*told("Passed", endtime="2026-02-03 09:20:30+00"))
 
@@ -345,7 +345,7 @@ class TestTrouble:
         assert [RUN] == lab.server.asked_for
 
     async def test_is_none_while_the_server_answers(self) -> None:
-        """That not all of many questions are answered in one poll is no failure."""
+        """Questions that the poll has no time for must not be failures."""
         entries = [executing(f"r{number}") | {"agent_name": f"a{number}"} for number in range(2)]
         lab = Lab(*entries, timeout="200ms")
         await lab.poll()
@@ -364,7 +364,7 @@ class TestTrouble:
         await lab.source.aclose()
 
     async def test_is_bounded(self) -> None:
-        """However many runs went at once, a poll asks for twenty."""
+        """A poll must ask for twenty runs at most, however many left the list at once."""
         lab = Lab(*(executing(f"r{number}") | {"agent_name": f"a{number}"} for number in range(50)))
         for number in range(50):
             lab.tells(*told("Passed", f"r{number}"), run_id=f"r{number}")
@@ -396,7 +396,7 @@ class TestTrouble:
 
     @pytest.mark.parametrize("status", [403, 404])
     async def test_with_a_login_says_nothing_of_the_run(self, status: int) -> None:
-        """Where no token is to be had for a question, it is put again when there is one."""
+        """A question that failed for lack of a token must be asked again when there is one."""
         lab = await gone(IDLE, auth=CLIENT)
         lab.tells(200, fixture("run_progress.passed"))
 
@@ -416,7 +416,7 @@ class TestTrouble:
 
 class TestRestart:
     async def test_amid_a_run_that_ends_meanwhile(self) -> None:
-        """Nobody saw it end, and its verdict is asked for."""
+        """The verdict of a run that ended during a restart must be asked for."""
         lab = await gone(IDLE)
         lab.tells(200, fixture("run_progress.failed"))
 
@@ -441,7 +441,7 @@ class TestRestart:
         assert 2 == len(lab.server.questions)
 
     async def test_after_answers_in_vain(self) -> None:
-        """A process that is restarted again and again asks no more often than one that lasts."""
+        """Restarts must not lead to more questions about a run."""
         lab = await gone(IDLE)
         for _ in range(20):
             await lab.poll()
@@ -461,7 +461,7 @@ class TestRestart:
         assert [RUN] == lab.server.asked_for
 
     async def test_reads_a_memory_of_an_earlier_version(self) -> None:
-        """What an older version wrote down of a run is enough to judge it and ask for it."""
+        """A run kept by an older version must be judged and asked for."""
         lab = await gone(IDLE)
         run = {"run_id": RUN, "run": "Checkout", "phase": "running", "agent": "lab-win-02"}
         tracked = {"run": {**run, "passed": None}, "listed": NOW, "over": None}
@@ -541,7 +541,7 @@ class TestInternalError:
     async def test_is_told_by_the_beginning_of_the_line(
         self, line: object, error: bool | None
     ) -> None:
-        """A last line that begins with it tells of an internal error, no line tells nothing."""
+        """An internal error must be found by the beginning of the last line."""
         run = await Lab(executing(last_log=line)).run()
 
         assert run is not None
@@ -555,7 +555,7 @@ class TestInternalError:
         assert run.internal_error is None
 
     async def test_stays_known(self) -> None:
-        """What was known of a run at last is known after its end and after a restart."""
+        """The internal error of a run must stay known after its end and after a restart."""
         lab = Lab(executing(last_log="Internal Error: x"))
         await lab.poll()
         lab.lists(executing(status="Failed"))
@@ -604,7 +604,7 @@ _STEP = st.tuples(
 
 
 def passes(told: Any) -> set[str]:
-    """Return the ids of the runs that something told says to have passed."""
+    """Return the ids of the runs that have passed according to an answer."""
     parts = told if isinstance(told, list) else [told]
     return {
         part["id"]
@@ -615,7 +615,7 @@ def passes(told: Any) -> set[str]:
 
 @given(st.lists(_STEP, max_size=8))
 def test_no_run_passes_without_the_word(steps: list[Any]) -> None:
-    """Whatever is listed, told and restarted: a run passed if a reply said so of this very run."""
+    """A run may pass only if a reply said so of this very run."""
 
     async def play() -> None:
         lab = Lab()

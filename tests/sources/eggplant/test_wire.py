@@ -54,7 +54,7 @@ def connect(url: str, clock: FakeClock, **values: Any) -> Source:
     ],
 )
 async def test_gets_in_by_every_scheme(auth: dict[str, str]) -> None:
-    """Each documented way to a token leads to the agents, on the wire."""
+    """Each documented login must lead to the agents."""
     clock = FakeClock()
     async with simulation(clock) as vendors:
         source = connect(vendors.eggplant_url, clock, auth=auth)

@@ -1,4 +1,4 @@
-"""What is sent to a master, what is said when it does not answer, and what nobody may see."""
+"""The client of Locust masters: its requests, its error messages, and its secrets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def told(error: PollError) -> str:
 
 class TestCalls:
     async def test_sends_two_calls_and_no_others(self) -> None:
-        """In older versions a GET on `/stop` or `/stats/reset` acts, so the list is fixed."""
+        """Only two GET requests may be sent: in older versions, others act on the test."""
         master = Master("running")
         (run,) = await master.readings(Run)
         await master.poll("controllers")
@@ -53,7 +53,7 @@ class TestCalls:
         assert {("GET", STATS, b""), ("GET", PAGE, b"")} == set(master.server.calls)
 
     async def test_reads_the_page_once_an_hour(self) -> None:
-        """Of the page only the version and the file's name are wanted."""
+        """The page must be read once an hour."""
         master = Master()
         for _ in range(3):
             await master.poll()
@@ -92,7 +92,7 @@ class TestCalls:
 
 class TestMaster:
     async def test_is_a_controller_with_its_version(self) -> None:
-        """It is up because it answered."""
+        """A master that answers must be a controller that is up, with its version."""
         (master,) = await Master().readings(Controller, "controllers")
 
         assert ("master.example:8089", "master.example", "8089") == (
@@ -111,7 +111,7 @@ class TestMaster:
         ],
     )
     async def test_has_the_port_of_its_url(self, url: str, name: str) -> None:
-        """Where none is given it is that of the scheme."""
+        """A controller's port must be that of its URL, or the default of its scheme."""
         master = Master(url=url)
         prefix = "/x" if url.endswith("/x") else ""
         for path in (STATS, PAGE):
@@ -159,7 +159,7 @@ class TestMaster:
         assert not poll.cut
 
     async def test_asks_a_master_that_was_away_for_its_version_again(self) -> None:
-        """It may have been started again as another one."""
+        """The version must be read again from a master that was away."""
         master = Master()
         await master.poll()
         here = dict(master.server.answers)
@@ -176,7 +176,7 @@ class TestMaster:
 class TestNoAnswer:
     @pytest.mark.parametrize("task", ["agents", "controllers"])
     async def test_names_a_login_page(self, task: str) -> None:
-        """A redirect to the login page is told from any other, and is no refused password."""
+        """A redirect to the login page must be named as such, and be no refused password."""
         master = Master()
         location = "/login?next=%2Fstats%2Frequests"
         for path in (STATS, PAGE):
@@ -205,7 +205,7 @@ class TestNoAnswer:
         assert LOGIN == told(await failure(master))
 
     async def test_names_a_login_that_is_not_set_up(self) -> None:
-        """Then every path is answered with 200 and a page."""
+        """A login that is not set up must be named: it answers every path with a page."""
         master = Master()
         for path in (STATS, PAGE):
             master.server.says(path, raw("locust", "login_broken.html"), content_type=HTML)
@@ -215,7 +215,7 @@ class TestNoAnswer:
         assert (Reason.DECODE, NO_ANSWER.format("a page")) == (error.reason, told(error))
 
     async def test_learns_the_version_as_soon_as_the_login_is_mended(self) -> None:
-        """What stood on the page of the mistake is not kept."""
+        """The version must be read again once the broken login page is mended."""
         master = Master()
         broken = raw("locust", "login_broken.html")
         for path in (STATS, PAGE):
@@ -229,14 +229,14 @@ class TestNoAnswer:
         assert "2.47.0" == controller.state.version
 
     async def test_names_another_answer(self) -> None:
-        """What is neither JSON nor a page is something else."""
+        """Text that is neither JSON nor a page must be called something else."""
         master = Master()
         master.server.says(STATS, b"hello", content_type="text/plain")
 
         assert NO_ANSWER.format("something else") == told(await failure(master))
 
     async def test_names_another_redirect(self) -> None:
-        """Where it leads to may be a secret, so it stays out."""
+        """The error must not quote the redirect's target, which may be a secret."""
         master = Master()
         master.server.says(STATS, b"", status=301, headers={"location": "/canary"})
 
@@ -286,7 +286,7 @@ class TestExplain:
 
     @pytest.mark.parametrize("kind", ["agent", "controller", "run"])
     async def test_knows_no_others(self, kind: str) -> None:
-        """What is not there is not explained."""
+        """A target that does not exist must not be explained."""
         with pytest.raises(LookupError, match=f"there is no {kind} 'nobody'"):
             await Master("running").explain(kind, "nobody")
 
@@ -342,5 +342,5 @@ async def test_messages_quote_no_body() -> None:
 
 
 def test_recorded_exceptions_are_asked_for_by_nobody() -> None:
-    """They hold tracebacks with paths; the recording shows what there would be to leak."""
+    """The exceptions, whose tracebacks hold paths, must never be asked for."""
     assert "traceback" in recorded("locust", "exceptions")["exceptions"][0]

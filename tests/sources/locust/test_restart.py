@@ -1,4 +1,4 @@
-"""Restarts of the exporter: nobody is accused, nobody is forgotten, and no run is doubled."""
+"""Restarts of the exporter: no worker is wrongly down or forgotten, and no run is doubled."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAY = 86_400.0
 
 class TestWorkers:
     async def test_a_dead_worker_stays_down(self) -> None:
-        """Its row went before the restart; nothing but the memory knows of it."""
+        """A dead worker must stay down, although its row has gone."""
         master = Master("running")
         await master.states()
         await master.states("worker_missing", after=15)
@@ -54,7 +54,7 @@ class TestWorkers:
         assert {} == await master.states()
 
     async def test_names_stay(self) -> None:
-        """Who was second of its host is so after the restart, whatever the order of the rows."""
+        """Workers of one host must keep their names over a restart, whatever the order of rows."""
         master = Master(reply((FIRST, "running"), (SECOND, "running")))
         await master.states()
 
@@ -74,7 +74,7 @@ class TestWorkers:
         assert {"lg1": True, "lg1/2": True} == await master.states("rejoined")
 
     async def test_one_that_left_in_order_gets_its_grace_anew(self) -> None:
-        """Nothing is said of it, and then it is forgotten."""
+        """A worker that left must get its grace anew after a restart."""
         master = Master("running")
         await master.states()
         left = reply((SECOND, "running"))
@@ -100,7 +100,7 @@ class TestRun:
         assert before == await master.readings(Run)
 
     async def test_an_end_lingers_on(self) -> None:
-        """It is shown for an hour in sum, not for one after each restart."""
+        """An ended run must be shown for an hour in sum, also over restarts."""
         master = Master("running")
         await master.poll()
         master.shows("stopped")

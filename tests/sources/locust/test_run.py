@@ -53,7 +53,7 @@ async def test_has_no_run_before_the_first(name: str) -> None:
 
 
 async def test_has_no_run_in_a_process_without_runner() -> None:
-    """`missing` is the state of a test that nobody can run."""
+    """The state `missing` must give no run."""
     master = Master(reply(state="missing"))
 
     assert await run_of(master) is None
@@ -80,7 +80,7 @@ async def test_begins_and_ends_nothing_by_a_state_it_does_not_know(
 
 
 async def test_a_run_that_ended_stays_ended_in_an_unknown_state() -> None:
-    """What is over has a verdict, or none, and keeps its phase."""
+    """A run that has ended must stay ended, also in an unknown state."""
     master = Master("running")
     await run_of(master)
     await run_of(master, "stopped", after=15)
@@ -190,7 +190,7 @@ class TestNext:
         assert first.run_id != second.run_id
 
     async def test_counts_that_were_set_back_make_no_other_run(self) -> None:
-        """Somebody pressed "reset" on the page; the test goes on."""
+        """A reset of the counts must not begin another run."""
         master = Master(with_requests(100, "running"))
 
         first = await run_of(master)
@@ -199,7 +199,7 @@ class TestNext:
         assert first == second
 
     async def test_a_rebalance_makes_no_other_run(self) -> None:
-        """Users are spread anew for a moment when a worker comes or goes; the counts go on."""
+        """A rebalance of users must not begin another run."""
         master = Master(with_requests(100, "running"))
 
         first = await run_of(master)
@@ -267,7 +267,7 @@ class TestLoad:
         assert 20 == load.requests
 
     async def test_takes_no_request_for_the_aggregate(self) -> None:
-        """The aggregate is the last one, whatever people call their requests."""
+        """The last row must be the aggregate, whatever the requests are called."""
         data = stats("running")
         data["stats"].insert(0, {**data["stats"][0], "name": "Aggregated"})
 
@@ -334,7 +334,7 @@ class TestLoad:
 
     @pytest.mark.parametrize("odd", [-1, None, "x", True, 10**400, [1], {}])
     async def test_leaves_odd_numbers_out(self, odd: Any) -> None:
-        """A value that cannot be one is absent."""
+        """An impossible value must be left out."""
         keys = ("num_failures", "current_rps", "current_fail_per_sec", "avg_response_time")
         data = with_row(**dict.fromkeys(keys, odd))
         master = Master({**data, "user_count": odd})

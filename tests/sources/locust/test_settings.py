@@ -65,7 +65,7 @@ def test_names_each_mistake(values: dict[str, Any], expected: dict[str, str]) ->
 
 
 def test_warns_of_an_interval_in_which_a_dead_worker_can_go_unseen() -> None:
-    """Its row stands for 60 s, and one look in that time may fail."""
+    """An interval above 20 s must cause a warning: a dead worker is listed for 60 s only."""
     text = (
         "locust is polled every 30 s, and a dead worker is listed for 60 s only; set tasks.agents"
         " to 20s or less"

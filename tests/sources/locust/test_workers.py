@@ -64,7 +64,7 @@ class TestKilled:
         assert {"lg1": GONE, "lg1/2": True} == await master.states(after=3600)
 
     async def test_says_when_it_was_last_up(self) -> None:
-        """Its last look while up is known, however long ago that is."""
+        """A dead worker must have the time at which it was last seen up."""
         master = Master("running")
         await master.states()
         seen = master.clock.unix
@@ -107,7 +107,7 @@ class TestKilled:
         assert {"lg1": True, "lg1/2": True} == found
 
     async def test_stays_down_beside_the_others_of_its_host(self) -> None:
-        """One of two is dead: the host does not pass for well because of the other."""
+        """One of a host's two workers that is dead must be down beside the other."""
         master = Master("running")
         await master.states()
 
@@ -120,7 +120,7 @@ class TestKilled:
         assert {"lg1": GONE} == await Master("all_missing").states()
 
     async def test_is_left_out_beside_others_if_never_seen_alive(self) -> None:
-        """One of the others may be its successor, so nobody is accused."""
+        """A dead worker that was never seen alive must be left out if its host has others."""
         assert {"lg1": True} == await Master("worker_missing").states()
 
     async def test_heals(self) -> None:
@@ -132,7 +132,7 @@ class TestKilled:
         assert {"lg1": True, "lg1/2": True} == await master.states("running", after=15)
 
     async def test_heals_beside_its_successor(self) -> None:
-        """Then the host has one worker more."""
+        """A dead worker that comes back beside its successor must be up, as one more."""
         master = Master("running")
         await master.states()
         both = reply((FIRST, "missing"), (SECOND, "running"), (NEW, "ready"))
@@ -179,7 +179,7 @@ class TestLeft:
 
     @pytest.mark.parametrize("seen", [False, True])
     async def test_a_stop_beside_a_dead_row_accuses_nobody(self, seen: bool) -> None:
-        """All that is listed then is a dead worker whose successor is there, or may be."""
+        """After a stop, a dead row whose successor may be well must mark no worker as down."""
         master = Master("running" if seen else "no_worker")
         await master.states()
         await master.states(reply((FIRST, "missing"), (SECOND, "running"), (NEW, "running")))
@@ -194,7 +194,7 @@ class TestLeft:
         )
 
     async def test_an_expected_worker_is_down_after_the_grace(self) -> None:
-        """Somebody relies on it, so it is missed also when it left in order."""
+        """An expected worker that left in order must be down after the grace."""
         master = Master("running", expected_agents=["lg1"], leave_grace="40s")
         await master.states()
 
@@ -205,7 +205,7 @@ class TestLeft:
         assert {"lg1/2": True, "lg1": AWAY} == await master.states(after=9 * DAY)
 
     async def test_an_expected_worker_that_never_came_is_down(self) -> None:
-        """It is down from the end of the grace on, seen before or not."""
+        """An expected worker that never came must be down after the grace."""
         master = Master("no_worker", expected_agents=["lg7"], leave_grace="40s")
 
         assert {"lg7": None} == await master.states()
@@ -229,11 +229,11 @@ class TestIdentity:
         assert (name, name) == (agent.agent_id, agent.host)
 
     async def test_takes_an_id_of_another_form_for_a_name(self) -> None:
-        """What has no digits at its end is nobody's number."""
+        """An id without the usual digits at its end must be taken whole as the name."""
         assert {"worker": True} == await Master(reply(("worker", "ready"))).states()
 
     async def test_leaves_a_row_without_id_out(self) -> None:
-        """Nobody knows whose it is."""
+        """A row without an id must be left out."""
         assert {} == await Master(reply(("", "ready"))).states()
 
     async def test_shows_no_id(self) -> None:
@@ -265,7 +265,7 @@ class TestLoad:
 
     @pytest.mark.parametrize("odd", [-1, None, "x", True, 10**400, [1]])
     async def test_leaves_odd_values_out(self, odd: Any) -> None:
-        """A value that cannot be one is absent, and costs no other."""
+        """An impossible value must be left out, and the others be read."""
         row = worker(FIRST, user_count=odd, cpu_usage=odd, memory_usage=odd)
 
         samples = await Master(reply(workers=[row])).samples()

@@ -101,7 +101,7 @@ async def test_shows_no_empty_version() -> None:
 
 
 async def test_keeps_a_value_while_it_is_not_stale() -> None:
-    """One failed call costs its value only when that is too old."""
+    """A value whose call failed must be kept until it is stale."""
     source = Rig(_OK)
     before = await source.readings("versions")
     source.portal.script["getMinRequiredMeasuringAgentVersion"] = reply(b"", 502)
@@ -210,7 +210,7 @@ async def test_reads_the_documented_certificates() -> None:
 
 
 async def test_takes_each_certificate_once() -> None:
-    """One without an id, or with another's, is a surprise and costs the others nothing."""
+    """A certificate without an id, or with another's, must be left out and counted."""
     items = [{"certificateId": None}, {"certificateId": 1}, {"certificateId": 1}]
     source = Rig({"getProxyRecordersClientCertificates": {"clientCertificatesArray": items}})
 
@@ -242,7 +242,7 @@ async def test_reads_an_unhealthy_template_and_one_without_a_verdict() -> None:
 
 
 async def test_leaves_out_a_template_that_has_no_id_or_one_that_is_taken() -> None:
-    """Both are surprises."""
+    """A template without an id, or with another's, must be left out and counted."""
     templates = fixture("getTestjobTemplates.ok")
     again = templates["testjobTemplatesArray"][0]
     templates["testjobTemplatesArray"] += [again, {}, {"testjobTemplate": {"templateName": "x"}}]

@@ -36,7 +36,7 @@ async def only(source: Rig) -> Agent:
 
 @pytest.mark.parametrize("agent_id", [10**400 - 1, 2**63, "007", "7.0", "x", "", "7\n", True])
 async def test_asks_nothing_about_an_id_that_is_none(agent_id: Any) -> None:
-    """A number of hundreds of digits must not become a machine, let alone one that is down."""
+    """An agent whose id is no valid number must be left out, and not be pinged."""
     source = rig(agents=one_agent(agentId=agent_id))
 
     assert () == await source.readings("agents")
@@ -127,7 +127,7 @@ async def test_exposes_the_documented_agent() -> None:
 
 
 async def test_pings_no_inactive_agent() -> None:
-    """An inactive agent is shown, but it can't page anybody."""
+    """An inactive agent must be shown, but not pinged."""
     source = rig()
 
     await source.readings("agents")
@@ -205,7 +205,7 @@ async def test_keeps_when_an_agent_was_last_up() -> None:
 
 
 async def test_forgets_an_agent_that_left_the_list() -> None:
-    """What is not listed any more is gone, with all that was kept of it."""
+    """An agent that left the list must be gone, with everything that was kept of it."""
     source = rig("ok", one_agent())
     await only(source)
     source.portal.script["getMeasuringAgents"] = "empty"
@@ -233,7 +233,7 @@ async def test_forgets_an_agent_that_left_the_list() -> None:
     ],
 )
 async def test_carries_the_state_over_a_failed_call(answer: Script, reason: Reason) -> None:
-    """A call that fails says nothing about the agent, whose state keeps its age."""
+    """A failed call must keep the agent's state with its age."""
     source = rig("ok", one_agent())
     before = await only(source)
     await source.time.advance(60)
@@ -257,7 +257,7 @@ async def test_carries_nothing_into_an_agent_switched_off() -> None:
 
 
 async def test_tells_nothing_when_the_list_fails() -> None:
-    """Without a list there is no snapshot, and the earlier one may age."""
+    """A failed list must fail the poll."""
     source = rig("ok", reply(b"", 503))
 
     with pytest.raises(PollError) as caught:
@@ -322,7 +322,7 @@ async def test_names_an_agent_without_description_by_its_id() -> None:
 
 
 async def test_accepts_a_reply_without_is_error() -> None:
-    """Where the data are there, a missing `isError` is no error."""
+    """A reply with its data must be accepted, even without the field `isError`."""
     body = fixture("pingMeasuringAgent.ok")
     del body["isError"]
 
@@ -359,12 +359,12 @@ async def started(source: Rig) -> float | None:
 
 
 class TestStart:
-    """When an agent was started, by our clock (case R10)."""
+    """The time at which an agent was started, by the exporter's clock."""
 
     MINUTE = 60_000
 
     async def test_does_not_depend_on_the_agents_clock(self) -> None:
-        """Two hours ahead and up for 110 minutes, it was started 110 minutes ago."""
+        """The uptime must be the difference of the agent's own times, whatever its clock says."""
         theirs = 1_700_000_000_000 + 120 * self.MINUTE
         ping = pinged(systemTime=theirs, agentStartupTimeStamp=theirs - 110 * self.MINUTE)
 
@@ -384,11 +384,11 @@ class TestStart:
         ],
     )
     async def test_is_unknown_without_a_credible_uptime(self, fields: dict[str, Any]) -> None:
-        """A missing time, one after the other, or decades between them."""
+        """Without a credible uptime, the start time must be unknown."""
         assert None is await started(rig(pinged(**fields), one_agent()))
 
     async def test_stays_while_the_calls_take_longer_and_shorter(self) -> None:
-        """What would change by a bit in every poll would be a new sample each time."""
+        """A start time must stay the same while calls take longer or shorter."""
         source = rig(pinged(), one_agent())
         first = await started(source)
         seen = set()
@@ -401,7 +401,7 @@ class TestStart:
         assert {first} == seen
 
     async def test_stays_over_a_call_that_took_long(self) -> None:
-        """The machine read its clock at some time of the call, and nobody knows when."""
+        """A start time must stay the same when a call takes long."""
         source = rig(pinged(), one_agent())
         first = await started(source)
 
@@ -416,7 +416,7 @@ class TestStart:
         assert first == await polling
 
     async def test_changes_with_a_restart(self) -> None:
-        """A minute later the agent is up for three seconds."""
+        """A restart of the agent must change its start time."""
         source = rig(pinged(), one_agent())
         await started(source)
         await source.time.advance(60)
@@ -427,7 +427,7 @@ class TestStart:
         assert 1_700_000_057.0 == await started(source)
 
     async def test_outlives_a_restart_of_the_exporter(self) -> None:
-        """What was known before stays."""
+        """A known start time must be kept over a restart of the exporter."""
         source = rig(pinged(), one_agent())
         before = await source.readings("agents")
         await source.time.advance(1.5)
@@ -458,7 +458,7 @@ class TestStart:
 async def test_counts_a_memory_that_cannot_be_read(
     size: object, expected: float | None, surprises: int
 ) -> None:
-    """A size is read, or absent and noticed; what the agent does not say is absent (case R11)."""
+    """A size that cannot be read must be absent and counted as a surprise."""
     source = rig(pinged(javaMaxMemory=size), one_agent())
 
     agent = await only(source)
@@ -479,7 +479,7 @@ async def test_counts_a_memory_that_cannot_be_read(
     ],
 )
 async def test_marks_agents_that_end_by_themselves(fields: dict[str, Any], managed: str) -> None:
-    """They are judged like all others, but the vendor ends them."""
+    """Agents that the vendor ends must be marked, and judged like others."""
     agent = await only(rig("ok", one_agent(**fields)))
 
     assert managed == agent.managed
@@ -489,7 +489,7 @@ async def test_marks_agents_that_end_by_themselves(fields: dict[str, Any], manag
 
 @pytest.mark.parametrize("agents", ["ok", "empty"])
 async def test_lists_all_agents(agents: str) -> None:
-    """That there are none any more is for the poller to doubt."""
+    """A poll must have the complete list, so that an empty one is doubted."""
     poll = await rig("ok", agents).source.poll("agents")
 
     assert (Kind.AGENT,) == poll.inventory

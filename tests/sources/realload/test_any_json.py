@@ -1,4 +1,4 @@
-"""Whatever stands in a field, a poll ends as one."""
+"""A poll must end normally or in an error of ours, whatever a reply's field contains."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def poll(task: str, action: str, body: Any) -> None:
         each: fixture(next(name for _, other, name in _FILES if other == each and ".ok" in name))
         for each in {other for _, other, _ in _FILES}
     }
-    # The printed detail is of run 5.
+    # The vendor's example of a detail is of run 5.
     script["getTestExecutionSuites"]["testExecutionSuitesArray"][1]["testRunResultsArray"][-1][
         "testRunId"
     ] = 5

@@ -1,4 +1,4 @@
-"""Targets that answer every ping with errors that look like refusals hide nobody (case R12)."""
+"""Agents whose errors look like refusals must not keep the healthy ones from being read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AGENTS = range(1, 51)
 INTERVAL_SECONDS = 60.0
 
-#: What a call takes at most; it is judged at its end.
+#: The longest time of a call, which is accepted or refused at its end.
 CALL_SECONDS = 0.2
 
 PROOF = "getUserAccountInfo"
@@ -29,14 +29,14 @@ WORDS = (
     *("larch", "maple", "oak", "pine", "rowan", "yew"),
 )
 
-#: What the broken agents say, by their ids.
+#: The broken agents' replies, by agent id.
 ERRORS = {
     "bare": lambda _: BARE,
     "other digits": lambda agent: BARE | {"genericErrorText": f"error {agent + 16}"},
     "twelve texts": lambda agent: BARE | {"genericErrorText": f"no {WORDS[agent % 12]}"},
 }
 
-#: Which agents are broken; the list has them in the order of their ids.
+#: Sets of broken agents; the list has all agents in the order of their ids.
 BROKEN = {
     "the first 10": frozenset(range(1, 11)),
     "10 spread": frozenset(range(3, 51, 5)),
@@ -51,13 +51,13 @@ errors = pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
 
 
 class Suspicion:
-    """The calls of the last minute that may have been refused, for all that the replies tell.
+    """The calls of the last minute that may have been refused, judged by their replies.
 
     An error is harmless once the same target gave it again after an accepted proof; the digits in
     its text do not matter.
 
     Attributes:
-        most: The most such calls at once, those under way included.
+        most: The largest number of such calls, those under way included.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -69,14 +69,14 @@ class Suspicion:
         self._suspects: list[tuple[float, tuple[int, str]]] = []
 
     def sent(self) -> None:
-        """Note a call."""
+        """Record a call."""
         self._under_way += 1
         since = self._clock.monotonic() - 60
         self._suspects = [each for each in self._suspects if each[0] > since]
         self.most = max(self.most, len(self._suspects) + self._under_way)
 
     def answered(self, request: dict[str, Any], answer: Any) -> None:
-        """Note the end of a call."""
+        """Record the end of a call."""
         self._under_way -= 1
         if request["action"] == PROOF:
             self._proven.update(error for _, error in self._suspects)
@@ -95,9 +95,9 @@ class Broken:
     """A portal some of whose agents are broken, and a source over it, polled in simulated time.
 
     Attributes:
-        agents: The broken ones, with what they say.
-        revoked: Whether the token is bad.
-        refused_at: When calls were refused.
+        agents: The broken agents, with their replies.
+        revoked: Whether the token is refused.
+        refused_at: The times of refused calls.
     """
 
     def __init__(self, agents: dict[int, Any], *, seed: int = 1) -> None:
@@ -123,7 +123,7 @@ class Broken:
         self._chance = Random(seed)  # noqa: S311 - repeatable, not secret
 
     async def poll(self) -> dict[int, bool | None]:
-        """Poll within one interval; return by agent whether it is up, `None` if nobody knows."""
+        """Poll within one interval; return for each agent whether it is up, `None` if unknown."""
         polling = asyncio.create_task(self.rig.source.poll("agents"))
         end = self.rig.time.monotonic + INTERVAL_SECONDS
         while self.rig.time.monotonic < end and not polling.done():
@@ -185,7 +185,7 @@ def shown(broken: frozenset[int]) -> dict[int, bool | None]:
 async def test_the_healthy_ones_are_shown_within_one_interval(
     broken: frozenset[int], error: Any
 ) -> None:
-    """From a cold start, whatever the order of the list and whatever the broken ones say."""
+    """After a cold start, all healthy agents must be shown within one interval."""
     portal = Broken({number: error(number) for number in broken})
 
     states = await portal.poll()
@@ -196,7 +196,7 @@ async def test_the_healthy_ones_are_shown_within_one_interval(
 @broken_ones
 @errors
 async def test_they_are_shown_ever_after(broken: frozenset[int], error: Any) -> None:
-    """Who is up is read anew in each poll."""
+    """Healthy agents must be read in each poll, and the broken ones shown, also later."""
     portal = Broken({number: error(number) for number in broken})
     await portal.minutes(1)
 
@@ -245,7 +245,7 @@ async def test_a_revocation_among_them_costs_no_lock_out(broken: frozenset[int],
 
 @errors
 async def test_one_that_is_mended_is_shown_at_the_next_poll(error: Any) -> None:
-    """To be broken is no verdict for ever."""
+    """An agent that is mended must be shown by the next poll."""
     broken = BROKEN["25 spread"]
     portal = Broken({number: error(number) for number in broken})
     await portal.minutes(2)

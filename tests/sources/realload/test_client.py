@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exporter.http import Reply
 
 
-#: Section 6 of the reference: what would change or delete something.
+#: Actions that would change or delete something; see `deploy/docs/vendors/realload.md`.
 MUTATING = [
     "createProject",
     "deleteProject",
@@ -79,7 +79,7 @@ async def test_sends_token_and_action_in_the_body() -> None:
 
 @pytest.mark.parametrize("name", [*MUTATING, "getFile", "pingmeasuringagent", ""])
 async def test_refuses_every_action_not_on_the_list(name: str) -> None:
-    """What could change something is refused before a byte is sent."""
+    """A call that is not on the list of reading calls must be refused unsent."""
     rig = Rig()
     action = Action(name=name, reply=Envelope)
 
@@ -90,7 +90,7 @@ async def test_refuses_every_action_not_on_the_list(name: str) -> None:
 
 
 def test_allows_the_twenty_read_only_actions() -> None:
-    """The list is that of the reference, and all actions in use are on it."""
+    """The client must allow 20 actions, all those in use and none that changes something."""
     in_use = {value.name for value in vars(actions).values() if isinstance(value, Action)}
 
     assert 20 == len(READ_ONLY)
@@ -99,7 +99,7 @@ def test_allows_the_twenty_read_only_actions() -> None:
 
 
 async def test_lets_nobody_choose_what_is_fixed() -> None:
-    """Neither the side effect nor the token can be set by a caller."""
+    """A caller must be able to set neither the token nor the synchronisation."""
     rig = Rig({"getMeasuringAgentTestjobs": "none"})
     fields = {"synchronizeLocalTestjobsState": True, "authTokenValue": "x", "action": "deleteFile"}
 
@@ -166,7 +166,7 @@ async def test_reads_the_body_whatever_the_status(status: int) -> None:
     ],
 )
 async def test_proves_the_token_after_a_suspect_reply(answer: Reply, reason: Reason) -> None:
-    """What may be a refusal is the call's own error only after a fresh proof."""
+    """A reply that may be a refusal must be the call's own error only after a fresh proof."""
     rig = Rig({"getMeasuringAgents": answer})
 
     with pytest.raises(CallError) as caught:
@@ -195,7 +195,7 @@ async def test_proves_the_token_after_a_suspect_reply(answer: Reply, reason: Rea
     ],
 )
 async def test_needs_no_proof_after_other_errors(answer: Script, reason: Reason) -> None:
-    """What can't be a refusal is an error at once."""
+    """A reply that cannot be a refusal must be an error at once, without a new proof."""
     rig = Rig({"getMeasuringAgents": answer})
 
     with pytest.raises(CallError) as caught:

@@ -69,7 +69,7 @@ async def test_reads_the_documented_list() -> None:
         == first.members[0]
     )
     assert ["66", "67"] == [member.member_id for member in second.members]
-    # The printed ping is that of other members, so nothing is known of these.
+    # The vendor's example of a ping is about other members, so these are unknown.
     assert all(member.state is None for member in (*first.members, *second.members))
 
 
@@ -116,7 +116,7 @@ async def test_judges_a_partly_failed_ping_with_is_error_by_its_lists() -> None:
 
 
 async def test_takes_a_member_that_did_not_act_for_down() -> None:
-    """To be connected is not enough; an outdated member that acted is up."""
+    """A connected member that did not act must be down; an outdated one that did is up."""
     cluster = await only(rig("action_failed_and_outdated"))
 
     first, second = (member.state for member in cluster.members)
@@ -158,7 +158,7 @@ async def test_takes_a_member_without_a_good_answer_for_down(change: dict[str, A
 async def test_judges_nobody_by_a_list_that_is_missing(
     part: str, field: str, value: str | None
 ) -> None:
-    """What the portal did not say, or said in a way that cannot be read, accuses nobody."""
+    """A list that the portal leaves out, or that cannot be read, must not mark a member as down."""
     ping = fixture("pingMeasuringAgentClusterMembers.ok")
     ping["controllerResponse"][part][field] = value
 
@@ -176,7 +176,7 @@ async def test_takes_members_that_acted_for_connected(value: object) -> None:
 
 
 async def test_believes_the_list_of_those_that_failed() -> None:
-    """It says who is down also when the list of the others is missing."""
+    """A member in the list of failures must be down, even if the other list is missing."""
     ping = fixture("pingMeasuringAgentClusterMembers.ok")
     connect = ping["controllerResponse"]["clusterConnectResult"]
     del connect["connectSuccessfulClusterMemberArray"]
@@ -235,7 +235,7 @@ WRONG_TOKEN = {
 async def test_takes_a_cluster_for_down_whose_controller_asks_nobody(
     ping: Script, reason: Reason, outdated: bool | None
 ) -> None:
-    """What is wrong with the cluster must not accuse the agents behind it as well (case R7)."""
+    """A failure of the cluster's controller must not mark the cluster's agents as down."""
     source = rig(ping)
 
     cluster = await only(source)
@@ -246,7 +246,7 @@ async def test_takes_a_cluster_for_down_whose_controller_asks_nobody(
 
 
 async def test_exposes_a_cluster_that_is_refused_as_outdated() -> None:
-    """It is down for that reason, and outdated; no member has a sample of a state."""
+    """A cluster refused as outdated must be down and outdated, and its members unknown."""
     cluster = await only(rig("controller_outdated"))
 
     own = 'cluster_id="11",agent_cluster="C1"'
@@ -272,7 +272,7 @@ async def test_an_outdated_controller_that_asks_the_members_leaves_a_cluster_up(
 
 
 async def test_tells_two_clusters_of_one_controller_apart() -> None:
-    """One that stores a wrong token of it is down, though the controller is not (case R8)."""
+    """A cluster with a wrong token of its controller must be down, and the other one up."""
     clusters = one_cluster()
     first = clusters["measuringAgentClustersArray"][0]
     stale = {"clusterId": 12, "clusterDescription": "C2", "controllerAuthToken": "stale"}
@@ -291,7 +291,7 @@ async def test_tells_two_clusters_of_one_controller_apart() -> None:
 
 @pytest.mark.parametrize("is_error", [{}, {"isError": True}, {"isError": False}, {"isError": 1}])
 async def test_a_cluster_that_is_partly_failed_is_up(is_error: dict[str, Any]) -> None:
-    """Its controller was asked for the members, and said which of them failed."""
+    """A cluster with members that failed must be up: its controller was asked."""
     ping = {**fixture("pingMeasuringAgentClusterMembers.partly_failed"), **is_error}
 
     cluster = await only(rig(ping))
@@ -322,7 +322,7 @@ async def test_an_error_that_says_nothing_judges_no_cluster() -> None:
 
 
 async def test_takes_a_cluster_for_down_when_its_pings_do_not_end() -> None:
-    """It has one cause, and the members are not judged as well."""
+    """A cluster whose pings time out must be down, and its members unknown."""
     source = rig(CallError(Reason.TIMEOUT, "late"))
     for _ in range(2):
         await source.source.poll("clusters")
@@ -347,7 +347,7 @@ async def test_pings_no_inactive_cluster() -> None:
 
 
 async def test_judges_no_inactive_member() -> None:
-    """An agent that was switched off pages nobody as a member either."""
+    """An inactive agent must not be judged as a member."""
     clusters = one_cluster()
     clusters["measuringAgentClustersArray"][0]["clusterMembersArray"][0]["agentActive"] = False
 
@@ -358,7 +358,7 @@ async def test_judges_no_inactive_member() -> None:
 
 
 async def test_lists_all_clusters() -> None:
-    """That there are none any more is for the poller to doubt."""
+    """A poll must have the complete list, so that an empty one is doubted."""
     poll = await rig().source.poll("clusters")
 
     assert (Kind.CLUSTER,) == poll.inventory

@@ -59,7 +59,7 @@ async def test_sends_each_controllers_own_token_back() -> None:
 
 
 async def test_no_token_goes_into_the_ledger() -> None:
-    """What names a controller there is the hash of its address alone."""
+    """The ledger must name a controller by the hash of its address, without its token."""
     source = rig({"isError": True, "genericErrorText": "failed"})
 
     await source.source.poll("controllers")
@@ -82,7 +82,7 @@ async def test_sends_an_empty_token_when_there_is_none() -> None:
 
 
 async def test_pings_an_address_once() -> None:
-    """However many clusters use a controller, it is one controller."""
+    """A controller that several clusters use must be pinged once."""
     controllers = fixture("getClusterControllers.ok")
     controllers["clusterControllersArray"][1]["controllerHost"] = "198.51.100.1"
     source = rig("ok", controllers)
@@ -109,7 +109,7 @@ async def test_pings_no_controller_of_inactive_clusters() -> None:
 
 
 async def test_joins_the_clusters_of_a_controller_that_is_listed_twice() -> None:
-    """It is pinged if any of its clusters is active."""
+    """A controller that is listed twice must be pinged if any of its clusters is active."""
     controllers = fixture("getClusterControllers.ok")
     first, second = controllers["clusterControllersArray"]
     second["controllerHost"] = first["controllerHost"]
@@ -208,7 +208,7 @@ def accepting(*tokens: str) -> Script:
 
 
 class TestSeveralTokens:
-    """Clusters may store different tokens of one controller (case R9)."""
+    """A controller whose clusters store different tokens of it."""
 
     async def test_one_that_is_accepted_is_enough(self) -> None:
         """The first cluster stores a stale one, and its own ping says so."""
@@ -231,7 +231,7 @@ class TestSeveralTokens:
         assert ["good"] == sent(source)
 
     async def test_they_change_places(self) -> None:
-        """When the one that was accepted is stale, the others are tried again."""
+        """When the accepted token is stale, the others must be tried again."""
         source = rig(accepting("b"), twice("a", "b"))
         await controllers_of(source)
         source.portal.requests.clear()
@@ -264,7 +264,7 @@ class TestSeveralTokens:
         assert controller.state.up
 
     async def test_the_same_token_is_tried_once(self) -> None:
-        """However many clusters store it."""
+        """A token that several clusters store must be tried once."""
         source = rig("not_reachable", twice("a", "a", "b", "a", None, ""))
 
         await controllers_of(source)
@@ -282,7 +282,7 @@ class TestSeveralTokens:
         assert 0 == source.source.refusals
 
     async def test_none_is_shown(self) -> None:
-        """Neither what was tried nor what was accepted."""
+        """No token may be shown, neither a stale nor an accepted one."""
         source = rig(accepting("canary-good"), twice("canary-stale", "canary-good"))
 
         poll = await source.source.poll("controllers")
@@ -302,7 +302,7 @@ class TestSeveralTokens:
     async def test_it_is_protected_if_one_is_stored(
         self, tokens: tuple[str | None, ...], protected: bool | None
     ) -> None:
-        """A cluster that stores none may be the one that is wrong."""
+        """A controller must count as protected if any cluster stores a token."""
         (controller,) = await controllers_of(rig("ok", twice(*tokens)))
 
         assert protected is controller.protected
@@ -324,7 +324,7 @@ async def test_its_start_does_not_depend_on_its_clock() -> None:
 
 
 async def test_counts_a_memory_that_cannot_be_read() -> None:
-    """It is absent, and noticed."""
+    """A memory size that cannot be read must be absent and counted as a surprise."""
     ping = fixture("pingClusterController.ok")
     ping["controllerResponse"]["javaMaxMemory"] = "1.024 MB"
     source = rig(ping, twice("a"))
@@ -337,7 +337,7 @@ async def test_counts_a_memory_that_cannot_be_read() -> None:
 
 
 async def test_lists_all_controllers() -> None:
-    """That there are none any more is for the poller to doubt."""
+    """A poll must have the complete list, so that an empty one is doubted."""
     poll = await rig().source.poll("controllers")
 
     assert (Kind.CONTROLLER,) == poll.inventory

@@ -1,4 +1,4 @@
-"""What is read of the newest finished runs in detail."""
+"""Details of a suite's newest finished run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DETAIL = "getTestExecutionSuiteTestRunResultDetail"
 RUNNING = "getCurrentlyRunningTestExecutionSuiteIds"
 NAME = "Simple Test 2VU Long Run"
 
-#: The two jobs of the printed example.
+#: The two jobs of the vendor's example.
 JOBS = (
     SuiteJob(
         testjob_id="493179849",
@@ -172,7 +172,7 @@ class TestContents:
         assert (SuiteJob(testjob_id="1", testjob="1", duration_seconds=seconds),) == run.testjobs
 
     async def test_names_a_job_by_its_template(self) -> None:
-        """By the one beside it, the list of templates, or its own id."""
+        """A job must be named by its own template, the list of templates, or its id."""
         rows = [
             job(1, testjobTemplate={"templateId": 18, "templateName": "own"}),
             job(2, testjobTemplate={"templateId": 18}),
@@ -258,7 +258,7 @@ class TestContents:
         ],
     )
     async def test_shows_nothing_of_another_run(self, detail: Any) -> None:
-        """What the reply says it is about has to fit; the summary stands."""
+        """A detail of another run must be refused, and the summary kept."""
         source = rig(detail)
 
         poll = await source.source.poll("suites")
@@ -276,7 +276,7 @@ class TestContents:
 
 class TestCalls:
     async def test_asks_once_for_each_newest_finished_run(self) -> None:
-        """What was read is kept until a newer run has ended."""
+        """A detail must be read once, and kept until a newer run has ended."""
         source = rig()
         before = await run_of(source)
         kept = await run_of(source)
@@ -298,7 +298,7 @@ class TestCalls:
         assert [] == asked(source)
 
     async def test_reads_a_run_anew_that_went_on(self) -> None:
-        """It was taken for over too early."""
+        """A run that goes on must have its detail read again."""
         source = rig("ok")
         await run_of(source)
         source.portal.script["getTestExecutionSuites"] = listed(
@@ -331,7 +331,7 @@ class TestCalls:
         "answer", [reply(b"", 502), {"isError": True}, CallError(Reason.DECODE, "")]
     )
     async def test_gives_a_detail_up_after_three_calls(self, answer: Any) -> None:
-        """Each failed poll is told, then none fails any more."""
+        """A detail must be given up after three failed calls."""
         source = rig(answer)
         failures = []
 
@@ -352,7 +352,7 @@ class TestCalls:
         assert JOBS == run.testjobs
 
     async def test_a_call_that_was_held_back_is_no_try(self) -> None:
-        """However often that happens, the detail is read afterwards."""
+        """A call that the guard held back must not count as an attempt to read the detail."""
         source = rig(BlockedError("wait", retry_at=0.0))
         for _ in range(5):
             (failure,) = (await source.source.poll("suites")).failures
@@ -381,7 +381,7 @@ class TestCalls:
         assert len(set(asked(source))) == len(asked(source))
 
     async def test_failing_details_hold_up_no_others(self) -> None:
-        """Those that were not tried yet come first."""
+        """Details that fail must not keep others from being read."""
         source = rig(suites=listed(*((number, 5) for number in range(1, 16))))
         fine = source.portal.script[DETAIL]
         assert callable(fine)
@@ -400,7 +400,7 @@ class TestCalls:
         assert {str(number) for number in range(11, 16)} == read
 
     async def test_a_slow_portal_is_not_asked_on(self) -> None:
-        """One call that takes too long per worker is enough for a poll."""
+        """A slow portal must not be asked for further details in the same poll."""
         source = rig(
             CallError(Reason.TIMEOUT, "late"),
             listed(*((number, 5) for number in range(1, 11))),
@@ -414,7 +414,7 @@ class TestCalls:
         assert len(poll.failures) == len(asked(source))
 
     async def test_a_portal_without_this_action_loses_nothing_else(self) -> None:
-        """Its errors look like refusals of the token; the lists are read all the same."""
+        """A portal without this action must fail three polls, and lose nothing else."""
         source = rig({"isError": True}, listed(*((number, 5) for number in range(1, 21))))
 
         failed = []
@@ -428,7 +428,7 @@ class TestCalls:
         assert not any(failed[6:])
 
     async def test_details_are_asked_for_again_after_a_pause(self) -> None:
-        """A portal that could not give one is tried again after an hour."""
+        """A portal without details must be asked again after an hour."""
         source = rig(reply(b"", 502), listed(*((number, 5) for number in range(1, 41))))
         for _ in range(3):
             await source.source.poll("suites")
@@ -447,7 +447,7 @@ class TestCalls:
 
 class TestRestarts:
     async def test_a_detail_survives(self) -> None:
-        """It is not read again, and it is shown on."""
+        """A detail must be kept over a restart."""
         source = rig("ok")
         restarts = Restarts(source, source.time)
         await restarts.poll("suites")
@@ -460,7 +460,7 @@ class TestRestarts:
         assert [(3, 5)] == asked(source)
 
     async def test_tries_are_counted_on(self) -> None:
-        """A daemon that is started again and again asks no more than one that is not."""
+        """A restart must not reset the number of failed calls."""
         source = rig(reply(b"", 502))
         restarts = Restarts(source, source.time)
 
@@ -500,7 +500,7 @@ class TestRestarts:
             assert 2 == sum(DETAIL in line(seen) for seen in trial.only.front.seen)
 
     async def test_an_older_memory_is_no_mistake(self) -> None:
-        """One from before details were read."""
+        """A memory from before details must be accepted."""
         source = rig("ok")
         restarts = Restarts(source, source.time)
         restarts.memory["suites"] = b'{"version":1,"rested":{"3":[500000.0,5]}}'

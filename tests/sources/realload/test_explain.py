@@ -48,7 +48,7 @@ async def test_reads_what_a_poll_reads(
 
 
 async def test_shows_wanted_fields_and_names_the_others() -> None:
-    """What the decoder knows is shown; nothing else can be known to be harmless."""
+    """An explanation must show the fields the decoder knows, and only name the others."""
     explanation = await rig().source.explain("agent", "46")
 
     ping = fixture("pingMeasuringAgent.ok")
@@ -59,7 +59,7 @@ async def test_shows_wanted_fields_and_names_the_others() -> None:
 
 
 async def test_shows_one_suite_of_the_list() -> None:
-    """The portal only offers all suites; one is shown."""
+    """Of the list of suites, only the asked one must be shown."""
     explanation = await rig().source.explain("suite", "3")
 
     assert 3 == explanation.reply["testExecutionSuite"]["testExecutionSuiteId"]
@@ -68,7 +68,7 @@ async def test_shows_one_suite_of_the_list() -> None:
 
 
 async def test_shows_an_error_as_it_is() -> None:
-    """The text tells a wrong token of a controller from one that is away."""
+    """The explanation must show the error's text, which tells a wrong token."""
     source = rig()
     source.portal.script["pingClusterController"] = "bad_token"
 
@@ -109,7 +109,7 @@ async def test_leaves_the_polls_alone() -> None:
     [("agent", "47"), ("suite", "9"), ("controller", "x"), ("run", "1"), ("", "")],
 )
 async def test_knows_no_other_targets(kind: str, target_id: str) -> None:
-    """Nothing outside of the inventory can be reached."""
+    """Targets that are not in the inventory must not be pinged."""
     source = rig()
 
     with pytest.raises(LookupError):
@@ -131,7 +131,7 @@ async def test_pings_no_inactive_agent() -> None:
 
 
 async def test_accuses_nobody_by_one_time_out() -> None:
-    """One ping that does not come home may be the portal's doing."""
+    """One time-out must be an error, not a verdict about the target."""
     source = rig()
     source.portal.script["pingMeasuringAgent"] = CallError(Reason.TIMEOUT, "late")
 
@@ -142,7 +142,7 @@ async def test_accuses_nobody_by_one_time_out() -> None:
 
 
 async def test_fails_as_a_call_fails() -> None:
-    """What says nothing about the target is an error."""
+    """An explanation must fail as a poll does if the reply says nothing about the target."""
     source = rig()
     source.portal.script["pingMeasuringAgent"] = reply(b"", 502)
 

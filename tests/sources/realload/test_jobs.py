@@ -106,7 +106,7 @@ async def test_never_lets_the_portal_update_its_states() -> None:
 
 
 async def test_asks_no_agent_that_is_down_or_outdated() -> None:
-    """Their reply would look like a refusal of the token."""
+    """An agent that is down or outdated must not be asked for its jobs."""
     pings = iter(["not_reachable", "outdated", "ok"])
     source = rig("ok", lambda _: next(pings))
     await source.readings("agents")
@@ -143,7 +143,7 @@ async def test_carries_counts_over_a_failed_call() -> None:
 
 
 async def test_reports_a_time_out_as_a_failure() -> None:
-    """Whether an agent is down is said by its ping; its jobs are only unknown."""
+    """A time-out must be a failure that leaves the agent's jobs unknown."""
     source = rig(only_for(50, CallError(Reason.TIMEOUT, "late"), others="ok"))
     await source.readings("agents")
 

@@ -191,7 +191,7 @@ async def test_sends_no_second_proof_at_once(refusal: Any) -> None:
 
 
 async def test_keeps_the_memory_over_a_reload() -> None:
-    """A new source with the same secret does not start to count anew."""
+    """A new source with the same secret must not start its count of refusals again."""
     rig = Rig()
     Gatekeeper(rig, _REFUSALS[0], revoked=True)
     await poll_all(rig)
@@ -205,7 +205,7 @@ async def test_keeps_the_memory_over_a_reload() -> None:
 
 
 async def test_goes_on_after_an_error_of_a_calls_own() -> None:
-    """One target whose call fails without a flag does not stop the others."""
+    """A target whose call fails without a flag must not stop the others."""
     rig = Rig()
     Gatekeeper(rig, _REFUSALS[0], revoked=False)
     error = fixture("common.error_generic")

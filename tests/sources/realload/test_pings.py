@@ -46,7 +46,7 @@ def agents_of(source: Rig) -> set[int]:
 
 
 async def test_blames_the_portal_for_nothing_when_no_ping_was_sent() -> None:
-    """Silence of our own says nothing about anybody."""
+    """When the guard held all pings back, the portal must not be called slow."""
     source = rig(range(1, 4), {}, concurrency=3)
     await source.readings("agents")
     source.portal.script["pingMeasuringAgent"] = BlockedError("held back", retry_at=0.0)
@@ -59,7 +59,7 @@ async def test_blames_the_portal_for_nothing_when_no_ping_was_sent() -> None:
 
 @pytest.mark.parametrize("answer", [reply(b"", 502), reply(b"", 500), {"isError": True}])
 async def test_one_targets_error_does_not_put_the_task_down(answer: Any) -> None:
-    """The portal answers, even if the call that came home last is the one that fails."""
+    """A target's error must not put the task down while others answer."""
     source = rig(range(1, 4), {3: answer})
 
     poll = await source.source.poll("agents")
@@ -68,7 +68,7 @@ async def test_one_targets_error_does_not_put_the_task_down(answer: Any) -> None
 
 
 async def test_the_errors_of_all_targets_put_the_task_down() -> None:
-    """A portal that can reach nobody is of no use, though it still has a list of them."""
+    """If the pings of all targets fail, the task must be down."""
     source = rig(range(1, 4), dict.fromkeys(range(1, 4), reply(b"", 502)))
 
     poll = await source.source.poll("agents")
@@ -78,7 +78,7 @@ async def test_the_errors_of_all_targets_put_the_task_down() -> None:
 
 @pytest.mark.parametrize("ids", [range(0), range(1, 3)])
 async def test_no_target_to_ask_puts_no_task_down(ids: range) -> None:
-    """Nobody there, or only those who are switched off."""
+    """A task without active targets must not be down."""
     source = rig(ids, {})
     listed = listing(*ids)
     for agent in listed["measuringAgentsArray"]:
@@ -99,7 +99,7 @@ async def test_odd_targets_keep_no_other_from_being_looked_at() -> None:
 
     for _ in range(20):
         before = len(source.portal.requests)
-        # The first minutes have no room for so many that are new.
+        # In the first minutes, so many new errors exceed the limit of suspect calls.
         with contextlib.suppress(PollError):
             await source.source.poll("agents")
         asked.append(
@@ -108,12 +108,12 @@ async def test_odd_targets_keep_no_other_from_being_looked_at() -> None:
         await source.time.advance(60)
 
     assert all({*range(6, 21)} <= each for each in asked[3:])
-    # There is room for one or two of them in a minute, and each has its turn.
+    # One or two of them fit into a minute, and each gets its turn.
     assert {*odd} == set.union(*asked[-10:]) & {*odd}
 
 
 async def test_bounds_the_calls_under_way() -> None:
-    """However many targets there are, no more calls than `concurrency` are under way."""
+    """No more calls than `concurrency` may be under way, however many targets there are."""
     source = rig(range(1, 41), {})
 
     async def some_turns(request: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ async def test_bounds_the_calls_under_way() -> None:
 
 
 async def test_calls_begin_one_after_the_other() -> None:
-    """Of a crowd that begins at once, each would seem to take as long as all."""
+    """Calls must start one loop turn apart, so that their latencies are their own."""
     source = rig(range(1, 4), {})
     await source.readings("agents")
     turn = 0
@@ -157,7 +157,7 @@ async def test_calls_begin_one_after_the_other() -> None:
 
 
 async def test_starts_with_what_failed_last_time() -> None:
-    """Who takes long begins early, so that the poll ends early."""
+    """A target that failed in the last poll must be asked first in the next."""
     source = rig(range(1, 31), {17: "not_reachable"})
     await source.readings("agents")
     source.portal.requests.clear()

@@ -79,7 +79,7 @@ async def test_reads_a_flag_as_the_recorders_state(ping: Script, reason: Reason)
 async def test_compares_versions_number_by_number(
     version: str | None, least: str, outdated: bool | None
 ) -> None:
-    """There is no flag for outdated recorders; what can't be compared is not said."""
+    """Versions must be compared number by number, and be unknown if they cannot."""
     ping = fixture("pingProxyRecorder.ok")
     ping["pongResponse"]["productVersion"] = version
 
@@ -107,7 +107,7 @@ async def test_uses_the_minimum_that_the_versions_task_knows() -> None:
 
 
 async def test_does_without_a_minimum_that_cannot_be_read() -> None:
-    """The recorders are judged all the same, and the portal is not pressed for it."""
+    """Without a minimum version, recorders must be judged, and the portal not be pressed for it."""
     source = rig("ok", reply(b"", 502))
 
     first, _ = await recorders_of(source)
@@ -120,7 +120,7 @@ async def test_does_without_a_minimum_that_cannot_be_read() -> None:
 
 
 async def test_asks_for_the_minimum_again_in_time() -> None:
-    """One that could not be read is asked for after ten minutes, a known one after an hour."""
+    """A minimum version must be read again after an hour, a failed one after ten minutes."""
     source = rig("ok", reply(b"", 502))
     await recorders_of(source)
     source.portal.script[_MINIMUM] = "ok"

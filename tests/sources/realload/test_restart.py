@@ -50,7 +50,7 @@ class Portal:
         self.restarts = Restarts(self.rig, self.rig.time)
 
     def answers(self, **script: Script) -> None:
-        """Have the portal answer differently from now on."""
+        """Change the portal's answers from now on."""
         self.rig.portal.script |= script
 
     async def poll(self, task: str) -> tuple[Any, ...]:
@@ -71,7 +71,7 @@ def running(*ids: int) -> dict[str, Any]:
 
 
 def run(number: int, **fields: Any) -> dict[str, Any]:
-    """Make a run, by default one that was not completed."""
+    """Make a run, by default an incomplete one."""
     started = {"testRunStartTimestamp": number * 100_000, "executionState": 1}
     return {"testRunId": number, **started, **fields}
 
@@ -129,7 +129,7 @@ class TestSuites:
         assert "1" == suite.last_run.run_id
 
     async def test_a_run_that_does_not_move_is_over_in_the_end(self) -> None:
-        """How long it has not moved is counted over restarts, and the time between them, too."""
+        """A run that does not move must count as over in the end, also across restarts."""
         portal = Portal()
         still = run(1, testRunStartTimestamp=None)
         portal.answers(getTestExecutionSuites=suites(still))
@@ -143,7 +143,7 @@ class TestSuites:
         assert [True] * 5 + [False] == running_still
 
     async def test_a_run_in_flight_is_so_without_a_memory(self) -> None:
-        """The daemon starts amid a run that its state alone tells of, or the list alone."""
+        """A run must be in flight by its state or by the list alone, without a memory."""
         portal = Portal()
         begun = int(portal.rig.time.unix * 1000)
         fresh = run(2, testRunStartTimestamp=begun, testRunLastUpdatedTimestamp=begun)
@@ -163,7 +163,7 @@ class TestSuites:
 
 class TestAccount:
     async def test_a_version_that_cannot_be_read_is_kept(self) -> None:
-        """One that was read before the restart holds until it is too old."""
+        """A version from before the restart must be kept until it is too old."""
         portal = Portal()
         before = await portal.poll("versions")
         portal.answers(**{_MIN_AGENT: BROKEN, _PLAN: BROKEN})
@@ -278,7 +278,7 @@ def test_no_damage_stops_it(data: st.DataObject, task: str) -> None:
 
 
 async def test_no_secret_is_remembered() -> None:
-    """Neither our token nor those of agents, controllers and recorders enter the memory."""
+    """The memory must contain no token."""
     portal = Portal()
 
     for task in TASKS:

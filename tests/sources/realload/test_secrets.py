@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _CANARY = "canary-7f3a"
 
-#: Section 5 of the reference: where replies carry secrets and personal data.
+#: Fields of replies with secrets or personal data; see `deploy/docs/vendors/realload.md`.
 _SECRET_FIELDS = frozenset(
     [
         "authToken",
@@ -104,7 +104,7 @@ def planted(value: Any) -> Any:
 
 def rig() -> Rig:
     replies = {action: planted(fixture(f"{action}.{case}")) for action, case in _CASES.items()}
-    # The printed detail is of the second suite's run 5.
+    # The vendor's example of a detail is of the second suite's run 5.
     suites = replies["getTestExecutionSuites"]["testExecutionSuitesArray"]
     suites[1]["testRunResultsArray"][-1]["testRunId"] = 5
     del suites[0]
@@ -117,7 +117,7 @@ def rig() -> Rig:
 
 @pytest.mark.parametrize("task", _TASKS)
 async def test_keeps_secrets_out_of_readings(task: str) -> None:
-    """Neither readings nor samples nor failures know one."""
+    """Readings, samples and failures must contain no secret."""
     poll = await rig().source.poll(task)
 
     assert poll.readings
@@ -127,7 +127,7 @@ async def test_keeps_secrets_out_of_readings(task: str) -> None:
 
 @pytest.mark.parametrize(("kind", "target_id"), _TARGETS.items())
 async def test_keeps_secrets_out_of_explanations(kind: str, target_id: str) -> None:
-    """What is shown of a reply holds none."""
+    """The reply in an explanation must contain no secret."""
     explanation: Explanation = await rig().source.explain(kind, target_id)
 
     assert explanation.reply is not None
@@ -137,7 +137,7 @@ async def test_keeps_secrets_out_of_explanations(kind: str, target_id: str) -> N
 @pytest.mark.parametrize("status", [200, 401, 403, 500])
 @pytest.mark.parametrize("body", [_CANARY.encode(), {"isError": True, "x": _CANARY}, [_CANARY]])
 async def test_keeps_secrets_out_of_errors(status: int, body: Any) -> None:
-    """Neither text nor traceback of an error holds a part of a reply or of a request."""
+    """Errors and their tracebacks must contain no part of a reply or a request."""
     source = rig()
     source.portal.script["getMeasuringAgents"] = reply(body, status)
 
@@ -149,7 +149,7 @@ async def test_keeps_secrets_out_of_errors(status: int, body: Any) -> None:
 
 @pytest.mark.parametrize("task", _TASKS)
 async def test_shows_no_secret_in_a_repr(task: str) -> None:
-    """Whatever the source keeps shows its secrets to nobody who prints it."""
+    """The `repr` of everything that a source keeps must contain no secret."""
     source = rig()
     await source.source.poll(task)
 

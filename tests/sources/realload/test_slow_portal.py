@@ -1,4 +1,4 @@
-"""A slow or hanging portal accuses nobody (cases R13 and R14)."""
+"""Agents must not be called down because the portal is slow or hangs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def let_pass(source: Rig, task: str = "agents") -> Any:
 
 
 def taking(source: Rig, seconds: dict[int, float], *, others: float = 0.2) -> None:
-    """Have the agents' pings take so long; what takes longer than the time-out times out."""
+    """Set the duration of the agents' pings; longer ones than the time-out time out."""
     timeout = source.settings.timeout
     script = source.portal.script["pingMeasuringAgent"]
 
@@ -76,7 +76,7 @@ def taking(source: Rig, seconds: dict[int, float], *, others: float = 0.2) -> No
 
 class TestOneOfMany:
     async def test_is_down_when_the_portal_is_fast(self) -> None:
-        """One late ping among others is data about its target."""
+        """A single late ping among fast ones must mark its agent as down."""
         source = rig(3, {2: LATE})
 
         poll = await source.source.poll("agents")
@@ -85,7 +85,7 @@ class TestOneOfMany:
         assert ((), True, False) == (poll.failures, poll.asked, poll.vendor_slow)
 
     async def test_is_judged_after_a_cheap_call(self) -> None:
-        """It is sent after all pings, and only if one timed out."""
+        """The cheap call must be sent after all pings, and only if one timed out."""
         source = rig(3, {})
         await source.readings("agents")
         source.portal.script["pingMeasuringAgent"] = lambda request: (
@@ -102,7 +102,7 @@ class TestOneOfMany:
         "refusal", [LATE, reply(b"", 502), reply(b"", 401), {"isError": True}, b"<html>"]
     )
     async def test_is_not_judged_when_the_cheap_call_fails(self, refusal: Script) -> None:
-        """Whatever the reason, the portal gave no sign of being well after the ping."""
+        """A ping that timed out must not be judged if the cheap call fails, for any reason."""
         source = rig(3, {})
         before = await source.readings("agents")
         source.portal.script["pingMeasuringAgent"] = lambda request: (
@@ -142,7 +142,7 @@ class TestOneOfMany:
         assert poll.vendor_slow
 
     async def test_is_down_beside_one_that_is_flagged(self) -> None:
-        """A flag that came home fast tells that the portal is well."""
+        """A late ping beside a quick error must mark its agent as down."""
         source = rig(2, {1: "not_reachable", 2: LATE})
 
         poll = await source.source.poll("agents")
@@ -161,7 +161,7 @@ class TestOneOfMany:
 
     @pytest.mark.parametrize(("late", "count"), [(2, 9), (3, 13), (9, 40)])
     async def test_is_down_with_fewer_than_a_quarter(self, late: int, count: int) -> None:
-        """So many machines may be dead at once."""
+        """Less than a quarter of late pings must mark their agents as down."""
         source = rig(count, dict.fromkeys(range(1, late + 1), LATE))
 
         poll = await source.source.poll("agents")
@@ -171,7 +171,7 @@ class TestOneOfMany:
 
     @pytest.mark.parametrize(("late", "count"), [(2, 3), (2, 8), (3, 12), (10, 40)])
     async def test_is_not_judged_with_a_quarter_or_more(self, late: int, count: int) -> None:
-        """So many at once are rather the portal's doing."""
+        """A quarter of late pings or more must mark the portal as slow, and no agent as down."""
         source = rig(count, dict.fromkeys(range(1, late + 1), LATE))
 
         poll = await source.source.poll("agents")
@@ -190,7 +190,7 @@ class TestOneOfMany:
 
 class TestTheOnlyOne:
     async def test_is_down_after_three_polls(self) -> None:
-        """There is no other to compare with, so one poll cannot tell."""
+        """A single agent must be down after three late polls."""
         source = rig(1, {})
         await source.readings("agents")
         source.portal.script["pingMeasuringAgent"] = LATE
@@ -213,7 +213,7 @@ class TestTheOnlyOne:
         assert DEAD not in [verdicts(poll.readings)[1] for poll in polls]
 
     async def test_a_cheap_call_that_fails_begins_anew(self) -> None:
-        """Each of the three polls has to have seen the portal well."""
+        """A cheap call that fails must begin the count of three polls again."""
         source = rig(1, {1: LATE})
         polls = []
 
@@ -235,7 +235,7 @@ class TestTheOnlyOne:
         assert {(False, True)} == {(poll.asked, poll.vendor_slow) for poll in polls}
 
     async def test_of_many_that_was_sent_is_not_judged(self) -> None:
-        """The guard held the others back, and nothing tells whether the portal hung."""
+        """When the guard held all other pings back, the one that was sent must not be judged."""
         blocked = BlockedError("held back", retry_at=0.0)
         source = rig(3, {1: LATE, 2: blocked, 3: blocked})
 
@@ -247,7 +247,7 @@ class TestTheOnlyOne:
 
 class TestAPortalThatHangs:
     async def test_from_the_fifth_ping_of_six_on(self) -> None:
-        """Two that were not answered are none too few to be the portal's (case R13)."""
+        """If the last two pings of six time out, the portal must be called slow, not the agents."""
         source = rig(6, {})
         before = await source.readings("agents")
         hanging_after(source.portal, 4)
@@ -259,7 +259,7 @@ class TestAPortalThatHangs:
 
     @pytest.mark.parametrize("after", [*range(0, 36, 5), 36, 37, 38, 39, 40])
     async def test_from_any_ping_on(self, after: int) -> None:
-        """It answered others before; nobody is accused, and no state is lost."""
+        """When the portal hangs from any ping on, every agent must keep its state."""
         source = rig(40, {})
         before = await source.readings("agents")
         hanging_after(source.portal, after)
@@ -271,7 +271,7 @@ class TestAPortalThatHangs:
         assert (after < 40) == poll.vendor_slow
 
     async def test_on_every_ping_holds_its_task_down(self) -> None:
-        """Though it still has a list of the agents, and accepts other calls."""
+        """A task whose pings all time out must be down, though the list is still answered."""
         source = rig(5, {})
         await source.readings("agents")
         source.portal.script["pingMeasuringAgent"] = LATE
@@ -282,7 +282,7 @@ class TestAPortalThatHangs:
         assert {UP} == {verdict for poll in polls for verdict in verdicts(poll.readings).values()}
 
     async def test_while_it_waits_for_other_things_as_well(self) -> None:
-        """A connection, or a proof of the credentials, that takes too long is no sign of life."""
+        """A time-out of the connection or of a proof must not count as a sign of life."""
         unconnected = CallError(Reason.TIMEOUT, "no connection in time", sent=False)
         unproven = BlockedError("the proof failed", retry_at=0.0, reason=Reason.TIMEOUT)
         source = rig(12, {1: LATE, 2: unconnected, 3: unproven})
@@ -293,7 +293,7 @@ class TestAPortalThatHangs:
         assert poll.vendor_slow
 
     async def test_keeps_nothing_when_it_is_well_again(self) -> None:
-        """A poll without a time-out is not slow."""
+        """A poll without a time-out must not be slow, whatever the one before was."""
         source = rig(5, {})
         source.portal.script["pingMeasuringAgent"] = LATE
         await source.source.poll("agents")
@@ -305,7 +305,7 @@ class TestAPortalThatHangs:
 
 
 def hanging_after(portal: FakePortal, pings: int) -> None:
-    """Have every call but so many pings time out."""
+    """Let every call time out, except for the first pings."""
     answered = 0
 
     def ping(_: Any) -> Script:
@@ -320,7 +320,7 @@ def hanging_after(portal: FakePortal, pings: int) -> None:
 class TestASlowPortal:
     @pytest.mark.parametrize("seed", range(5))
     async def test_accuses_none_of_twelve_healthy_agents(self, seed: int) -> None:
-        """It takes 0.75 to 1.15 times the time-out per ping (case R14)."""
+        """Agents that answer in 0.75 to 1.15 times the time-out must not be called down."""
         source = rig(12, {}, interval="10m")
         chance = Random(seed)  # noqa: S311 - repeatable, not secret
         taking(source, {n: chance.uniform(0.75, 1.15) * 15.0 for n in range(1, 13)})
@@ -345,7 +345,7 @@ class TestASlowPortal:
 
 
 async def test_a_budget_of_our_own_is_no_slowness() -> None:
-    """What waits for `requests_per_minute` does not take the portal's time."""
+    """Time that a call waited for `requests_per_minute` must not count as the portal's."""
     source = rig(3, {2: LATE})
     send = source.portal.send
 
@@ -399,7 +399,7 @@ def one_after_the_other(answers: list[Script]) -> Script:
 class TestTheRule:
     @given(calls=CALLS)
     def test_accuses_only_with_evidence(self, calls: list[tuple[Ending, float]]) -> None:
-        """Few were late, and those that were answered came home fast."""
+        """Agents may be called down only if few pings were late and the others fast."""
         late = sum(ending is Ending.TIMED_OUT for ending, _ in calls)
         sent = sum(ending is not Ending.UNSENT for ending, _ in calls)
         answered = [seconds for ending, seconds in calls if ending is Ending.ANSWERED]
@@ -417,7 +417,7 @@ class TestTheRule:
     def test_the_order_of_events_does_not_matter(
         self, calls: list[tuple[Ending, float]], seed: Random
     ) -> None:
-        """No order accuses anybody whom another one does not."""
+        """The order of the pings must not matter."""
         shuffled = list(calls)
         seed.shuffle(shuffled)
 
@@ -458,7 +458,7 @@ class TestTheRule:
         )
     )
     def test_nobody_is_accused_while_the_cheap_call_hangs(self, polls: list[list[Script]]) -> None:
-        """Whatever the pings say, and in whichever order, in any number of polls."""
+        """While the cheap call hangs, no agent may be called down, whatever the pings say."""
 
         async def play() -> None:
             source = rig(6, {})

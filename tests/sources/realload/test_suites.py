@@ -14,7 +14,7 @@ _RUNNING = "getCurrentlyRunningTestExecutionSuiteIds"
 
 LEVELS = ("warn", "error", "fatal")
 
-#: 2 minutes and two intervals.
+#: The time after which a run that does not move is over: 2 minutes and two intervals.
 QUIET_SECONDS = 240
 
 
@@ -69,7 +69,7 @@ def at(source: Rig, ago: float = 0.0) -> int:
 
 
 def lists(source: Rig, *runs: dict[str, Any], now: tuple[int | str, ...] = ()) -> None:
-    """Have the portal list these runs of suite 2, and these suites as running."""
+    """Set the portal's list of runs of suite 2, and its list of running suites."""
     source.portal.script |= {"getTestExecutionSuites": with_runs(*runs), _RUNNING: running(*now)}
 
 
@@ -177,7 +177,7 @@ async def test_takes_every_run_of_a_resting_suite_for_finished() -> None:
 
 @pytest.mark.parametrize("archived", [False, True])
 async def test_keeps_a_failed_run_while_the_next_is_in_flight(archived: bool) -> None:
-    """Its state may be any, and its alert must not end because somebody tries again.
+    """A failed run must stay the verdict while the next run is in flight.
 
     The run in flight may have results already, or not yet.
     """
@@ -195,7 +195,7 @@ async def test_keeps_a_failed_run_while_the_next_is_in_flight(archived: bool) ->
 
 
 async def test_judges_no_run_that_ends_while_it_is_read() -> None:
-    """What ran before or after the list counts as running."""
+    """A run must count as running if it ran before or after the list was read."""
     asked = iter([running(2), running()])
     suites = with_runs(run(1), run(2, executionState=1))
 
@@ -231,7 +231,7 @@ async def test_keeps_ten_finished_runs_newest_first() -> None:
 
 
 async def test_counts_what_was_not_executed() -> None:
-    """It is the rest of what was to be executed, and never less than none."""
+    """Jobs not executed must be the rest of those planned, and never negative."""
     (suite,) = await suites_of(rig(with_runs(counted(1, 3, 1, 1), counted(2, 3, 9, 0))))
 
     newest, oldest = suite.history
@@ -239,7 +239,7 @@ async def test_counts_what_was_not_executed() -> None:
 
 
 async def test_has_no_mean_without_a_passed_session() -> None:
-    """Nothing is divided by zero, and -1 is no quantity."""
+    """Without a passed session, or with -1, the mean must be unknown."""
     (suite,) = await suites_of(
         rig(
             with_runs(
@@ -255,7 +255,7 @@ async def test_has_no_mean_without_a_passed_session() -> None:
 
 
 async def test_has_no_negative_duration() -> None:
-    """A run whose update lies before its start has no duration."""
+    """A run whose update is before its start must have no duration."""
     (suite,) = await suites_of(rig(with_runs(run(1, testRunLastUpdatedTimestamp=1))))
 
     assert suite.last_run is not None
@@ -282,7 +282,7 @@ async def test_keeps_the_first_of_two_with_the_same_id() -> None:
 
 
 async def test_tells_nothing_when_it_is_unknown_what_runs() -> None:
-    """Without the second answer a run could be judged half-done."""
+    """Without the list of running suites, the poll must fail."""
     asked = iter([running(), reply(b"", 502)])
 
     with pytest.raises(PollError):
@@ -299,9 +299,9 @@ async def test_watches_what_the_filters_say() -> None:
 @pytest.mark.parametrize(
     ("counts", "outcome", "passed"),
     [
-        ((3, 1, 0), Outcome.INCOMPLETE, False),  # R1
-        ((3, 0, 0), Outcome.INCOMPLETE, False),  # R2
-        ((0, 0, 0), Outcome.NO_VERDICT, None),  # R3
+        ((3, 1, 0), Outcome.INCOMPLETE, False),
+        ((3, 0, 0), Outcome.INCOMPLETE, False),
+        ((0, 0, 0), Outcome.NO_VERDICT, None),
         ((3, 3, 0), Outcome.PASSED, True),
         ((1, 1, 0), Outcome.PASSED, True),
         ((3, 2, 1), Outcome.FAILED, False),
@@ -321,7 +321,7 @@ async def test_watches_what_the_filters_say() -> None:
 async def test_judges_a_run_by_its_counts(
     counts: tuple[Any, Any, Any], outcome: Outcome, passed: bool | None
 ) -> None:
-    """A run passed only if all its jobs were executed and none failed (cases R1 to R3)."""
+    """A run must have passed only if all its jobs were executed and none failed."""
     (suite,) = await suites_of(rig(with_runs(counted(7, *counts))))
 
     assert ("7", outcome, passed) == verdict(suite)
@@ -339,7 +339,7 @@ async def test_judges_a_run_by_its_counts(
 async def test_does_not_believe_impossible_counts(
     counts: tuple[int, int, int], outcome: Outcome
 ) -> None:
-    """More jobs than were to be executed prove nothing good, and are a surprise."""
+    """More executed jobs than planned must not make a pass, and count as a surprise."""
     source = rig(with_runs(counted(1, *counts)))
 
     (suite,) = await suites_of(source)
@@ -349,7 +349,7 @@ async def test_does_not_believe_impossible_counts(
 
 
 async def test_a_run_stopped_by_hand_ends_no_failure() -> None:
-    """It is incomplete, which is as bad as failed (case R4)."""
+    """A run that was stopped by hand must be incomplete, and not end the failure before it."""
     source = rig(with_runs(counted(2, 3, 2, 1), counted(3, 3, 1, 0)))
 
     (suite,) = await suites_of(source)
@@ -358,7 +358,7 @@ async def test_a_run_stopped_by_hand_ends_no_failure() -> None:
 
 
 async def test_the_verdict_is_that_of_the_newest_run_that_has_one() -> None:
-    """Runs without one are passed over, however many there are."""
+    """Runs without a verdict must be passed over, however many there are."""
     source = rig(
         with_runs(
             counted(1, 3, 3, 0),
@@ -373,7 +373,7 @@ async def test_the_verdict_is_that_of_the_newest_run_that_has_one() -> None:
 
 
 async def test_a_run_is_in_flight_before_its_suite_is_listed_as_running() -> None:
-    """The state alone says so, a poll earlier (case R5)."""
+    """A run must be in flight by its state alone, before the running list names its suite."""
     source = rig()
     listed = counted(1, 3, 3, 0), counted(
         2, 3, 0, 0, executionState=1, testRunStartTimestamp=at(source),
@@ -401,7 +401,7 @@ def failed_before(source: Rig, ago: float, **fields: Any) -> dict[str, Any]:
 
 
 async def test_a_failure_stays_while_the_next_run_has_no_results_yet() -> None:
-    """The daemon starts while run 3 is in flight and nothing of it is listed (case R6)."""
+    """While the next run has no results yet, the failure before it must stay."""
     source = rig()
     lists(source, counted(1, 3, 3, 0), failed_before(source, 250), now=(2,))
 
@@ -412,7 +412,7 @@ async def test_a_failure_stays_while_the_next_run_has_no_results_yet() -> None:
 
 
 async def test_a_failure_stays_while_the_next_run_is_listed_by_its_state_only() -> None:
-    """The daemon starts while the running list does not name the suite yet (case R6)."""
+    """While the running list does not name the suite yet, the failure before must stay."""
     source = rig()
     third = counted(
         3, 3, 0, 0, executionState=1, testRunStartTimestamp=at(source, 2),
@@ -487,7 +487,7 @@ async def test_a_run_that_moves_is_in_flight_whatever_the_clocks_say() -> None:
 
 
 async def test_an_incomplete_run_stays_so_while_the_next_has_no_results_yet() -> None:
-    """That somebody tries again ends nothing."""
+    """An incomplete run must stay the verdict while the next one has no results yet."""
     source = rig()
     stopped = counted(2, 3, 1, 0, executionState=5)
     lists(source, counted(1, 3, 3, 0), stopped)
@@ -514,7 +514,7 @@ async def test_a_shown_failure_stays_although_the_run_goes_on() -> None:
 
 
 async def test_a_run_with_a_failed_job_is_in_flight_while_its_suite_is_listed() -> None:
-    """A job can take hours, in which nothing of the run changes and it is not judged."""
+    """A run with a failed job must be in flight while its suite is listed as running."""
     source = rig()
     long = {"executionState": 1, "testRunLastUpdatedTimestamp": at(source, 600)}
     lists(source, counted(1, 5, 5, 0), counted(2, 5, 2, 1, **long), now=(2,))
@@ -557,7 +557,7 @@ async def test_a_completed_run_is_over_although_its_suite_runs() -> None:
 
 
 async def test_a_suite_that_runs_for_the_first_time_has_no_verdict() -> None:
-    """It is listed as running, and nothing else is known of it."""
+    """A suite in its first run must have no verdict."""
     source = rig()
     lists(source, now=(2,))
 
@@ -568,7 +568,7 @@ async def test_a_suite_that_runs_for_the_first_time_has_no_verdict() -> None:
 
 
 async def test_runs_without_a_start_are_in_the_order_of_their_numbers() -> None:
-    """A newest run whose start cannot be read is not taken for the oldest."""
+    """Runs without a start time must be ordered by number."""
     source = rig(with_runs(counted(1, 3, 3, 0), counted(2, 3, 2, 1, testRunStartTimestamp="x")))
 
     (suite,) = await suites_of(source)
@@ -577,7 +577,7 @@ async def test_runs_without_a_start_are_in_the_order_of_their_numbers() -> None:
 
 
 async def test_lists_all_suites() -> None:
-    """So that an empty list is not believed at once."""
+    """A poll must have the complete list, so that an empty one is doubted."""
     poll = await rig().source.poll("suites")
 
     assert (Kind.SUITE,) == poll.inventory
@@ -585,7 +585,7 @@ async def test_lists_all_suites() -> None:
 
 class TestPlace:
     async def test_is_an_agent_or_a_cluster(self) -> None:
-        """Where a suite runs by default has the id of either."""
+        """A suite's place must be the id of its default agent or cluster."""
         found = await suites_of(rig())
 
         assert [("145", ""), ("", "27")] == [(each.agent_id, each.cluster_id) for each in found]
@@ -605,7 +605,7 @@ class TestPlace:
         ],
     )
     async def test_is_neither(self, place: Any, surprises: int) -> None:
-        """What cannot be read as one is no place, and the suite is there nevertheless."""
+        """A place that cannot be read must be left out, and the suite be kept."""
         suites = with_runs(run(1))
         info = suites["testExecutionSuitesArray"][0]["testExecutionSuite"]
         info["topExecuteOnMeasuringAgentOrClusterId"] = place
@@ -620,7 +620,7 @@ class TestPlace:
         )
 
     async def test_is_not_told(self) -> None:
-        """A portal may tell of no place at all."""
+        """A suite without a place must have none."""
         suites = with_runs(run(1))
         del suites["testExecutionSuitesArray"][0]["testExecutionSuite"][
             "topExecuteOnMeasuringAgentOrClusterId"

@@ -1,4 +1,4 @@
-"""Whatever counts, states, times and lists a portal gives, no run is called better than it is."""
+"""No run may be called better than it is, for any counts, states, times and lists of a portal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def row(number: int, state: Any, counts: tuple[Any, Any, Any], ages: tuple[Any, 
     }
 
 
-#: A run without its number, which follows from its place.
+#: A run without its number, which is its position.
 RUNS = st.tuples(STATES, st.tuples(COUNTS, COUNTS, COUNTS), st.tuples(AGES, AGES))
 LISTED = st.tuples(st.booleans(), st.booleans())
 
@@ -59,7 +59,7 @@ def portal(rows: list[Any], listed: tuple[bool, bool]) -> Rig:
 
 
 def tell(rig: Rig, rows: list[Any], listed: tuple[bool, bool]) -> None:
-    """Have the portal say this from now on."""
+    """Change the portal's answers from now on."""
     answers = iter([{"testExecutionSuiteIdArray": [2] if each else []} for each in listed * 2])
     suite = {"testExecutionSuite": {"testExecutionSuiteId": 2}, "testRunResultsArray": rows}
     rig.portal.script |= {
@@ -95,7 +95,7 @@ def test_nothing_passed_without_evidence(runs: list[Any], listed: tuple[bool, bo
 
 @given(runs=st.lists(RUNS, max_size=4), listed=LISTED)
 def test_a_run_in_flight_is_not_judged(runs: list[Any], listed: tuple[bool, bool]) -> None:
-    """It has no outcome, is no part of the history, and its suite is running."""
+    """A run in flight must have no outcome and no place in the history."""
     rows = [row(number, *each) for number, each in enumerate(runs, start=1)]
 
     suite = read(portal(rows, listed))
@@ -118,7 +118,7 @@ def test_a_run_in_flight_is_not_judged(runs: list[Any], listed: tuple[bool, bool
 def test_nothing_but_a_pass_ends_a_failure(
     state: Any, counts: tuple[Any, Any, Any], ages: Any, listed: tuple[bool, bool]
 ) -> None:
-    """Whatever a newer run that did not pass is: stopped, without a verdict, or in flight."""
+    """Only a later pass may end a failure: not a stop, a missing verdict, or a run in flight."""
     failed = row(1, 2, (3, 2, 1), (7200, 7000))
     newer = row(2, state, counts, (min(ages or 0, 6000), ages))
     planned, passed, _ = counts

@@ -1,4 +1,4 @@
-"""What is sent to a hub, what is said when it does not answer, and what nobody may see."""
+"""The client of Selenium hubs: its requests, its error messages, and its secrets."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ QUERY = b'{"query":"{ grid { version sessionQueueSize } }"}'
 GRID_4 = "status: the answer has no nodes; the exporter needs Selenium Grid 4"
 HUB = "hub.example:4444"
 
-#: An older grid that does not know a field, one without the call, and a proxy that lets only GET
-#: through.
+#: Answers of a Grid that lacks a field, of one without GraphQL, and of a proxy that blocks POST.
 NO_OFFER = [(500, [{"message": "x", "errorType": "ValidationError"}]), (404, {}), (405, {})]
 
 
@@ -47,7 +46,7 @@ def queued(samples: dict[str, float]) -> float | None:
 
 class TestCalls:
     async def test_sends_three_calls_and_no_others(self) -> None:
-        """Others open and end sessions, drain nodes and empty the queue."""
+        """Only three calls may be sent: others end sessions, drain nodes or empty the queue."""
         hub = Hub()
         await hub.poll()
         await hub.poll("controllers")
@@ -115,7 +114,7 @@ class TestHub:
 
     @pytest.mark.parametrize(("code", "body"), NO_OFFER)
     async def test_counts_the_queue_without_graphql(self, code: int, body: Any) -> None:
-        """Then the version is not to be had, and is absent."""
+        """Without GraphQL, the queue must be counted, and the version be absent."""
         hub = Hub()
         hub.server.says(GRAPHQL, body, status=code)
         hub.server.says(QUEUE, recorded("selenium", "queue.one"))
@@ -128,7 +127,7 @@ class TestHub:
 
     @pytest.mark.parametrize(("code", "body"), NO_OFFER)
     async def test_is_up_without_either(self, code: int, body: Any) -> None:
-        """That the queue is not known is a failure that is told, and no end of the hub."""
+        """Without GraphQL and the queue, the hub must be up, and the queue a failure."""
         hub = Hub()
         for path in (GRAPHQL, QUEUE):
             hub.server.says(path, body, status=code)
@@ -162,7 +161,7 @@ class TestHub:
         assert 1 == samples['controller_up{controller="hub.example:4444"}']
 
     async def test_fails_when_the_hub_goes_between_two_calls(self) -> None:
-        """Then it does not answer any more."""
+        """A hub that goes away between two calls must be a failure."""
         hub = Hub()
         await hub.poll("controllers")
         hub.server.answers[GRAPHQL] = TimeoutError()
@@ -182,7 +181,7 @@ class TestNoAnswer:
         ],
     )
     async def test_names_grid_3(self, body: Any, task: str) -> None:
-        """Its hub has a `/status` as well, without nodes; that is no empty grid."""
+        """A hub of Grid 3, which has a `/status` too, must be named as such."""
         error = await failure(Hub(body), task)
 
         assert Reason.DECODE is error.reason
@@ -234,7 +233,7 @@ class TestExplain:
 
     @pytest.mark.parametrize("kind", ["agent", "controller"])
     async def test_knows_no_others(self, kind: str) -> None:
-        """What is not there is not explained."""
+        """A target that does not exist must not be explained."""
         with pytest.raises(LookupError, match=f"there is no {kind} 'nobody'"):
             await Hub().explain(kind, "nobody")
 
@@ -276,7 +275,7 @@ async def test_reads_all_recorded_replies() -> None:
 
 
 async def test_cuts_the_version_at_the_first_space() -> None:
-    """What follows is the revision, of the node and of the hub."""
+    """The version of a node or hub must be cut before its revision."""
     hub = Hub(reply(node(version=VERSION)))
 
     (agent,) = await hub.readings(Agent)

@@ -49,7 +49,7 @@ class TestAvailability:
 
     @pytest.mark.parametrize(("availability", "kind"), [("ASLEEP", "enum"), ("", "missing_field")])
     async def test_any_other(self, availability: str, kind: str) -> None:
-        """Nothing is said of a node in a state that no Grid has yet, whatever is expected of it."""
+        """A node of an unknown state must be neither up nor down."""
         hub = Hub(reply(node(availability=availability)), expected_agents=[FIRST])
 
         assert {FIRST: None} == await hub.states()
@@ -57,7 +57,7 @@ class TestAvailability:
         assert 2 == hub.surprises(kind)
 
     async def test_a_full_grid_is_well(self) -> None:
-        """`ready` is false when every session is taken, and says nothing of anybody."""
+        """A full Grid must be well, although `ready` is false."""
         hub = Hub("full")
 
         (agent,) = await hub.readings(Agent)
@@ -107,7 +107,7 @@ class TestKilled:
         assert {} == await hub.states(after=1)
 
     async def test_has_no_sessions(self) -> None:
-        """What a dead node had is true no more."""
+        """A node that is down must have no sessions."""
         samples = await Hub("node_down").samples()
 
         assert [] == [series for series in samples if "selenium_agent" in series]
@@ -125,7 +125,7 @@ class TestLeft:
         assert {FIRST: True} == await hub.states(after=1)
 
     async def test_a_node_that_drained_is_not_down(self) -> None:
-        """It ends by itself after its last session."""
+        """A node that was drained must not be down."""
         hub = Hub("two_up_one_session")
         await hub.states()
 
@@ -134,7 +134,7 @@ class TestLeft:
         assert {SECOND: True} == await hub.states(after=60)
 
     async def test_an_expected_node_that_drained_is_down_after_the_grace(self) -> None:
-        """Somebody relies on it; what is down is not out of use at the same time."""
+        """An expected node that was drained must be down after the grace."""
         hub = Hub("draining", expected_agents=[FIRST])
         await hub.states()
         await hub.states("after_drain", after=30)
@@ -150,7 +150,7 @@ class TestLeft:
         }
 
     async def test_an_expected_node_that_never_came_is_down(self) -> None:
-        """It is down from the end of the grace on."""
+        """An expected node that never came must be down after the grace."""
         hub = Hub("no_nodes", expected_agents=["node7:5555"])
 
         assert {"node7:5555": None} == await hub.states()
@@ -168,7 +168,7 @@ class TestAddress:
         ],
     )
     async def test_is_its_identity(self, uri: str, agent_id: str, host: str, port: str) -> None:
-        """Host and port outlive a node's starts; a password in a URI is nobody's business."""
+        """A node must be known by host and port, without a password in its URI."""
         hub = Hub(reply(node(uri)))
 
         (agent,) = await hub.readings(Agent)
@@ -187,7 +187,7 @@ class TestAddress:
         ],
     )
     async def test_a_row_without_one_is_left_out(self, uri: str, kind: str) -> None:
-        """Nobody knows whose it is; the others are shown."""
+        """A row without a URI must be left out, and the others shown."""
         hub = Hub(reply(node(uri), node()))
 
         assert {FIRST: True} == await hub.states()
@@ -225,7 +225,7 @@ class TestSessions:
 
     @pytest.mark.parametrize("odd", [-1, None, "x", True, 10**400])
     async def test_leaves_an_odd_limit_out(self, odd: Any) -> None:
-        """A value that cannot be one is absent, and costs no other."""
+        """An impossible limit must be left out, and the others be read."""
         samples = await Hub(reply(node(maxSessions=odd))).samples()
 
         assert [] == [series for series in samples if "sessions_limit" in series]
@@ -248,7 +248,7 @@ class TestVersion:
         assert outdated == agent.state.outdated
 
     async def test_is_not_judged_of_a_dead_node(self) -> None:
-        """It is down, and that is enough."""
+        """The version of a dead node must not be judged."""
         (agent,) = await Hub("node_down", min_agent_version="5").readings(Agent)
 
         assert agent.state.outdated is None

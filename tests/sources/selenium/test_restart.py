@@ -1,4 +1,4 @@
-"""Restarts of the exporter: nobody is accused by one, and nobody is forgotten."""
+"""Restarts of the exporter: no node is wrongly down or forgotten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.sources.selenium.test_nodes import AWAY, DAY, GONE
 
 
 async def test_a_dead_node_stays_down() -> None:
-    """Its row went before the restart; nothing but the memory knows of it."""
+    """A dead node must stay down, although its row has gone."""
     hub = Hub()
     await hub.states()
     await hub.states(reply(node(availability="DOWN")), after=30)
@@ -25,7 +25,7 @@ async def test_a_dead_node_stays_down() -> None:
 
 
 async def test_a_node_whose_row_went_meanwhile_was_well() -> None:
-    """It may have left in order while nobody looked, so it is not accused."""
+    """A node whose row went during the restart must not be called down."""
     hub = Hub("two_up_one_session")
     await hub.states()
 
@@ -51,7 +51,7 @@ async def test_a_dead_node_is_forgotten_when_its_time_is_over() -> None:
 
 
 async def test_an_expected_node_stays_down() -> None:
-    """It is not given its grace anew."""
+    """An expected node that is down must not get its grace anew."""
     hub = Hub("no_nodes", expected_agents=[FIRST])
     await hub.states()
     await hub.states(after=60)

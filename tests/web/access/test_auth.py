@@ -80,7 +80,7 @@ async def test_admits_by_name_and_password(
 
 
 async def test_unknown_names_cost_as_much_as_known_ones(users: Users, compare: Compare) -> None:
-    """Nobody can tell names apart by time: each new attempt is one comparison with a real hash."""
+    """An unknown name must cost one comparison with a real hash, as a known one does."""
     for name in ("alice", "bob", "nobody", "alicf"):
         await users.admit(name, b"wrong")
 
@@ -89,7 +89,7 @@ async def test_unknown_names_cost_as_much_as_known_ones(users: Users, compare: C
 
 
 async def test_unknown_names_cost_what_somebody_costs(users: Users, compare: Compare) -> None:
-    """Where hashes differ in cost, no single cost may be that of the unknown."""
+    """Checks of unknown names must cost what those of known users do, whichever hash they have."""
     for number in range(64):
         await users.admit(f"nobody-{number}", b"wrong")
 
@@ -97,7 +97,7 @@ async def test_unknown_names_cost_what_somebody_costs(users: Users, compare: Com
 
 
 async def test_an_unknown_name_always_costs_the_same(users: Users, compare: Compare) -> None:
-    """A name whose cost changed from one attempt to the next would give itself away."""
+    """An unknown name must always cost the same."""
     for number in range(5):
         await users.admit("nobody", b"wrong %d" % number)
 
@@ -115,7 +115,7 @@ async def test_outcomes_are_remembered(users: Users, compare: Compare) -> None:
 
 
 async def test_a_flood_of_wrong_passwords_drives_nobody_out(users: Users, compare: Compare) -> None:
-    """Who was admitted stays remembered, however much is guessed, and the memory is bounded."""
+    """An admitted user must stay remembered during a flood of guesses, in a bounded memory."""
     await users.admit("alice", b"right")
     for number in range(101):
         await users.admit("alice", b"wrong %d" % number)
@@ -137,7 +137,7 @@ async def test_no_password_is_kept(users: Users) -> None:
 
 
 async def test_compares_one_at_a_time_and_the_same_once(users: Users, compare: Compare) -> None:
-    """However many ask, one core is busy at most; who asks the same shares the outcome."""
+    """Passwords must be compared one at a time, and the same one once for all who wait."""
     compare.let.clear()
     asking = [
         asyncio.create_task(users.admit("alice", password))
@@ -183,7 +183,7 @@ async def test_a_crowd_is_refused(users: Users, compare: Compare) -> None:
 
 
 def test_a_bucket_lets_a_burst_through_and_then_one_per_interval() -> None:
-    """What stands in `rate_limit` is what happens."""
+    """A bucket must admit `burst` requests at once, and then one per `interval`."""
     clock = FakeClock()
     bucket = Bucket(interval_seconds=2.0, burst=3, monotonic=clock.clock.monotonic)
 

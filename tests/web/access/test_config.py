@@ -71,7 +71,7 @@ def test_takes_everything_the_format_has() -> None:
 
 
 def test_an_empty_mapping_demands_nothing() -> None:
-    """Who writes `{}` wants plain HTTP for everybody, as with other exporters."""
+    """An empty mapping must be accepted, and demand neither TLS nor a password."""
     config = parse(b"# nobody else is in this network\n{}\n", path=PATH)
 
     assert (None, {}, {}) == (config.tls, config.users, config.headers)
@@ -82,7 +82,7 @@ def test_an_empty_mapping_demands_nothing() -> None:
     [b"", b"\n \n", b"# rate_limit: {burst: 1}\n", b"---\n", b"null\n", b"rate_limit:\n"],
 )
 def test_a_file_that_says_nothing_has_lost_its_content(content: bytes) -> None:
-    """Nobody names a file that is to demand nothing; the remedy says how to mean it."""
+    """An empty file must be refused with the remedy: it may have lost its content."""
     remedy = "write what it is to demand, or {} to let everybody in over plain HTTP"
 
     with pytest.raises(ConfigurationError) as caught:
@@ -100,7 +100,7 @@ def test_a_part_that_was_only_begun_is_a_mistake(part: str) -> None:
 
 
 def test_tells_all_mistakes_at_once() -> None:
-    """Who mends the file must not have to start the daemon once per line of it."""
+    """All mistakes in the file must be reported at once."""
     found = problems(
         {
             "tls_server_config": {"cert_file": "a", "min_version": "SSL3", "cipher_suite": []},

@@ -42,7 +42,7 @@ async def guarded(
 class TestUsers:
     @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/config", "/nowhere"])
     async def test_nothing_is_served_without_a_password(self, tmp_path: Path, path: str) -> None:
-        """Every path asks who is there, also those that do not exist."""
+        """Every path must demand the password, also those that do not exist."""
         async with guarded(tmp_path, basic_auth_users=USERS) as client:
             answer = await client.get(path)
 
@@ -70,7 +70,7 @@ class TestUsers:
         ],
     )
     async def test_odd_credentials_are_refused(self, tmp_path: Path, header: str) -> None:
-        """Whatever is sent instead of a name and a password is no mistake of ours."""
+        """Credentials of any form must be refused with 401, not cause an error."""
         async with guarded(tmp_path, basic_auth_users=USERS) as client:
             answer = await client.get(
                 "/metrics", headers={b"Authorization": header.encode("latin-1")}
@@ -98,7 +98,7 @@ class TestUsers:
 
 class TestRateLimit:
     async def test_too_many_requests_are_refused(self, tmp_path: Path) -> None:
-        """After the burst there is one request per interval, whoever asks."""
+        """After the burst, one request per interval must be admitted, from all clients together."""
         clock = FakeClock()
         limit = {"interval": "1s", "burst": 2}
         async with guarded(
@@ -140,7 +140,7 @@ class TestRateLimit:
 
 class TestHeaders:
     async def test_the_file_goes_over_our_own(self, tmp_path: Path) -> None:
-        """What the file says is sent with every answer, refusals included; blank is not sent."""
+        """Configured headers must be sent with every answer, also with refusals, unless blank."""
         headers = {
             "Strict-Transport-Security": "max-age=31536000",
             "X-Frame-Options": "sameorigin",
@@ -188,7 +188,7 @@ async def test_every_answer_has_the_security_headers(path: str) -> None:
 
 
 async def test_failures_have_the_security_headers() -> None:
-    """An error of our own is plain text with the headers and tells nothing of the inside."""
+    """An error must be plain text with the security headers, and quote nothing."""
 
     class Broken(fakes.FakeView):
         @property
@@ -231,7 +231,7 @@ class TestOwnPages:
         answer = await self.ask(view, method, path, site)
 
         assert (403, [], 0) == (answer.status_code, view.explained, view.reloads)
-        assert "open it from the exporter's own pages" in answer.text
+        assert "use the exporter's own pages" in answer.text
 
     @pytest.mark.parametrize(("method", "path"), REQUESTS)
     @pytest.mark.parametrize("site", [None, "none", "same-origin"])

@@ -53,7 +53,7 @@ async def admits(security: WebSecurity, name: str) -> bool:
 
 class TestUsers:
     async def test_are_read_again_when_the_file_changes(self, tmp_path: Path) -> None:
-        """A user who was added can come in, one who was removed cannot, from the next request."""
+        """A change of users must apply from the next request on."""
         path = tmp_path / "web.yml"
         write(path, users("alice"))
         security = WebSecurity(path)
@@ -139,7 +139,7 @@ class TestUsers:
 
 class TestMistakes:
     def test_at_the_start_are_all_told(self, tmp_path: Path) -> None:
-        """What cannot be served safely is not served at all."""
+        """A configuration that cannot be served safely must end the start, with all mistakes."""
         path = tmp_path / "web.yml"
         write(path, {"tls_server_config": {"cert_file": "no.crt", "key_file": "no.key"}})
 
@@ -208,7 +208,7 @@ class TestFailClosed:
     async def test_users_who_vanish_while_running_stay(
         self, tmp_path: Path, content: bytes
     ) -> None:
-        """However users get lost, the door stays closed, and one line of the log says where."""
+        """If a running daemon loses its users, it must keep the old ones, and log once where."""
         path = tmp_path / "web.yml"
         write(path, users("alice"))
         security = WebSecurity(path)
@@ -223,7 +223,7 @@ class TestFailClosed:
         assert logs[0]["message"].startswith(f"{path}: ")
 
     async def test_a_file_cut_anywhere_lets_nobody_in(self, tmp_path: Path) -> None:
-        """Whoever writes in place shows each beginning of the file for a while."""
+        """A file that is cut anywhere must admit nobody new: an editor may write it in place."""
         path = tmp_path / "web.yml"
         headers = {"http_server_config": {"headers": {"X-Frame-Options": "deny"}}}
         path.write_text(yaml.safe_dump(headers | users("alice"), sort_keys=False))
@@ -264,7 +264,7 @@ class TestFailClosed:
     def test_a_file_it_names_that_is_emptied_changes_nothing(
         self, tmp_path: Path, name: str
     ) -> None:
-        """Without a CA nobody could be verified, and without a certificate nobody come in."""
+        """An emptied CA or certificate must change nothing."""
         authority = Authority(tmp_path)
         authority.issue()
         tls = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.pem"}
@@ -279,7 +279,7 @@ class TestFailClosed:
         assert ["web_config_refused"] == [entry["event"] for entry in logs]
 
     def test_users_who_vanished_are_named_with_the_remedy(self, tmp_path: Path) -> None:
-        """Who takes users out on purpose reads how."""
+        """The log must say how to remove all users on purpose."""
         path = tmp_path / "web.yml"
         write(path, users("alice"))
         security = WebSecurity(path)
@@ -292,7 +292,7 @@ class TestFailClosed:
         assert [f"{path}: basic_auth_users: {remedy}"] == [entry["message"] for entry in logs]
 
     async def test_a_wrong_file_after_an_empty_one_keeps_the_users(self, tmp_path: Path) -> None:
-        """What is kept is what was last right, however many mistakes come after it."""
+        """The newest valid file must stay in use, however many wrong ones follow."""
         path = tmp_path / "web.yml"
         write(path, users("alice"))
         security = WebSecurity(path)
@@ -310,7 +310,7 @@ class TestFailClosed:
         assert (True, False) == (refused, security.refused)
 
     def test_a_restart_lets_users_go(self, tmp_path: Path) -> None:
-        """An empty mapping is said on purpose, and taken by whoever begins with it."""
+        """A restart with an empty mapping must admit everybody."""
         path = tmp_path / "web.yml"
         write(path, {})
 
@@ -384,7 +384,7 @@ class TestKeys:
     def test_that_do_not_fit_are_refused(
         self, tmp_path: Path, cert: str, key: str, why: str
     ) -> None:
-        """The message says what is wrong with the pair, without asking anybody for a passphrase."""
+        """A key that does not fit must be refused, without asking for a passphrase."""
         authority = Authority(tmp_path)
         authority.issue()
         authority.issue(name="other")
@@ -415,7 +415,7 @@ class TestKeys:
         assert WebSecurity(path).context is not None
 
     def test_a_client_ca_without_a_certificate_is_refused(self, tmp_path: Path) -> None:
-        """Against an empty CA nobody, or with another library everybody, would be let in."""
+        """A client CA without a certificate must be refused."""
         authority = Authority(tmp_path)
         authority.issue()
         (tmp_path / "empty").touch()
@@ -423,5 +423,5 @@ class TestKeys:
             tls={"client_auth_type": "VerifyClientCertIfGiven", "client_ca_file": "empty"}
         )
 
-        with pytest.raises(ConfigurationError, match="the client CA holds no certificate"):
+        with pytest.raises(ConfigurationError, match="the client CA has no certificate"):
             WebSecurity(path)

@@ -55,14 +55,14 @@ async def serving(
 
 
 class RefusedError(Exception):
-    """There was no answer, for whatever the client was told."""
+    """The server gave the client no answer."""
 
 
 async def ask(server: WebServer, context: ssl.SSLContext) -> int:
     """Make a request on a connection of its own and return the serial of the certificate seen.
 
     Raises:
-        RefusedError: There was no answer.
+        RefusedError: The server gave no answer.
     """
     address = server.addresses[0]
     try:
@@ -298,7 +298,7 @@ class TestRotation:
         ] == [before, after]
 
     async def test_a_bad_certificate_keeps_the_old_one(self, authority: Authority) -> None:
-        """What cannot be used is logged once, and clients notice nothing."""
+        """A certificate that cannot be used must be logged once, and the old one stay in use."""
         async with serving(authority.configure()) as server:
             before = await ask(server, authority.client())
             with structlog.testing.capture_logs() as logs:
@@ -340,7 +340,7 @@ class TestRotation:
         assert [(1.0, old), (0.0, old), (1.0, new)] == found
 
     async def test_a_client_ca_can_be_taken_away(self, authority: Authority) -> None:
-        """Who was trusted by the old authority alone is refused from the next connection on."""
+        """Clients of a removed authority must be refused from the next connection on."""
         other = Authority(authority.folder / "other")
         tls = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "clients.pem"}
         (authority.folder / "clients.pem").write_bytes(authority.path.read_bytes())

@@ -66,7 +66,7 @@ STILL = create_app(known(fakes.StillView))
 
 
 async def test_a_target_has_all_its_fields() -> None:
-    """A target is told whole, unknown values as null, without limit as +Inf."""
+    """A target must have all its fields, unknown ones as null, infinite ones as +Inf."""
     document = await get(fakes.FakeView(fakes.agent("a", host="10.0.0.1")), "/api/v1/targets")
 
     assert {
@@ -143,7 +143,7 @@ async def test_what_is_usual_is_told() -> None:
 
 
 async def test_the_status_has_the_verdict_and_all_it_is_about() -> None:
-    """Who asks once gets the headline of the board, and the rows it was judged by."""
+    """The status must have the board's headline, and the rows that it was judged by."""
     view = fakes.FakeView(*FLEET, sources=[fakes.source()])
     view.ready = False
 
@@ -240,7 +240,7 @@ async def test_mistyped_words_are_refused(path: str, expected: str) -> None:
 
 @pytest.mark.parametrize("name", ["targets", "sources", "problems", "alerts"])
 async def test_the_documents_tell_all_parameters(name: str) -> None:
-    """What can be asked can be looked up."""
+    """The page `api.md` must list every parameter of every list."""
     page = (Path(__file__).parents[3] / "deploy/docs/reference/api.md").read_text(encoding="utf-8")
     async with fakes.browsing(known()) as client:
         answer = await client.get(f"/api/v1/{name}?colour=red")
@@ -265,7 +265,7 @@ async def test_where_there_is_nothing_to_choose_that_is_told(query: str, expecte
 
 
 async def test_all_mistakes_are_told_at_once() -> None:
-    """Nobody has to ask three times to get three words right."""
+    """All mistakes of a query must be reported at once."""
     async with fakes.browsing(known()) as client:
         answer = await client.get("/api/v1/targets?stat=down&kind=tank&limit=0")
 
@@ -277,7 +277,7 @@ async def test_all_mistakes_are_told_at_once() -> None:
 
 
 async def test_a_cut_list_tells_how_long_it_is() -> None:
-    """Whoever turns pages knows when the last one has come."""
+    """A list must have the number of all its rows, whichever page of it is asked for."""
     cut = await get(known(), "/api/v1/targets?kind=agent&limit=1")
     beyond = await get(known(), "/api/v1/targets?kind=agent&limit=1&offset=2")
 
@@ -286,7 +286,7 @@ async def test_a_cut_list_tells_how_long_it_is() -> None:
 
 
 async def test_a_source_has_all_its_fields() -> None:
-    """A source is told whole, its URL without user-info."""
+    """A source must have all its fields, and its URL no user."""
     url = "https://user:canary@portal.example/api"
     view = fakes.FakeView(sources=[fakes.source(url=url, status=fakes.failed("no reply"))])
 
@@ -357,7 +357,7 @@ async def test_sources_are_filtered(query: str, expected: list[str]) -> None:
     ],
 )
 def test_no_value_outside_of_json(value: object, expected: object) -> None:
-    """Infinity is told as Prometheus tells it, and no NaN leaves."""
+    """Infinity must be written as Prometheus writes it, and NaN never."""
     assert expected == plain(value)
 
 
@@ -370,7 +370,7 @@ async def test_hostile_names_stay_data() -> None:
 
 
 async def test_five_thousand_targets_are_valid() -> None:
-    """A large fleet is told whole."""
+    """A large fleet must be returned whole."""
     view = fakes.FakeView(*(fakes.agent(f"agent-{number}") for number in range(5_000)))
 
     async with fakes.browsing(view) as client:
@@ -402,7 +402,7 @@ async def test_an_alert_is_told_whole() -> None:
 
 
 async def test_where_alerts_are_off_there_are_none() -> None:
-    """Whoever asks gets a list in any case."""
+    """Without built-in alerts, the list of alerts must be empty, not an error."""
     document = await get(fakes.FakeView(), "/api/v1/alerts")
 
     assert {"status": "success", "data": {"alerts": [], "total": 0}} == document
@@ -449,7 +449,7 @@ async def test_alerts_are_filtered(query: str, expected: list[str]) -> None:
     ],
 )
 async def test_problems_are_filtered(query: str, expected: list[str]) -> None:
-    """What is wrong now is a list as well, wherever alerts are judged."""
+    """Problems must be filtered by the query."""
     document = await get(known(), f"/api/v1/problems{query}")
 
     found = [each["name"] for each in document["data"]["problems"] if each["kind"] == "agent"]
@@ -535,13 +535,13 @@ class TestCsv:
         ],
     )
     async def test_calculates_nothing(self, name: str, expected: str) -> None:
-        """A name that is a formula is text to a spreadsheet, and any other is told as it is."""
+        """A name that is a formula must be text in a spreadsheet."""
         answer = await fetched(fakes.FakeView(fakes.agent(name)), "targets", "text/csv")
 
         assert [expected] == [line["name"] for line in lines(answer)]
 
     async def test_of_ten_thousand_targets(self) -> None:
-        """A large fleet is told whole."""
+        """A large fleet must be returned whole."""
         view = fakes.FakeView(*(fakes.agent(f"agent-{number}") for number in range(10_000)))
 
         answer = await fetched(view, "targets", "text/csv")
@@ -570,13 +570,13 @@ class TestCsv:
     ],
 )
 def test_the_form_is_what_the_client_likes_best(accept: str, expected: str) -> None:
-    """JSON unless CSV is liked better; who likes neither gets JSON rather than nothing."""
+    """The form must be the one the client prefers, and JSON by default."""
     assert expected == preferred(accept, ("application/json", "text/csv")).rpartition("/")[2]
 
 
 class TestSharing:
     async def test_nothing_is_sent_twice(self) -> None:
-        """Whoever has the newest answer is told so, by its tag or as a weak one among others."""
+        """A client whose tag is current must get 304 without a body."""
         async with fakes.browsing(known()) as client:
             first = await client.get("/api/v1/targets?kind=agent")
             etag = first.headers["etag"]
@@ -604,7 +604,7 @@ class TestSharing:
         assert len(answers) == len({answer.headers["etag"] for answer in answers})
 
     async def test_an_answer_is_made_once_for_all(self) -> None:
-        """Those who ask at once share the work, until there is a new picture."""
+        """Clients that ask at once must share one answer until there is a new picture."""
         answers, made = Answers(), []
 
         def make() -> bytes:
@@ -627,7 +627,7 @@ class TestSharing:
         assert ([b"body"] * 5, 1, 2) == (bodies, once, len(made))
 
     async def test_no_more_is_kept_than_was_said(self) -> None:
-        """The oldest answer goes first, and one that is too long is not kept at all."""
+        """The answers kept must stay within the limit: the oldest goes, a long one is not kept."""
         answers, made = Answers(kept_bytes=10), []
 
         async def ask(path: str, size: int) -> None:
@@ -674,7 +674,7 @@ names = st.sampled_from(
     accept=st.sampled_from(["text/csv", "*/*"]) | st.text(st.characters(codec="ascii"), max_size=9),
 )
 def test_nonsense_is_answered(path: str, pairs: list[tuple[str, str]], accept: str) -> None:
-    """Whatever is asked, the answer is a list or says what is wrong."""
+    """Any query must be answered with a list, or with 400 and the mistake."""
 
     async def ask() -> httpx.Response:
         query = urlencode(pairs, errors="replace")

@@ -48,7 +48,7 @@ async def badge_of(view: fakes.FakeView, path: str) -> tuple[str, str, str]:
 
 
 def parsed(svg: str | bytes) -> ET.Element:
-    """Read a picture as browsers do, which show nothing of one that is not well-formed."""
+    """Parse a picture as browsers do, which need it well-formed."""
     return ET.fromstring(svg)  # noqa: S314  # it is our own
 
 
@@ -215,7 +215,7 @@ class TestNotKnowing:
         ],
     )
     async def test_of_a_source_that_does_not_answer(self, source: Any) -> None:
-        """A reading that nothing confirms is none, also one that says up."""
+        """A target of a source that does not answer must be unknown."""
         view = fakes.FakeView(agent(), sources=[source])
 
         assert ("agent-1", "unknown", GREY) == await badge_of(view, address())
@@ -235,7 +235,7 @@ class TestNotKnowing:
         assert ("x", "unknown", GREY) == await badge_of(view, address(target_id="x"))
 
     async def test_with_readings_that_have_expired(self) -> None:
-        """A target of which something is remembered is there, but nobody knows how it is."""
+        """A target whose readings have expired must be unknown."""
         view = known()
         view.recent.take(fakes.changed(view.snapshot, readings=(agent(),)))
         await view.recent.catch_up()
@@ -287,7 +287,7 @@ class TestPicture:
         ],
     )
     async def test_has_names_as_text_only(self, name: str) -> None:
-        """Whatever a target or a label is called, no element and no attribute comes of it."""
+        """Names must become no element or attribute of the picture."""
         plain = parsed(drawn(Said(label="a", message="up")))
 
         picture = parsed(

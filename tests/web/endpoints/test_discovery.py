@@ -32,7 +32,7 @@ class View(fakes.FakeView):
 
 
 async def groups(view: fakes.FakeView, path: str = "/sd/agents") -> list[dict[str, Any]]:
-    """Return what Prometheus would be told."""
+    """Return the groups that Prometheus would get."""
     async with fakes.browsing(view) as client:
         answer = await client.get(path)
     assert (200, "application/json") == (answer.status_code, answer.headers["content-type"])
@@ -91,7 +91,7 @@ async def test_writes_addresses_as_prometheus_reads_them(
 
 @pytest.mark.parametrize("host", ["", "a b", "a/b", "a\nb"])
 async def test_leaves_out_what_has_no_usable_host(host: str) -> None:
-    """One odd entry must not cost Prometheus the whole list."""
+    """A target without a usable host must be left out, and the others be listed."""
     good = fakes.agent("good", host="good.example")
 
     found = await groups(View(fakes.agent("odd", host=host), good))
@@ -119,7 +119,7 @@ async def test_lists_controllers_and_recorders(path: str, kind: str, reading: Re
 
 
 async def test_an_empty_inventory_is_an_empty_list() -> None:
-    """Where the vendor lists nothing, Prometheus is to forget what it had."""
+    """A source without targets must be an empty list, so that Prometheus forgets them."""
     assert [] == await groups(View())
 
 
@@ -131,7 +131,7 @@ async def test_an_unknown_inventory_is_no_empty_list() -> None:
 
 
 async def test_a_broken_source_hides_no_other() -> None:
-    """What is known is listed, unless the broken source was asked for by name."""
+    """A broken source must not hide the others, and be an error only if asked for by name."""
     view = View(fakes.agent(host="a.example"))
     view.source_rows = [fakes.source(), fakes.source("broken")]
 
@@ -159,7 +159,7 @@ async def test_nobody_watching_is_an_empty_list() -> None:
     ],
 )
 async def test_refuses_what_is_no_port(port: str) -> None:
-    """A mistake in the scrape configuration is told, not scraped."""
+    """A port that is none must be refused."""
     assert 400 == await status(View(), f"/sd/agents?port={port}")
 
 
@@ -179,7 +179,7 @@ async def test_text_that_cannot_be_sent_breaks_nothing() -> None:
 
 
 async def test_judges_nothing() -> None:
-    """Prometheus asks all the time, and what is wrong with the hosts is nothing that it is told."""
+    """Service discovery must make no picture."""
 
     class Blind(View):
         async def picture(self) -> Picture:

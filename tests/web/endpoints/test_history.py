@@ -15,7 +15,7 @@ from tests.web import fakes
 
 TARGET = "source=prod&kind=agent&id=7"
 
-#: The hour in which it is now began 800 s ago.
+#: The present hour, which began 800 s ago.
 PRESENT = int(fakes.NOW.unix) // HOUR
 
 
@@ -55,7 +55,7 @@ async def ask(
 
 
 async def test_a_history_has_all_its_fields() -> None:
-    """It is told whole, unknown values as null."""
+    """The answer must have all fields, unknown ones as null."""
     status, document = await ask(f"{TARGET}&span=24h", known())
 
     now, day = fakes.NOW.unix, (PRESENT - 23.0) * HOUR
@@ -145,7 +145,7 @@ async def test_all_spans_unless_some_are_named() -> None:
 
 
 async def test_hours_are_those_of_the_spans() -> None:
-    """Who asks for a day does not get a month of hours."""
+    """The hours must be those of the span that is asked for."""
     hours = {PRESENT - 100: Tally(up=1), PRESENT - 23: Tally(up=1), PRESENT: Tally(up=1)}
     found = summarized(Records(hours=hours), fakes.NOW.unix)
 
@@ -196,14 +196,14 @@ async def test_nothing_known_of_the_target() -> None:
 
 
 async def test_off() -> None:
-    """Where no history is kept, that is said."""
+    """Without a history, the answer must be 404 and say that it is off."""
     status, document = await ask(TARGET, off=True)
 
     assert (404, "no history is kept: it is off") == (status, document["error"])
 
 
 async def test_a_disk_that_does_not_answer() -> None:
-    """What cannot be read now is told as that."""
+    """When the disk does not answer, the answer must be 503 with the reason."""
     status, document = await ask(TARGET, StateError("the disk is full"))
 
     assert (503, "unavailable", "the disk is full") == (
@@ -236,13 +236,13 @@ class TestPage:
         assert "2023-11-14T21:13:20Z" == headline.one("time").attributes["datetime"]
 
     async def test_says_nothing_of_a_state_that_is_over(self) -> None:
-        """While the newest reading is another one, the beginning of the old one is no answer."""
+        """The beginning of a state that is over must not be shown."""
         _, page = await page_of("suite", known())
 
         assert [] == page.one("div", "headline").all("time")
 
     async def test_has_the_three_spans(self) -> None:
-        """Each with its bar, whose words are there for who does not see it."""
+        """The page must have three spans, each with a bar and its label."""
         _, page = await page_of("agent", known())
 
         history = page.one("section", data_key="history")
@@ -273,7 +273,7 @@ class TestPage:
         assert ["4: passed, took 2 s"] == [each.text for each in strip.all("title")]
 
     async def test_says_that_it_is_kept_in_memory(self) -> None:
-        """A history that ends with the process must not look like one that does not."""
+        """The page must say so when the history is kept in memory only."""
         found = changed(known(), in_memory_since_timestamp_seconds=fakes.NOW.unix - 60)
 
         _, page = await page_of("agent", found)
@@ -282,15 +282,15 @@ class TestPage:
         assert "History kept in memory only, since 2023-11-14 22:12:20 UTC" == heading
 
     async def test_of_a_target_that_is_gone(self) -> None:
-        """What is in no inventory has a page for as long as it has a history."""
+        """A target that left the inventory must have a page for as long as its history is kept."""
         status, page = await page_of("agent", known(), id="gone")
 
         assert 200 == status
-        assert "There is no reading of it now." == page.one("div", "headline").text
+        assert "There is no current reading of this target." == page.one("div", "headline").text
         assert 1 == len(page.all("section", data_key="transitions"))
 
     async def test_without_a_history(self) -> None:
-        """Where none is known the page is as it was."""
+        """A target without a history must have its page without that section."""
         status, page = await page_of("agent", None)
 
         assert 200 == status

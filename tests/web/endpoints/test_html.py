@@ -132,7 +132,7 @@ class TestFleet:
         assert "1 runnable" in page.one("h2", id="suites").text
 
     async def test_tells_agents_of_one_name_apart(self) -> None:
-        """Two of one machine differ in their ports, and nobody else's port is of interest."""
+        """Agents of one name must be shown with their ports, and others without."""
         page = await get(
             fakes.FakeView(
                 fakes.agent("10.0.0.5", agent_id="10.0.0.5:5400", port="5400"),
@@ -180,13 +180,13 @@ class TestFleet:
         )
 
     async def test_a_managed_agent_says_so(self) -> None:
-        """Who sees it down must know that nobody has to care."""
+        """An agent that the vendor manages must be marked: nobody need care that it is down."""
         page = await get(fakes.FakeView(fakes.agent(up=False, managed="vendor")))
 
         assert "managed by the vendor" in page.cells("State")[0].text
 
     async def test_a_slow_vendor_is_told(self) -> None:
-        """People who miss news of a target find the reason at its source."""
+        """A slow vendor must be shown at its source."""
         page = await get(fakes.FakeView(sources=[fakes.changed(fakes.source(), vendor_slow=True)]))
 
         assert "the vendor is slow" in page.cells("State")[0].text
@@ -223,7 +223,7 @@ class TestFleet:
         } == known
 
     async def test_marks_what_is_from_before_a_restart(self) -> None:
-        """What nobody has read since the start is not taken for fresh."""
+        """Values restored after a restart must be marked as such until they are read again."""
         status = TaskStatus(last_attempt=fakes.ago(30), last_success=fakes.ago(30), restored=True)
         view = fakes.FakeView(fakes.agent(), sources=[fakes.source(up=False, status=status)])
         view.snapshot = fakes.changed(view.snapshot, restored=True)
@@ -275,7 +275,7 @@ class TestFleet:
         assert 1 == len(ping.one("svg", "trend", aria_hidden="true").all("path", "line"))
 
     async def test_shows_the_newest_runs(self) -> None:
-        """A suite's runs are a strip whose parts say their verdict in words too."""
+        """A suite's newest runs must be a strip with the verdicts in words."""
         page = await get(fakes.FakeView(fakes.suite(passed=False)))
 
         (runs,) = page.cells("Newest runs")
@@ -301,7 +301,7 @@ class TestFleet:
         assert ["slower"] * len(told) == [each.text for each in state.all("span", "wrong")]
 
     async def test_shows_runs_in_flight(self) -> None:
-        """A run that goes on is shown with its phase, one that ended is not."""
+        """Runs in flight must be shown with their phase, and ended ones not."""
         going = Run(run_id="1", run="soak", phase="booting", suite_id="3")
         ended = Run(run_id="2", run="smoke", phase="ended")
 
@@ -328,7 +328,7 @@ class TestFleet:
         assert "no success yet" in new.cells("Tasks")[0].text
 
     async def test_is_complete_without_script(self) -> None:
-        """One script from here is all; no style in place and nothing from outside."""
+        """The page must need one script of its own, no inline style and nothing from outside."""
         page = await get(fakes.FakeView(fakes.agent(), sources=[fakes.source()]))
 
         script = page.one("script")
@@ -342,7 +342,7 @@ class TestFleet:
 
     @pytest.mark.parametrize("name", HOSTILE)
     async def test_hostile_names_stay_text(self, name: str) -> None:
-        """Whatever an agent is called, or a failure says, is shown and never interpreted."""
+        """Names and failures must be shown as text, and never be interpreted as markup."""
         view = fakes.FakeView(
             fakes.agent(name, version=name, agent_id=name),
             fakes.cluster(fakes.member(name, up=True)),
@@ -365,7 +365,7 @@ class TestFleet:
         assert ["4711"] == names(page)
 
     async def test_a_large_page_is_packed(self) -> None:
-        """Who takes gzip gets it, so that a large fleet is small on the wire."""
+        """A large page must be sent as gzip to clients that accept it."""
         view = fakes.FakeView(*(fakes.agent(f"agent-{number}") for number in range(100)))
 
         async with fakes.browsing(view) as client:
@@ -419,14 +419,14 @@ class TestNeedsAttention:
         )
 
     async def test_is_the_first_that_follows_the_headline(self) -> None:
-        """Nobody has to look for it."""
+        """Problems must follow directly after the headline."""
         page = await get(fakes.FakeView(fakes.agent(up=False), sources=[fakes.source()]))
 
         assert ["attention", "sources", "targets", "agents"] == sections(page)
         assert "Needs attention 1" == page.one("h2", id="attention").text
 
     async def test_is_absent_where_nothing_is_wrong(self) -> None:
-        """An agent that the vendor has ended is down, and nobody has to care."""
+        """Without problems, there must be no section for them."""
         view = fakes.FakeView(fakes.agent(up=False, managed="vendor"), sources=[fakes.source()])
 
         page = await get(view)
@@ -435,7 +435,7 @@ class TestNeedsAttention:
         assert "down" == page.one("span", "state", "down", "calm").text
 
     async def test_leads_to_the_target_and_to_the_runbook(self) -> None:
-        """From what is wrong one click leads to all about it, another to what to do."""
+        """A problem must link to its target and to its runbook."""
         page = await get(fakes.FakeView(fakes.agent("a", up=False), sources=[fakes.source()]))
 
         assert {
@@ -454,7 +454,7 @@ class TestNeedsAttention:
         assert "?source=prod" == links(page.one("section", data_key="attention"))["prod"]
 
     async def test_a_member_is_named_with_its_reason(self) -> None:
-        """The cluster's page tells of it, and its reason is its own."""
+        """A member's problem must name its cluster, with the member's own reason."""
         view = fakes.FakeView(
             fakes.cluster(fakes.member("one", up=False)), sources=[fakes.source()]
         )
@@ -464,7 +464,7 @@ class TestNeedsAttention:
         assert ("alps/one cluster", "not reachable") == (row["What"], row["Reason"])
 
     async def test_marks_what_fires(self) -> None:
-        """Where the exporter judges alerts itself the table says which of them fire."""
+        """A problem whose alert fires must be marked, if the exporter judges alerts itself."""
         view = fakes.FakeView(fakes.agent(up=False), sources=[fakes.source()])
         (problem,) = (await view.picture()).problems
         view.found_alerts = [
@@ -501,7 +501,7 @@ class TestNeedsAttention:
         assert "?limit=" not in links(rest)["previous"]
 
     async def test_follows_the_source(self) -> None:
-        """Who looks at a source sees what is wrong there, who looks for words sees rows alone."""
+        """Problems must be shown for the chosen source, but not for searches or kinds."""
         view = fakes.FakeView(fakes.agent(up=False), sources=[fakes.source(), fakes.source("lab")])
 
         shown = [
@@ -514,7 +514,7 @@ class TestNeedsAttention:
 
 class TestSources:
     async def test_those_that_answer_are_one_line(self) -> None:
-        """Nobody scrolls past sources of which there is nothing to tell."""
+        """Sources that answer must be folded into one line."""
         sources = [fakes.source("a"), fakes.source("b", up=False), fakes.source("c")]
 
         page = await get(fakes.FakeView(sources=sources))
@@ -526,7 +526,7 @@ class TestSources:
         assert ["b"] == [row.attributes["data-key"] for row in rows_of(section)][:1]
 
     async def test_those_that_fail_in_part_are_open(self) -> None:
-        """A source of which one task fails answers, but there is something to tell."""
+        """A source with a failing task must not be folded."""
         page = await get(fakes.FakeView(sources=[fakes.source(status=fakes.failed())]))
 
         assert [] == page.one("section", data_key="sources").all("details")
@@ -562,7 +562,7 @@ class TestPaging:
         assert "201 to 250 of 250" in text_of(last)
 
     async def test_past_the_end(self) -> None:
-        """Whoever kept an address of a larger fleet finds the way back."""
+        """An offset past the end must show how many rows there are, and a link back."""
         page = await get(fakes.FakeView(fakes.agent()), "/?kind=agent&offset=500")
 
         assert [] == names(page)
@@ -648,7 +648,7 @@ class TestMarks:
         assert "up clock skew" == state.text
 
     async def test_the_headline_is_amber_over_a_warning(self) -> None:
-        """Nothing is down, and still somebody should look."""
+        """Over a warning, the headline must be amber."""
         page = await get(fakes.FakeView(skewed("late"), sources=[fakes.source()]))
 
         headline = page.one("div", "headline", "warn").one("strong").text
@@ -694,7 +694,7 @@ class TestSharing:
         assert first.headers["etag"] != changed.headers["etag"]
 
     async def test_a_filter_does_not_wait_for_news(self) -> None:
-        """Whoever types narrows what is on the screen, while a new picture is being made."""
+        """A filter must be answered from the present picture, while a new one is being made."""
         view = SlowView(fakes.agent("old"), sources=[fakes.source()])
         async with fakes.browsing(view) as client:
             await client.get("/")
@@ -723,13 +723,13 @@ class TestSharing:
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("path", ["/", "/target", "/runbooks/", "/runbooks/LoadFleetSourceDown"])
 async def test_a_page_leaves_nothing_behind(path: str) -> None:
-    """It is made of the whole fleet, which would stay until the garbage collector comes."""
+    """A rendered page must leave nothing in memory."""
     view = fakes.FakeView(fakes.agent("one", agent_id="1"), sources=[fakes.source()])
 
     await get(view, path, source="prod", kind="agent", id="1")
 
     left = [each.name for each in gc.get_objects() if isinstance(each, jinja2.runtime.Context)]
-    # Of what pages import there is one for all of them.
+    # Imported templates have one context for all pages.
     assert {"history.html", "parts.html"} >= set(left)
 
 
@@ -757,7 +757,7 @@ class TestChoosing:
         assert (["c-down"], ["c-down", "a-well", "b-well"]) == (names(one), names(two))
 
     async def test_says_how_many_are_shown(self) -> None:
-        """Nobody takes a filtered page for the whole fleet."""
+        """A filtered page must say how many rows it shows."""
         page = await get(self.fleet(), kind="agent")
 
         assert "3 of 4 Clear" in text_of(page)
@@ -784,7 +784,7 @@ class TestChoosing:
         assert {"Name": "?q=well&sort=-name"} == links(heading)
 
     async def test_the_form_holds_the_choice(self) -> None:
-        """What is chosen stands in the form, so that the next choice adds to it."""
+        """The form must hold the present filters, so that the next one is added to them."""
         page = await get(
             self.fleet(), q='a"b', state="down", kind="agent", source="prod", sort="-ping"
         )
@@ -806,7 +806,7 @@ class TestChoosing:
 
         name = query.partition("=")[0]
         (notice,) = page.one("ul", "notice").all("li")
-        assert f"This part of the address is left out: {name} must be one of: " in notice.text
+        assert f"This part of the address is ignored: {name} must be one of: " in notice.text
         assert 4 == len(names(page))
 
     async def test_nothing_found(self) -> None:
@@ -840,7 +840,7 @@ class TestTarget:
         assert 2 * ["not reachable"] == [cell.text for cell in page.cells("Reason")]
 
     async def test_says_since_when_it_is_so(self) -> None:
-        """Who is woken at night wants to know how long it has been going on."""
+        """A target's page must tell since when its state holds."""
         reading = fakes.agent(up=False, changed_timestamp_seconds=1_699_999_000.0)
 
         page = await get(
@@ -865,7 +865,7 @@ class TestTarget:
         assert "id-b" not in answer.text
 
     async def test_says_how_to_look_now(self) -> None:
-        """A page never calls a vendor; it tells the address and the command that do."""
+        """A target's page must have the probe's address and the command for an explanation."""
         view = fakes.FakeView(fakes.agent("a", agent_id="it's"), sources=[fakes.source()])
 
         page = await get(view, "/target", source="prod", kind="agent", id="it's")
@@ -874,7 +874,7 @@ class TestTarget:
         command = """loadfleet-exporter explain prod agent 'it'"'"'s'"""
         assert now.one("code").text.startswith(command)
         probe = "probe?source=prod&kind=agent&id=it%27s&debug=true"
-        assert {"a probe of it": probe} == links(now)
+        assert {"A probe of this target": probe} == links(now)
 
     @pytest.mark.parametrize(
         ("kind", "target_id", "shown"),
@@ -887,7 +887,7 @@ class TestTarget:
         ],
     )
     async def test_every_kind_has_one(self, kind: str, target_id: str, shown: str) -> None:
-        """Whatever has a row has a page."""
+        """Every target that has a row must have a page."""
         view = fakes.FakeView(
             fakes.controller(),
             fakes.cluster(fakes.member("one", up=True)),
@@ -902,7 +902,7 @@ class TestTarget:
         assert shown in text_of(page)
 
     async def test_an_agent_names_its_clusters(self) -> None:
-        """From an agent the way leads to the clusters that suffer with it."""
+        """An agent's page must list its clusters."""
         view = fakes.FakeView(
             fakes.agent("one"),
             fakes.cluster(fakes.member("one", up=True)),
@@ -923,12 +923,12 @@ class TestTarget:
 
         page = await get(view, "/target", source="prod", kind="agent", id="id-a")
 
-        assert "There is no reading of it now." == page.one("div", "headline").text
+        assert "There is no current reading of this target." == page.one("div", "headline").text
         assert "not reachable" in [cell.text for cell in page.cells("Reason")]
 
     @pytest.mark.parametrize("name", HOSTILE)
     async def test_unknown_targets_are_not_found(self, name: str) -> None:
-        """What is not in the inventory has no page, and what was asked for stays text."""
+        """A target that is not in the inventory must be 404, with its name as text."""
         answer = await ask(fakes.FakeView(), "/target", source=name, kind=name, id=name)
 
         assert 404 == answer.status_code

@@ -27,7 +27,7 @@ class Renderer:
 
 
 async def test_those_who_ask_meanwhile_wait_for_the_same_page() -> None:
-    """However many open the board when something has changed, it is rendered once."""
+    """Clients that ask for the same page at the same time must share one rendering."""
     pages, renderer = Pages(), Renderer()
     waiting = [asyncio.create_task(pages.get("key", renderer.render)) for _ in range(10)]
     await asyncio.sleep(0)
@@ -40,7 +40,7 @@ async def test_those_who_ask_meanwhile_wait_for_the_same_page() -> None:
 
 
 async def test_who_leaves_does_not_take_the_page_along() -> None:
-    """A viewer who closes the page before it is there spoils it for nobody."""
+    """A viewer who leaves must not cancel the page for others."""
     pages, renderer = Pages(), Renderer()
     first, second = (asyncio.create_task(pages.get("key", renderer.render)) for _ in range(2))
     await asyncio.sleep(0)
@@ -54,7 +54,7 @@ async def test_who_leaves_does_not_take_the_page_along() -> None:
 
 
 async def test_a_failure_is_not_kept() -> None:
-    """Whoever asks after a failure gets a page."""
+    """A page whose rendering failed must be rendered again for the next client."""
     pages, broken, sound = Pages(), Renderer(ValueError("no")), Renderer()
     broken.go.set()
     sound.go.set()
@@ -67,7 +67,7 @@ async def test_a_failure_is_not_kept() -> None:
 
 
 async def test_only_so_many_are_kept() -> None:
-    """Addresses made up by somebody do not fill the memory; what is looked at stays."""
+    """The number of kept pages must be bounded; the one used least recently goes."""
     pages, renderer = Pages(), Renderer()
     renderer.go.set()
     for number in range(KEPT):

@@ -57,7 +57,7 @@ async def test_the_status_is_enough(
 
 
 async def test_a_preflight_is_told_whole() -> None:
-    """Its checks have their reasons and the targets that are not fit, in plain values."""
+    """The answer must have all checks, reasons and unfit targets."""
     view = watched(preflight("tonight", "fit|ill"))
 
     answer = await get(view)
@@ -155,7 +155,7 @@ async def test_none_is_configured() -> None:
 
 
 async def test_it_is_served_from_the_picture() -> None:
-    """Ten thousand agents are judged once per picture, and no call to a vendor is caused."""
+    """Preflights must be served from the picture, without a call to the vendor."""
     view = fakes.StillView(
         *fakes.ten_thousand(),
         sources=[fakes.source()],

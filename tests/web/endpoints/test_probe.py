@@ -70,7 +70,7 @@ async def test_speaks_the_format_that_is_asked_for() -> None:
     ],
 )
 async def test_reaches_nothing_outside_of_the_inventory(query: str) -> None:
-    """Whoever can scrape must not be able to send calls about anything they like."""
+    """A target that is not in the inventory must be 404 and cause no call."""
     view = fakes.FakeView(AGENT)
 
     answer = await ask(view, f"/probe?{query}")
@@ -82,7 +82,7 @@ async def test_reaches_nothing_outside_of_the_inventory(query: str) -> None:
     "query", ["", "source=prod&kind=agent", "kind=agent&id=1", "source=prod&kind=moon&id=1"]
 )
 async def test_refuses_what_names_no_target(query: str) -> None:
-    """A mistake in the scrape configuration is told."""
+    """A query that names no target must be refused."""
     view = fakes.FakeView(AGENT)
 
     answer = await ask(view, f"/probe?{query}")
@@ -177,7 +177,7 @@ async def test_looks_at_once_are_bounded() -> None:
 
 @pytest.mark.parametrize(("age_seconds", "looks"), [(9.9, 0), (10.0, 1)])
 async def test_a_young_reading_costs_no_call(age_seconds: float, looks: int) -> None:
-    """What was read a moment ago is served as it is on /metrics, older readings are renewed."""
+    """A reading that is young enough must be served without a call, an older one renewed."""
     view = fakes.FakeView(read(AGENT, age_seconds), fakes.agent("agent-2"))
     view.min_age_seconds = 10.0
 
@@ -210,7 +210,7 @@ async def test_who_gets_no_turn_gets_what_is_on_metrics() -> None:
 
 
 async def test_debug_has_the_reply_of_a_look() -> None:
-    """People want to see the vendor's reply, which no poll keeps."""
+    """With `debug`, the vendor must be asked, as no poll keeps its reply."""
     view = fakes.FakeView(read(AGENT, 0.0))
     view.min_age_seconds = 10.0
 
@@ -231,7 +231,7 @@ async def test_debug_leaves_samples_whole() -> None:
 
 
 async def test_debug_shows_what_was_looked_at() -> None:
-    """People see the redacted reply, what was read from it and the samples."""
+    """With `debug`, the answer must have the redacted reply, the reading and the samples."""
     answer = await ask(fakes.FakeView(AGENT), f"{KNOWN}&debug=true")
 
     shown = yaml.safe_load(answer.text)

@@ -27,7 +27,7 @@ TEXTS = {path.stem: path.read_text() for path in FILES}
 NAMES = list(TEXTS)
 
 
-#: One for all tests: no runbook differs from view to view.
+#: One application for all tests: runbooks do not depend on the view.
 APP = create_app(fakes.FakeView())
 
 each = pytest.mark.parametrize("name", NAMES)
@@ -48,7 +48,7 @@ async def get(path: str) -> Element:
 
 @each
 async def test_a_runbook_is_a_page(name: str) -> None:
-    """It has its title, its sections and its code as written, and needs no script."""
+    """A runbook's page must have its title, sections and code, and need no script."""
     text = TEXTS[name]
     fences = re.findall(r"^```\w+\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
 
@@ -65,7 +65,7 @@ async def test_a_runbook_is_a_page(name: str) -> None:
 
 @each
 async def test_no_markdown_is_left_over(name: str) -> None:
-    """What is not understood would stand in the page as it was written."""
+    """No Markdown syntax may be left over in the page."""
     page = await get(f"/runbooks/{name}")
 
     for element in page.one("article").everything():
@@ -82,7 +82,7 @@ async def test_the_file_s_name_works_as_well() -> None:
 
 
 async def test_all_of_them_are_listed() -> None:
-    """Who knows no name finds each."""
+    """The index must link to every runbook."""
     page = await get("/runbooks/")
 
     assert NAMES == [link.attributes["href"] for item in page.all("li") for link in item.all("a")]
@@ -92,7 +92,7 @@ async def test_all_of_them_are_listed() -> None:
     "name", ["LoadFleetAgentUnreachabel", "AgentUnreachable", "agentunreachable.md"]
 )
 async def test_an_unknown_one_leads_to_the_nearest(name: str) -> None:
-    """A name that was cut off or mistyped costs nobody time."""
+    """An unknown name must be 404 with a link to the nearest one."""
     answer = await ask(f"/runbooks/{name}")
 
     link = parse(answer.text).one("p", "headline").one("a")
@@ -100,7 +100,7 @@ async def test_an_unknown_one_leads_to_the_nearest(name: str) -> None:
 
 
 async def test_what_was_asked_for_is_not_repeated() -> None:
-    """Nothing of a strange address comes into a page."""
+    """An unknown address must not be repeated in the page."""
     answer = await ask("/runbooks/<script>zzzzzz")
 
     assert 404 == answer.status_code
@@ -139,7 +139,7 @@ async def test_every_link_holds(prefix: str, path: str) -> None:
     ids=["configured", "default"],
 )
 async def test_the_board_leads_there(folder: str, expected: str) -> None:
-    """Who sees an alert on the board is one click from its runbook, without the internet."""
+    """An alert on the board must link to its runbook, by default the exporter's own."""
     view = fakes.FakeView(fakes.agent(up=False), alerting=AlertingSettings(runbook_url=folder))
 
     async with fakes.browsing(view) as client:
@@ -150,7 +150,7 @@ async def test_the_board_leads_there(folder: str, expected: str) -> None:
 
 
 def test_each_form_is_understood(tmp_path: Path) -> None:
-    """Headings, paragraphs, lists, code and links are told apart, and tags stay text."""
+    """Headings, paragraphs, lists, code and links must be parsed, and tags stay text."""
     (tmp_path / "LoadFleetX.md").write_text(
         "# LoadFleetX\n\n## Part\n\nA `b` and\n[c](d.md) <b>.\n\n- one\n  more\n- two\n\n"
         "```sh\na `b`  # - c\n\nd\n```\n"

@@ -49,14 +49,14 @@ async def strip(*readings: Reading, preflights: tuple[PreflightSettings, ...]) -
 
 
 async def test_without_preflights_there_is_no_strip() -> None:
-    """Who has configured none is not bothered."""
+    """Without preflights, the board must have no strip."""
     found = await page(fakes.agent(), preflights=())
 
     assert [] == found.all("section", data_key="preflights")
 
 
 async def test_one_that_is_fit_says_how_much_may_still_fail() -> None:
-    """It is green, with the agents and the number of them that may fail."""
+    """A fit preflight must be green, and say how many agents may still fail."""
     settings = preflight(agents={"min_up": 1})
 
     (found,) = await strip(fakes.agent("a"), fakes.agent("b"), preflights=(settings,))
@@ -69,7 +69,7 @@ async def test_one_that_is_fit_says_how_much_may_still_fail() -> None:
 
 
 async def test_what_is_missing_is_told_with_links_to_the_targets() -> None:
-    """Whoever reads it finds each target and why it is not fit."""
+    """An unfit preflight must list each target that is missing, with a link and the reason."""
     (found,) = await strip(fakes.agent("a"), outdated("b"), preflights=(preflight(window=SOON),))
 
     pill = found.one("span", "state")
@@ -97,7 +97,7 @@ async def test_one_that_is_due_counts_down_to_the_test() -> None:
 
 
 async def test_one_that_is_not_due_yet_alarms_nobody() -> None:
-    """It counts down to the beginning of its window, and has no colour of trouble."""
+    """A preflight that is not due must count down, without a colour of trouble."""
     (found,) = await strip(
         fakes.agent("a"), preflights=(preflight(agents={"min_up": 2}, window=LATER),)
     )
@@ -114,7 +114,7 @@ async def test_one_that_is_not_due_yet_alarms_nobody() -> None:
     ("window", "look"), [(SOON, "critical"), (LATER, "unknown"), (None, "unknown")]
 )
 async def test_what_is_not_known_is_never_green(window: dict[str, str] | None, look: str) -> None:
-    """Where nothing tells of a clock, no fleet is fit, and the check says that it is not known."""
+    """A preflight that cannot be judged must never be green, and say that it is not known."""
     settings = preflight(clock="1s", window=window)
     state = fakes.agent().state
     assert state is not None
@@ -143,7 +143,7 @@ async def test_of_many_targets_the_first_are_named_once() -> None:
 
 
 async def test_what_is_due_comes_first() -> None:
-    """Then what is due next, and last what has no window."""
+    """Preflights must be sorted by due time, and those without a window be last."""
     found = await strip(
         fakes.agent(),
         preflights=(
@@ -157,7 +157,7 @@ async def test_what_is_due_comes_first() -> None:
 
 
 async def test_names_are_text_and_nothing_else() -> None:
-    """What a configuration or a vendor calls its things makes no markup."""
+    """Names from the configuration or the vendor must become no markup."""
     name = "<script>alert(1)</script>"
     (found,) = await strip(outdated(name), preflights=(preflight(name, window=SOON),))
 

@@ -44,7 +44,7 @@ class TestMetrics:
         ] == view.asked
 
     async def test_sends_the_bytes_as_they_are(self) -> None:
-        """Type, encoding and body are the exposition's, and caches are told what they vary by."""
+        """The answer must have the exposition's type, encoding and body, and a `Vary` header."""
         view = fakes.FakeView()
         view.page = fakes.changed(
             view.page, content_type="text/plain; version=1.0.0", parts=(b"a ", b"1\n")
@@ -80,7 +80,7 @@ class TestSlices:
         )
     )
     def test_nothing_is_lost_and_no_slice_is_too_large(self, sizes: Sequence[int]) -> None:
-        """Whatever the parts' sizes, the slices are the same bytes in the same order."""
+        """The slices must be the parts' bytes in the same order."""
         parts = [bytes([number]) * size for number, size in enumerate(sizes)]
 
         cut = list(slices(parts))
@@ -155,7 +155,7 @@ class TestReload:
         assert 1 == view.reloads
 
     async def test_mistakes_are_answered_one_a_line(self) -> None:
-        """Whoever triggered it must see what to mend, and that nothing changed."""
+        """A failed reload must be answered with its mistakes, one a line, and change nothing."""
         view = fakes.FakeView()
         view.mistakes = ("sources[0].url: is missing", "webb: unknown key")
 
@@ -170,7 +170,7 @@ class TestReload:
         ] == answer.text.splitlines()
 
     async def test_it_is_off_unless_switched_on(self) -> None:
-        """Not everybody who can scrape may restart sources."""
+        """Reloads by HTTP must be refused unless they are switched on."""
         view = fakes.FakeView()
 
         async with fakes.browsing(view) as browser:
@@ -214,7 +214,7 @@ async def test_no_secret_of_a_url_is_shown(path: str) -> None:
 
 
 async def test_no_secret_of_the_settings_is_shown() -> None:
-    """Whatever holds a secret in the configuration is on no page."""
+    """No page may show a secret of the configuration."""
     settings = from_data(
         {
             "sources": [

@@ -109,7 +109,7 @@ class TestLimitRequests:
         limited = LimitRequests(PlainTextResponse("done"), 1)
 
         async def send_slowly(message: Message) -> None:
-            # As a server does: the next message waits until those before it were read.
+            # Like a server, which waits until the earlier messages were read.
             if len(sent) == 2:
                 await read.wait()
             sent.append(message)
@@ -139,7 +139,7 @@ class TestLimitRequests:
         first.cancel()
 
     async def test_readers_do_not_keep_scrapes_out(self) -> None:
-        """Scrapes are counted apart from the pages for people."""
+        """Requests for pages must not use up the limit of scrapes."""
         view = fakes.FakeView()
         app = create_app(view, max_requests=1)
 
@@ -154,7 +154,7 @@ class TestLimitRequests:
         reader.cancel()
 
     async def test_zero_is_no_limit(self) -> None:
-        """A limit of 0 refuses nobody."""
+        """A limit of 0 must refuse no request."""
         async with fakes.browsing(fakes.FakeView(), max_requests=0) as client:
             answers = await asyncio.gather(*(client.get("/metrics") for _ in range(50)))
 

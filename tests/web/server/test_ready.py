@@ -1,4 +1,4 @@
-"""The short way: nobody can tell by the bytes, and whoever cannot take it goes the usual one."""
+"""Prepared answers: the same bytes as usual ones, and only for requests that allow them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def request(
 
 
 async def answers(server: WebServer, said: bytes) -> bytes:
-    """Say something and ask for the end; return all that was answered, without dates."""
+    """Send requests and close; return all answers without their dates."""
     async with connected(server) as client:
         client.writer.write(said + END)
         got = await asyncio.wait_for(client.reader.read(), timeout=10)
@@ -121,7 +121,7 @@ async def usual_calls(asked: Sequence[bytes]) -> list[int]:
     return [usual.calls, short.calls]
 
 
-#: The app's answer to what ends a connection is not ready.
+#: Calls for requests that end the connection, which are never answered in advance.
 ENDS = 1
 
 
@@ -146,7 +146,7 @@ class TestSameAnswer:
         assert (len(asked) * (1 + ENDS), len(asked) * ENDS) == (usual, short)
 
     async def test_who_takes_no_encoding(self) -> None:
-        """That there is none to send is said by the app."""
+        """A client that accepts no encoding must be answered by the application."""
         calls = await usual_calls([request(Accept_Encoding="gzip;q=0, identity;q=0")])
 
         assert [1 + ENDS, 1 + ENDS] == calls
@@ -179,7 +179,7 @@ class TestSameAnswer:
 
         assert mounted.startswith(b"HTTP/1.1 200 ")
         assert elsewhere.startswith(b"HTTP/1.1 404 ")
-        # That is what ends the connections.
+        # These requests end the connections.
         assert (1, 3) == (calls, app.calls)
 
 
@@ -202,7 +202,7 @@ class TestUsualWay:
         assert refused.startswith(b"HTTP/1.1 401 ")
 
     async def test_never_past_tls(self) -> None:
-        """What is encrypted goes through the transport, not past it."""
+        """Encrypted answers must go through the transport."""
         authority = trustme.CA()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert("localhost").configure_cert(context)
@@ -215,7 +215,7 @@ class TestUsualWay:
                 address.host, address.port, ssl=trusting, server_hostname="localhost"
             )
             client = Client(reader, writer)
-            # Behind the first answer nothing of the handshake is left to be sent.
+            # After the first answer, no part of the handshake is left to be sent.
             got = [await client.ask(), await client.ask()]
             writer.transport.abort()
 
@@ -254,7 +254,7 @@ class TestUsualWay:
         assert [(200, "page")] * 2 == again
 
     async def test_a_mistake_is_told_as_ever(self) -> None:
-        """If the page cannot be made, the answer is 500, and 400 would accuse the client."""
+        """A page that cannot be made must be answered with 500, not 400."""
         view = fakes.FakeView()
         view.page = None  # type: ignore[assignment]  # what is made of it fails
         app = Usual(create_app(view))
@@ -265,7 +265,7 @@ class TestUsualWay:
         assert 2 == app.calls
 
     async def test_once_in_a_turn(self) -> None:
-        """Of a crowd one is answered at once, so that nobody else waits for all of them."""
+        """One prepared answer must be sent per loop turn."""
         answering = Answering(Page([b"page"]))
         scope: Scope = {"type": "http", "path": "/"}
 
@@ -296,7 +296,7 @@ class TestUsualWay:
         assert ["hello", "hello", "hello", "page"] == [text for _, text in got]
 
     async def test_waits_for_bytes_before_it(self) -> None:
-        """What the transport still has to send is not overtaken."""
+        """A prepared answer must not overtake bytes that the transport still has to send."""
 
         class Large(Page):
             async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -318,7 +318,7 @@ class TestSlowReaders:
 
         class Either(Page):
             async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-                # The way of the second depends on how fast the first is read.
+                # The second answer's path depends on how fast the first is read.
                 await SlicedResponse(self.parts, {})(scope, receive, send)
 
         async with serving(Either(parts)) as server, connected(server) as client:

@@ -1,4 +1,4 @@
-"""Who makes room for whom."""
+"""The choice of connections that are closed to make room for others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Seat:
 
 
 def seated(room: Room, count: int, *, idle: bool = False, busy: bool = False) -> list[Seat]:
-    """Let silent connections in, or such that were answered, or such that have asked."""
+    """Let in connections that are silent, were answered, or have asked."""
     seats = [Seat() for _ in range(count)]
     for seat in seats:
         room.enter(seat)
@@ -46,7 +46,7 @@ def cut(*seats: Sequence[Seat]) -> list[list[int]]:
 
 class TestMakingRoom:
     def test_who_waits_longest_goes_first(self) -> None:
-        """A connection that somebody will use soon was used not long ago."""
+        """The connection that has been idle longest must be closed first."""
         room = Room(10)
         idle = seated(room, 3, idle=True)
         room.work(idle[0])
@@ -58,7 +58,7 @@ class TestMakingRoom:
         assert [[1, 2]] == cut(idle)
 
     def test_a_silent_crowd_leaves_those_who_were_served(self) -> None:
-        """A Prometheus keeps its connection, whoever connects and says nothing."""
+        """Silent connections must be closed before those that were served."""
         room = Room(10)
         idle = seated(room, 2, idle=True)
         silent = seated(room, 5)
@@ -80,7 +80,7 @@ class TestMakingRoom:
         assert [[0, 1, 2], []] == cut(idle, silent)
 
     def test_a_request_under_way_is_never_cut_off(self) -> None:
-        """Whoever is busy keeps its place, and the new one has to wait."""
+        """A connection with a request under way must never be closed to make room."""
         room = Room(3)
         busy = seated(room, 3, busy=True)
 
@@ -89,7 +89,7 @@ class TestMakingRoom:
         assert [[]] == cut(busy)
 
     def test_a_request_that_has_just_come_is_not_cut_off(self) -> None:
-        """Its bytes wait in the socket while somebody else is let in."""
+        """A connection whose request has just arrived must not be closed."""
         room = Room(10)
         idle = seated(room, 3, idle=True)
         idle[0].is_asking = True
@@ -136,7 +136,7 @@ class TestMakingRoom:
 
 class TestPlaces:
     def test_more_connections_than_requests_have_a_place(self) -> None:
-        """Somebody can always ask, for health at least."""
+        """There must be more connections than requests, so that health can always be asked."""
         room = Room(PLACES)
         seated(room, PLACES, busy=True)
         full = [room.is_full]
@@ -159,7 +159,7 @@ class TestPlaces:
         assert not room.make()
 
     def test_at_the_end_the_silent_are_cut_off(self) -> None:
-        """Whoever asked is answered, the others would not end by themselves."""
+        """At the end, silent connections must be closed, and those that asked be answered."""
         room = Room(10)
         groups = seated(room, 1), seated(room, 1, idle=True), seated(room, 1, busy=True)
 

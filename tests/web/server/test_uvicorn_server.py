@@ -115,7 +115,7 @@ class Client:
         return int(head.split()[1]), (await self.reader.readexactly(size)).decode()
 
     async def closed(self) -> bool:
-        """Wait until the server has closed, and tell whether it sent nothing more."""
+        """Wait until the server closes the connection; return whether it sent nothing more."""
         try:
             return not await asyncio.wait_for(self.reader.read(), timeout=5)
         except ConnectionResetError:
@@ -134,7 +134,7 @@ async def connected(server: WebServer) -> AsyncIterator[Client]:
 
 
 def port_is_free(address: Address) -> bool:
-    """Tell whether somebody who reuses nothing could listen there."""
+    """Return whether nothing listens at the address."""
     with socket.socket() as sock:
         return sock.connect_ex((address.host, address.port)) != 0
 
@@ -266,7 +266,7 @@ class TestStart:
         assert (200, "hello") == answer == again
 
     async def test_leaves_signals_alone(self) -> None:
-        """Who handles signals is the daemon's business."""
+        """The server must not handle signals: the daemon does."""
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         async with serving(hello):
@@ -362,7 +362,7 @@ class TestStop:
 
 class TestManners:
     async def test_has_a_date_and_no_name(self) -> None:
-        """Answers carry the date and do not tell what serves them."""
+        """Answers must have a date, and not name the server."""
         async with serving(hello) as server, connected(server) as client:
             client.writer.write(GET)
             head = (await client.reader.readuntil(b"\r\n\r\n")).lower()
@@ -404,7 +404,7 @@ class TestManners:
         assert ("Host" in answer[1]) is (status == 400)
 
     async def test_a_request_without_host_ends_the_connection(self) -> None:
-        """What comes before it is answered; what comes after it is nobody's to judge."""
+        """A request without `Host` must be answered with 400 and end the connection."""
         app = Counting()
         async with serving(app) as server, connected(server) as client:
             client.writer.write(GET + b"GET / HTTP/1.1\r\n\r\n" + GET)
@@ -414,7 +414,7 @@ class TestManners:
         assert 1 == app.requests
 
     async def test_parallel_requests_are_bounded(self) -> None:
-        """What exceeds the limit gets its refusal while the others are still under way."""
+        """Requests beyond the limit must be refused while the others are still under way."""
         app = Hanging()
         async with serving(LimitRequests(app, 3)) as server:
             async with AsyncExitStack() as stack:
@@ -455,7 +455,7 @@ HEALTHY = b"GET /healthy?x HTTP/1.1\r\nHost: exporter\r\n\r\n"
 
 class TestRoom:
     async def test_an_idle_connection_makes_room(self) -> None:
-        """Nobody is refused for those who use nothing; the longest idle goes."""
+        """The longest idle connection must be closed for a new one."""
         async with serving(hello, max_connections=2) as server, AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(connected(server)) for _ in range(4)]
             first = [(await client.ask())[0] for client in clients]
@@ -482,7 +482,7 @@ class TestRoom:
         assert all(cut)
 
     async def test_only_health_is_answered_when_all_are_busy(self) -> None:
-        """Who is busy is served to the end, and lives; all else is refused, and says so."""
+        """With all connections busy, only health checks must be answered, and others refused."""
         app = Gate()
         options = {"max_connections": 2, "always": ["/healthy"]}
         async with serving(app, **options) as server, AsyncExitStack() as stack:
@@ -504,14 +504,14 @@ class TestRoom:
         assert [200] * 3 == [status for status, _ in (*served, after)]
 
     async def test_a_request_that_comes_while_room_is_made_is_answered(self) -> None:
-        """Its connection was the longest idle, but is idle no more."""
+        """A request that arrives while room is made must be answered."""
         async with serving(hello, max_connections=1) as server, AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(connected(server)) for _ in range(2)]
             for client in clients:
                 await client.ask()
             address = server.addresses[0]
             with socket.socket() as new:
-                # All at once, before the loop turns: it finds the new one and the request together.
+                # In one loop turn, so that the loop finds connection and request together.
                 new.connect((address.host, address.port))
                 os.write(clients[0].writer.get_extra_info("socket").fileno(), GET)
                 head = await asyncio.wait_for(clients[0].reader.readuntil(b"hello"), timeout=5)
@@ -523,7 +523,7 @@ class TestRoom:
     async def test_a_shortage_of_descriptors_pauses_and_is_told(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Whoever is idle makes room then, too."""
+        """A shortage of descriptors must be logged, and idle connections be closed."""
 
         class Short:
             """A socket whose first attempts fail."""
@@ -595,7 +595,7 @@ class TestSlowClients:
         ],
     )
     async def test_request_that_does_not_arrive(self, begun: bytes) -> None:
-        """Who sends nothing, or half a request, is cut off."""
+        """A client that sends no whole request in time must be disconnected."""
         async with serving(Hanging(), protocol=Hasty) as server, connected(server) as client:
             client.writer.write(begun)
 
@@ -664,7 +664,7 @@ class TestSlowClients:
                         await client.reader.read(100_000)
 
     async def test_answer_that_is_not_read(self) -> None:
-        """Who does not read a large answer is cut off, and the rest of it is dropped."""
+        """A client that does not read a large answer must be disconnected, and the rest dropped."""
         lost = asyncio.Event()
 
         class Watched(Hasty):

@@ -86,7 +86,7 @@ def vendor(options: SimulatorOptions, clock: Clock) -> Starlette:
 
 
 def stop(farm: World) -> None:
-    """Have a person stop the newest test; the one before it failed."""
+    """Stop the newest test as a person would; the test before it failed."""
     farm.change("trials", "1", state="stopped")
     farm.change("trials", "2", state="stopped")
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 AGENTS, RUNS = "agents", "runs"
 
-#: All that is ever asked for, by task.
+#: The only paths that are requested, by task.
 READ_ONLY = {AGENTS: "/api/generators", RUNS: "/api/tests"}
 
 Reply = TypeVar("Reply", Generators, Tests)
@@ -69,7 +69,7 @@ class FarmClient(Client):
         return Poll(readings=readings, inventory=(Kind.AGENT,))
 
     async def poll_runs(self) -> Poll:
-        """Read the tests that run, and the last ones that ended."""
+        """Read the tests that run, and the newest ones that ended."""
         readings, _ = await self._runs()
         return Poll(readings=readings)
 
@@ -135,7 +135,7 @@ class FarmClient(Client):
         return Run(run_id=row.id, run=row.name or row.id, phase=phase, outcome=outcome)
 
     async def _ask(self, task: str, type_: type[Reply]) -> tuple[Reply, bytes]:
-        """Send a call and read its reply, which is what shows that it was accepted."""
+        """Send a call and read its reply, which proves that the credentials were accepted."""
         with self.context.telemetry.request(task):
             call = Call(
                 operation=task,

@@ -9,7 +9,7 @@ from exporter.sources.api import BasicSettings, Name
 
 
 class FarmSettings(BasicSettings):
-    """One farm.
+    """The settings of one farm.
 
     Attributes:
         min_agent_version: A generator that is older is outdated.
