@@ -1,11 +1,11 @@
-# Debian's own Python: its base needs nothing but Debian's archive, which tests/deploy uses to build
-# this very file without a registry of images.
+# The base is Debian with Debian's Python, so that tests/deploy can build this file from Debian's archive
+# alone, without an image registry.
 
-# The index of all architectures. Renovate follows the tag; the two lines stay together for it.
+# The digest of the index of all architectures. Renovate updates both lines if they stay together.
 ARG BASE=docker.io/library/debian:trixie-slim
 ARG BASE_DIGEST=sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f
 
-# What a release says of itself; a build by hand says nothing.
+# Set for a release; empty in a manual build.
 ARG VERSION=
 ARG REVISION=
 ARG CREATED=
@@ -13,7 +13,7 @@ ARG CREATED=
 
 FROM ${BASE}@${BASE_DIGEST} AS python
 
-# A pinned Debian package vanishes from the archive with its next fix.
+# Packages are not pinned: the archive removes a version when its successor appears.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 \
@@ -30,7 +30,7 @@ RUN apt-get update \
 WORKDIR /build
 COPY deploy/image ./
 
-# A package index of your own comes in as a secret, and so stays out of the image:
+# To use your own package index, pass its configuration as a secret, which stays out of the image:
 #   docker build --secret id=pip_conf,src=$HOME/.config/pip/pip.conf .
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     python3 -m venv --without-pip /opt/loadfleet \
@@ -40,7 +40,7 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     && pip --python /opt/build/bin/python install --no-cache-dir \
         --require-hashes --no-deps --only-binary=:all: --requirement build.txt
 
-# More than a quarter of what the wheels unpack to is for debuggers.
+# Debug symbols are more than a quarter of the installed wheels.
 RUN find /opt/loadfleet -name '*.so*' -exec strip --strip-debug {} +
 
 COPY pyproject.toml README.md LICENSE ./
@@ -58,31 +58,30 @@ FROM python
 
 COPY --from=build /opt/loadfleet /opt/loadfleet
 
-# The one folder that its user may write to, for a volume with the state: a named one takes the
-# owner from here.
+# The only folder that the user can write to, for a volume with the state. A named volume takes its
+# owner from this folder.
 RUN install -d -m 0700 -o 65532 -g 65532 /var/lib/loadfleet
 
-# The root may be read-only: everything is compiled already.
+# The root file system may be read-only, since all modules are compiled.
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PATH=/opt/loadfleet/bin:$PATH
 
-# A configuration mounted as /etc/loadfleet/loadfleet.yml is found without a flag.
+# The default configuration file is thus /etc/loadfleet/loadfleet.yml.
 WORKDIR /etc/loadfleet
 
-# Numbers, so that an orchestrator can see that it is not root.
+# Numeric, so that Kubernetes can verify that the user is not root.
 USER 65532:65532
 
 EXPOSE 10871
 
-# Straight to the socket, whatever proxy is set for the vendors. Whoever serves TLS or another port
-# gives a check of their own.
+# A direct connection, whatever proxy is set for the vendors. With TLS or another port, override it.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s \
     CMD ["/opt/loadfleet/bin/python", "-I", "-S", "-c", "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', 10871, timeout=4); c.request('GET', '/-/healthy'); sys.exit(c.getresponse().status != 200)"]
 
 ENTRYPOINT ["/opt/loadfleet/bin/loadfleet-exporter"]
 
-# Last, since they differ in every build.
+# Last, since they differ in every build and would invalidate cached layers.
 ARG BASE
 ARG BASE_DIGEST
 ARG VERSION

@@ -1,4 +1,4 @@
-# The project's verbs. They use the virtual environment that the README's test block makes.
+# The project's commands. They use the virtual environment that the README's test block creates.
 
 export PATH := justfile_directory() / ".venv/bin" + ":" + env("PATH")
 
@@ -9,7 +9,7 @@ compile := "uv pip compile --quiet --universal --python-version 3.11 --only-bina
 default:
     @just --list --unsorted
 
-# The fast lane: no servers, no browser, under three minutes on 2 cores
+# Fast tests: no servers, no browser, under three minutes on 2 cores
 test *arguments:
     pytest -m "not slow" {{ arguments }}
 
@@ -17,7 +17,7 @@ test *arguments:
 all *arguments:
     pytest {{ arguments }}
 
-# What takes hours: long chaos, repeated kills, long fuzzing, pictures, benchmarks
+# Checks that take hours: long chaos, repeated kills, long fuzzing, pictures, benchmarks
 slow:
     .ci/slow
 
@@ -33,15 +33,15 @@ lint:
 build:
     .ci/build
 
-# Debian packages of what `build` made, beside it; all, or those named as RELEASE/ARCHITECTURE
+# Debian packages in dist/ from the result of `build`; all, or those named as RELEASE/ARCHITECTURE
 deb *targets:
     .ci/deb dist {{ targets }}
 
-# Test this commit and make a release of it: `just release 1.2.3`
+# Test this commit and make the release commit: `just release 1.2.3`
 release version *arguments:
     python -m deploy.release prepare {{ version }} {{ arguments }}
 
-# Bring the generated parts of the documents up to date
+# Update the generated parts of the documents
 docs:
     python -m deploy.reference $(find deploy/docs deploy/helm -name '*.md')
 
@@ -49,17 +49,17 @@ docs:
 site:
     python -m deploy.reference.site dist/site
 
-# Watch a simulated fleet
+# Run the exporter with a simulated fleet
 demo *arguments:
     loadfleet-exporter demo {{ arguments }}
 
-# Take the newest versions that pyproject.toml allows into the lock and into the image's lists
+# Update the lock and the image's lists to the newest versions that pyproject.toml allows
 lock:
     {{ compile }} --upgrade --extra dev --output-file constraints.txt pyproject.toml
     {{ compile }} --constraint constraints.txt --extra speed --output-file deploy/image/runtime.txt pyproject.toml
     printf 'locust\n' | {{ compile }} --upgrade --output-file .ci/locust.txt -
     printf 'hatchling\nhatch-fancy-pypi-readme\ncyclonedx-bom\n' | {{ compile }} --constraint constraints.txt --output-file deploy/image/build.txt -
 
-# Measure beside peers
+# Benchmark against other exporters
 bench *arguments:
     python -m tests.bench {{ arguments }}

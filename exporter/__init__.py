@@ -1,3 +1,3 @@
-"""Watch load-testing fleets and tell Prometheus how they are."""
+"""Prometheus exporter for load-testing fleets."""
 
 __version__ = "0.2.0"

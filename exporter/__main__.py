@@ -1,4 +1,4 @@
-"""The program's start: loading all of it takes a moment, in which Ctrl-C leaves no traceback."""
+"""Entry point of the program. Ctrl-C leaves no traceback, even while the modules are loading."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from importlib import import_module
 
 
 def main() -> int:
-    """Load the command line, run it and return its exit code."""
-    # What is imported stays: searches for garbage meanwhile would find next to nothing.
+    """Load the command line and run it.
+
+    Returns:
+        The exit code.
+    """
+    # Imported objects stay alive, so garbage collection during the imports would free nothing.
     gc.disable()
     try:
         return int(import_module("exporter.cli").main())

@@ -1,4 +1,4 @@
-"""The command `loadfleet-exporter`: which sub-command, and what its end means to the shell."""
+"""The command `loadfleet-exporter`: picks the sub-command and maps errors to exit codes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 #: Exit codes other than 0.
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
-# The output's disk is full, or its device is gone.
+# The disk of the output is full, or its device is gone.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 #: The command when none is named.
 DEFAULT_COMMAND = "run"
 
-# The command that tells the flags of all.
-_TELLS_ALL = "completion"
+# The command that needs the flags of all commands.
+_NEEDS_ALL_FLAGS = "completion"
 
 
 class CommandModule(Protocol):
@@ -44,12 +44,16 @@ class CommandModule(Protocol):
         ...
 
     def execute(self, arguments: argparse.Namespace, environ: Mapping[str, str], /) -> int:
-        """Do it and return the exit code."""
+        """Run the command.
+
+        Returns:
+            The exit code.
+        """
         ...
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """A command, whose module is imported once it is used: all together take half a second.
+    """A command. Only the used command's module is imported: importing all takes half a second.
 
     Attributes:
         module: The module's name in `exporter.commands`.
@@ -60,52 +64,54 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
 
     def load(self) -> CommandModule:
-        """Return the module."""
+        """Return the command's module, imported now."""
         return cast("CommandModule", import_module(f"exporter.commands.{self.module}"))
 
 
 COMMANDS = {
-    "run": Command(module="run", summary="poll the fleet and serve its metrics until told to stop"),
+    "run": Command(
+        module="run", summary="poll the fleet and serve its metrics until SIGTERM or Ctrl-C"
+    ),
     "demo": Command(
         module="demo",
-        summary="watch a simulated fleet: metrics and pages with real numbers, no configuration",
+        summary="run the daemon with a simulated fleet, without a configuration",
     ),
     "simulate": Command(
         module="simulate",
-        summary="serve simulated vendors with a living fleet, for tests and for trying things out",
+        summary="serve simulated vendors with a changing fleet, for tests and trials",
     ),
     "check-config": Command(
-        module="check", summary="check the configuration; exit 2 if something is wrong with it"
+        module="check", summary="check the configuration; exit 2 if it has a mistake"
     ),
     "status": Command(
         module="status",
-        summary="poll once and print how the fleet is; exit 1 if a critical or warning condition of"
-        " the alert table holds or something could not be read; with --url ask a running daemon"
+        summary="poll once and print the state of the fleet; exit 1 if a critical or warning alert"
+        " condition holds or something could not be polled; with --url ask a running daemon"
         " instead",
     ),
     "preflight": Command(
         module="preflight",
-        summary="tell whether the fleet is fit for a test; exit 0 fit, 1 not fit, 2 mistake, 3 not"
-        " known; with --url ask a running daemon instead of the vendors",
+        summary="check whether the fleet is fit for a test; exit 0 fit, 1 not fit, 2 usage or"
+        " configuration error, 3 unknown; with --url ask a running daemon instead of the vendors",
     ),
     "explain": Command(
         module="explain",
-        summary="ask about one target now: the reply, what was read from it, the samples",
+        summary="poll one target now and print the reply, the values read from it and the samples",
     ),
     "state": Command(
         module="state",
-        summary="check the state, make its file smaller, or print what is in it; also while in use",
+        summary="check, compact or print the stored state, also while a daemon uses it",
     ),
     "providers": Command(
         module="providers",
-        summary="print the providers that can be configured, those of plug-ins too; exit 1 if a"
-        " plug-in cannot be used",
+        summary="print the available providers, built in and from plug-ins; exit 1 if a plug-in"
+        " cannot be used",
     ),
     "conformance": Command(
         module="conformance",
-        summary="try a plug-in against its simulated vendor: reads only, never locked out, keeps"
-        " secrets, survives every fault, accuses nobody without evidence; exit 1 if something does"
-        " not hold",
+        summary="test a plug-in against its simulated vendor: it only reads, gets no account"
+        " locked out, leaks no secrets, survives every fault and reports no target down without"
+        " evidence; exit 1 if a check fails",
     ),
     "metrics": Command(
         module="metrics", summary="print the names, labels and meanings of the fleet's metrics"
@@ -113,8 +119,8 @@ COMMANDS = {
     "rules": Command(module="rules", summary="print the alert rules for Prometheus or Grafana"),
     "alert-test": Command(
         module="alert_test",
-        summary="send a marked alert of each severity through the configured Alertmanagers, tell"
-        " what each of them answered, and resolve the alerts; exit 1 if one was not accepted",
+        summary="send a test alert of each severity to the configured Alertmanagers, print their"
+        " answers and resolve the alerts; exit 1 if an alert was not accepted",
     ),
     "dashboards": Command(
         module="dashboards",
@@ -122,7 +128,7 @@ COMMANDS = {
     ),
     "completion": Command(
         module="completion",
-        summary="print what completes this program's commands, flags and choices in a shell",
+        summary="print a shell script that completes this program's commands, flags and choices",
     ),
 }
 
@@ -131,23 +137,23 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
     """Run the command line.
 
     Args:
-        argv: The arguments; the process's if not given.
-        environ: The environment; the process's if not given.
+        argv: The arguments; by default those of the process.
+        environ: The environment; by default that of the process.
 
     Returns:
-        0 when all is fine, 1 after a failure at run time, 2 for a mistake in usage or
-        configuration, 3 for a preflight of which nothing is known, 130 after Ctrl-C.
+        The exit code: 0 on success, 1 after a failure at run time, 2 for a mistake in usage or
+        configuration, 3 if a preflight's result is unknown, 130 after Ctrl-C.
     """
-    # Whoever has closed them wants to read nothing.
+    # Python sets a stream to None if its descriptor was closed before the start.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open until the end
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - likewise
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal cannot show in full is no reason to show nothing.
+        # Print `?` for characters that the terminal's encoding lacks, instead of failing.
         sys.stdout.reconfigure(errors="replace")
     arguments = parse(list(sys.argv[1:] if argv is None else argv))
     command = COMMANDS[arguments.command].load()
     if not gc.isenabled():
-        # As the process began; searches for garbage leave out what was imported.
+        # `__main__` disabled it. Frozen, the imported objects cost later collections nothing.
         gc.freeze()
         gc.enable()
     try:
@@ -162,10 +168,10 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
         print(f"cannot start: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        # What was under way has been closed; whoever pressed the keys needs no traceback.
+        # The command has closed its connections; the user needs no traceback.
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does; there is nobody left to tell.
+        # The reader of the output is gone, as with `| head`, so an error text would be lost too.
         _discard_output()
         return FAILED
     except OSError as error:
@@ -178,24 +184,23 @@ def main(argv: Sequence[str] | None = None, *, environ: Mapping[str, str] | None
 
 
 def _discard_output() -> None:
-    # At its end the interpreter would try once more to write what is left.
+    # The interpreter flushes standard output at exit, which would fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the arguments; without a command they are the daemon's.
+    """Return the parsed arguments; without a command, parse them as flags of the daemon.
 
     Raises:
-        SystemExit: With 2 after a mistake, with 0 after `--help` and `--version`.
+        SystemExit: With code 2 after a mistake, with 0 after `--help` and `--version`.
     """
     parser = Parser(
         prog="loadfleet-exporter",
-        description="Watch a load-testing fleet and tell Prometheus how it is.",
-        epilog="Without a command it runs the daemon, whose flags are in"
-        f" `{DEFAULT_COMMAND} --help`.",
+        description="Watch a load-testing fleet and expose its state as metrics for Prometheus.",
+        epilog=f"Without a command the daemon runs; for its flags see `{DEFAULT_COMMAND} --help`.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    # For the command that tells a shell of all of them.
+    # For `completion`, which lists all commands and flags.
     parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     top = {"-h", "--help", "--version"}
@@ -203,7 +208,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         argv = [DEFAULT_COMMAND, *argv]
     for name, command in COMMANDS.items():
         declared = commands.add_parser(name, help=command.summary, description=command.summary)
-        # Nobody asks for the flags of the others.
-        if argv[0] in {name, _TELLS_ALL}:
+        # Importing the other commands' modules for their flags would only take time.
+        if argv[0] in {name, _NEEDS_ALL_FLAGS}:
             command.load().add_arguments(declared)
     return parser.parse_args(argv)

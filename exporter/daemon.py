@@ -1,6 +1,6 @@
-"""The daemon: the engine on its schedule, the alerts, the web server in front, and a clean end.
+"""The daemon: starts, connects and stops the polling engine, the alerts and the web server.
 
-Only this module knows the whole.
+Only this module knows all components.
 """
 
 from __future__ import annotations
@@ -50,26 +50,26 @@ if TYPE_CHECKING:
     from exporter.web.server.uvicorn_server import WebServer
 
 
-#: Polls that run at the end get this long; then they are cancelled.
+#: On shutdown, running polls get this long before they are cancelled.
 STOP_GRACE_SECONDS = 5.0
 
 #: The interval of housekeeping.
 HOUSEKEEPING_SECONDS = 1.0
 
-#: The loop counts as stuck when there was no housekeeping for this long.
+#: The event loop counts as stuck if housekeeping has not run for this long.
 HEARTBEAT_LIMIT_SECONDS = 30.0
 
-#: So many descriptors are kept for what is open for a moment, or by few: the stores of state and
-#: history, the receivers of alerts, the files of the configuration and the look-up of names.
+#: File descriptors reserved for everything but polls and web clients: the stores of state and
+#: history, the Alertmanagers, the configuration files and DNS.
 _OTHER_FILES = 32
 
-#: Ready at the latest after this long: a source that hangs must not hold the metrics back that
-#: would tell so.
+#: The daemon is ready at the latest after this time. Otherwise a source that hangs would hold back
+#: the very metrics that report it.
 FIRST_POLLS_LIMIT_SECONDS = 60.0
 
 
 class Daemon:
-    """One running exporter; what its pages may use of it is in `exporter.overview.interface`."""
+    """One running exporter. The web pages see it through `exporter.overview.interface`."""
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
         self,
@@ -84,12 +84,12 @@ class Daemon:
         """Prepare a daemon.
 
         Args:
-            loaded: The configuration to begin with.
-            load: Reads it anew; without it, a reload begins again with the first.
-            auto_reload_seconds: How often to look for changes of the files; 0 is never.
-            clock: Where time comes from.
-            announce: Told the URL once it can be opened.
-            state: Taken in the place of the one that the settings name.
+            loaded: The initial configuration.
+            load: Reads the configuration for a reload; by default a reload applies `loaded` again.
+            auto_reload_seconds: Interval at which to check the files for changes; 0 for never.
+            clock: The source of time.
+            announce: Called with the URL as soon as the web server accepts connections.
+            state: Replaces the state store that the settings name.
         """
         self._settings: Settings = loaded.settings
         self._clock = clock
@@ -118,7 +118,7 @@ class Daemon:
         self._started = clock.monotonic()
         self._heartbeat = clock.monotonic()
         self._generator_url = self._instance = ""
-        # While the store is away nobody knows who sends, and the last one goes on.
+        # While the store is unreachable no leader can be elected, so the last one keeps sending.
         shared = self._engine.state.shared
         memory = AlertMemory(shared, namespace=loaded.settings.state.namespace, shard=self.shard)
         self._sender = Leadership(
@@ -135,7 +135,7 @@ class Daemon:
                 started=lambda: self._polled,
                 memory=memory,
                 sends=lambda: self._sender.role.works,
-                # The jitter of retries is no secret.
+                # The jitter of retries needs no cryptographic randomness.
                 connect=partial(HttpClient, clock=clock, random=Random()),  # noqa: S311
             )
         )
@@ -160,10 +160,10 @@ class Daemon:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until told to stop.
+        """Serve until `stop` is set.
 
         Raises:
-            StartError: An address cannot be listened on.
+            StartError: The web server cannot listen on an address.
             ConfigurationError: The web configuration file is wrong.
         """
         web = self._settings.web
@@ -178,12 +178,12 @@ class Daemon:
             web,
             clock=self._clock,
             telemetry=self._engine.telemetry,
-            max_connections=self._places(process.free_descriptors()),
+            max_connections=self._max_clients(process.free_descriptors()),
         )
         await self._engine.connect(self._settings)
-        # Before anybody can ask: while the store is away it takes seconds.
+        # Before the web server starts: while the store is unreachable this takes seconds.
         await self._engine.beat()
-        # The first scrape must find every source and preflight, also before anything was polled.
+        # The first scrape must show every source and preflight, even before the first poll.
         await self._engine.exposition.refresh()
         await self._preflights.refresh()
         try:
@@ -196,7 +196,7 @@ class Daemon:
         self._engine.store.subscribe(lambda _: self._changed.set())
         background = [
             asyncio.create_task(self._render(), name="render"),
-            asyncio.create_task(self._keep_house(server), name="housekeeping"),
+            asyncio.create_task(self._housekeeping(server), name="housekeeping"),
             asyncio.create_task(self._beat(), name="beat"),
             asyncio.create_task(self._preflights.run(), name="preflights"),
         ]
@@ -205,7 +205,7 @@ class Daemon:
         if self._auto_reload_seconds:
             background.append(asyncio.create_task(self._watch(), name="auto-reload"))
         self._engine.begin()
-        self._decide_who_sends(self._settings)
+        self._elect_sender(self._settings)
         board = _browsable(server, f"{web.route_prefix}/", everywhere=socket.gethostname())
         self._instance = urlsplit(board).netloc
         self._generator_url = web.external_url or board
@@ -224,10 +224,10 @@ class Daemon:
         finally:
             self._log.info("stopping")
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
-            # First of all: that polling ends must not look like the end of an alert.
+            # The alerts stop first, or they would take the end of polling for resolved alerts.
             await self._alerts.stop()
             await self._sender.leave()
-            # Before the engine's end: a reload under way would begin sources anew.
+            # Cancelled before the engine ends, because a running reload would start sources again.
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
@@ -237,8 +237,8 @@ class Daemon:
                 await self.history.aclose()
             self._log.info("stopped")
 
-    def _places(self, descriptors: float) -> int:
-        """Return how many clients can be served at once beside all else that needs descriptors."""
+    def _max_clients(self, descriptors: float) -> int:
+        """Return how many clients the free descriptors allow at once, after all other needs."""
         needed = _OTHER_FILES + sum(source.concurrency for source in self._settings.sources)
         found = affordable_places(descriptors - needed)
         if found < PLACES:
@@ -251,12 +251,12 @@ class Daemon:
         return found
 
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """Return what is known now."""
+        """Return the current snapshots of all tasks."""
         self._engine.store.expire()
         return self._engine.store.snapshots()
 
     def sources(self) -> list[SourceRow]:
-        """Return how each source is."""
+        """Return the state of each source."""
         return source_rows(self._engine.pollers.values(), self._engine.store)
 
     def _facts(self) -> Facts:
@@ -275,27 +275,27 @@ class Daemon:
 
     @property
     def ready(self) -> bool:
-        """True once each task was polled once or restored, or the time for that is over."""
+        """True once each task was polled or restored, or the time limit for that has passed."""
         return self._engine.first_shown or self._polled
 
     @property
     def _polled(self) -> bool:
-        """True once each task was polled once, or the time for that is over."""
+        """True once each task was polled, or the time limit for that has passed."""
         age = self._clock.monotonic() - self._started
         return self._engine.first_polls_done or age >= FIRST_POLLS_LIMIT_SECONDS
 
     @property
     def healthy(self) -> bool:
-        """True while the event loop turns."""
+        """True while the event loop runs."""
         return self._clock.monotonic() - self._heartbeat < HEARTBEAT_LIMIT_SECONDS
 
-    def _decide_who_sends(self, settings: Settings) -> None:
+    def _elect_sender(self, settings: Settings) -> None:
         if settings.alerting.built_in:
             self._sender.begin()
 
     async def _apply(self, settings: Settings) -> None:
         found = await self._engine.apply(settings)
-        self._decide_who_sends(settings)
+        self._elect_sender(settings)
         await self._alerts.apply(
             settings.alerting.of_shard(self.shard),
             generator_url=self._generator_url,
@@ -315,7 +315,7 @@ class Daemon:
             self._judge = Judge.of(settings.alerting, self._engine.telemetry.registry)
         self._settings = settings
         configure_for(settings)
-        # Whoever asks from now on asks by what is configured now.
+        # Requests from now on must see the new configuration.
         await self._pictures.renew()
         await self._preflights.refresh()
         self._log.info(
@@ -328,7 +328,7 @@ class Daemon:
         )
 
     async def _render(self) -> None:
-        """Render what changed, so that a scrape finds finished bytes."""
+        """Render changed snapshots in advance, so that a scrape only copies finished bytes."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -342,7 +342,7 @@ class Daemon:
         while True:
             await hang_up.wait()
             hang_up.clear()
-            # A mistake is logged and counted by the reloader; nobody waits for its text here.
+            # The reloader logs and counts mistakes.
             with suppress(ConfigurationError):
                 await self.reload()
 
@@ -351,14 +351,14 @@ class Daemon:
             await self._clock.sleep(self._auto_reload_seconds)
             await self._reloader.reload_if_changed()
 
-    async def _keep_house(self, server: WebServer) -> None:
+    async def _housekeeping(self, server: WebServer) -> None:
         while True:
             self._heartbeat = self._clock.monotonic()
             try:
                 self._engine.store.expire()
                 if self._engine.schedule.realign():
                     self._log.warning("clock_was_set")
-                # A refused file is told also where nobody asks.
+                # Checks the web configuration file, so that a mistake is logged without a request.
                 server.refresh()
                 tell_repeated()
             except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
@@ -366,7 +366,10 @@ class Daemon:
             await self._clock.sleep(HOUSEKEEPING_SECONDS)
 
     async def _beat(self) -> None:
-        """Tell the other shards of this one; apart, since a slow state is no stuck loop."""
+        """Announce this shard to the others.
+
+        Not part of housekeeping, because a slow state store does not mean that the loop is stuck.
+        """
         while True:
             try:
                 await self._engine.beat()
@@ -376,7 +379,7 @@ class Daemon:
 
 
 def _browsable(server: WebServer, path: str, *, everywhere: str = "localhost") -> str:
-    """Return a URL that can be opened, with the host `everywhere` for a wildcard."""
+    """Return a URL for a browser, with the host `everywhere` in place of a wildcard address."""
     address = server.addresses[0]
     wildcards = {"", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
     shown = Address(everywhere, address.port) if address.host in wildcards else address

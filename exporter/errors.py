@@ -1,12 +1,12 @@
-"""Everything that can go wrong: one tree of errors and one closed list of reasons.
+"""All errors of the exporter in one tree, and the closed list of failure reasons.
 
 ExporterError
 ├── ConfigurationError      the configuration is wrong; nothing was started or changed
 ├── StartError              the configuration is right, but the daemon cannot start
-├── StateError              the store of the state cannot be used
+├── StateError              the state store cannot be used
 └── PollError               a poll, or one of its calls, ended without a valid answer
-    ├── CallError           a call failed: ours or the vendor's fault, never a target's
-    ├── SuspectError        the reply may be a refusal of the credentials; the guard finds out
+    ├── CallError           a call failed; our fault or the vendor's, never a target's
+    ├── SuspectError        the reply may refuse the credentials; the guard checks that
     └── BlockedError        nothing was sent: the breaker is open or the vendor asked to wait
 """
 
@@ -47,19 +47,20 @@ _UNREAD = frozenset(
     [Reason.TIMEOUT, Reason.CONNECT, Reason.TLS, Reason.DECODE, Reason.HTTP_4XX, Reason.HTTP_5XX]
 )
 
-#: The statuses of a gateway in front of the API; if they counted, each outage would cost a minute.
-_NOT_ASKED = frozenset({502, 503, 504})
+#: Statuses that a gateway sends when it cannot reach the API. Counted as possible refusals, they
+#: would block the calls for a minute after each outage.
+_GATEWAY = frozenset({502, 503, 504})
 
 
 class ExporterError(Exception):
-    """The root: whoever catches this catches all that is ours."""
+    """The root of all errors that the exporter raises itself."""
 
 
 class ConfigurationError(ExporterError):
     """The configuration cannot be used.
 
     Attributes:
-        problems: One sentence per mistake, each with its place and the remedy.
+        problems: One sentence per mistake, with the setting's path and the remedy.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -72,11 +73,11 @@ class StartError(ExporterError):
 
 
 class StateError(ExporterError):
-    """The store of the state cannot be used: not writable, damaged, of a newer version, away."""
+    """The state store is unreachable, not writable, damaged or written by a newer version."""
 
 
 class PollError(ExporterError):
-    """A poll or a call of it failed.
+    """A poll, or one of its calls, failed.
 
     Attributes:
         reason: The label value under which the failure is counted.
@@ -90,14 +91,14 @@ class PollError(ExporterError):
 class CallError(PollError):
     """A call to a vendor failed.
 
-    The message is made by us: it names the operation and the failure and never holds a part of
-    a body, a header or a query, since those can carry secrets.
+    The exporter writes the message: the operation and the failure, never a part of a body, a
+    header or a query, since those can contain secrets.
 
     Attributes:
-        status: The HTTP status, where there was one.
-        sent: Whether the vendor may have seen the call.
-        lost: Whether the connection ended before an answer began, and the call may be sent again.
-        hurried: Whether other tries had used up a part of its time.
+        status: The HTTP status, if there was a response.
+        sent: Whether the vendor may have received the call.
+        lost: Whether the connection ended before the response began, so that a retry is allowed.
+        hurried: Whether earlier tries had used up part of the call's time limit.
     """
 
     def __init__(
@@ -117,17 +118,17 @@ class CallError(PollError):
 
     @property
     def unread(self) -> bool:
-        """True if nothing of the API's own came home, so that it may have been a refusal."""
-        return self.sent and self.reason in _UNREAD and self.status not in _NOT_ASKED
+        """True if the call was sent and no reply of the API was read; it may be a refusal."""
+        return self.sent and self.reason in _UNREAD and self.status not in _GATEWAY
 
 
 class SuspectError(PollError):
-    """A reply that may mean that the credentials were refused.
+    """A reply that may mean that the vendor refused the credentials.
 
     Attributes:
-        own: What to raise if the credentials turn out to be accepted: the call's own error.
-        kind: What the error is, so that it is known again: the vendor's flags and text. It may
-            hold anything, so it is hashed before anybody keeps it.
+        own: The call's own error, raised if the credentials turn out to be accepted.
+        kind: The vendor's flags and text, by which the guard recognises the same error again.
+            They may contain secrets, so only a hash of them is stored.
     """
 
     def __init__(self, own: PollError, *, kind: str = "") -> None:
@@ -140,7 +141,7 @@ class BlockedError(PollError):
     """Nothing was sent.
 
     Attributes:
-        retry_at: Monotonic seconds at which the next call may be tried.
+        retry_at: Time of the next allowed call, monotonic seconds.
     """
 
     def __init__(self, message: str, *, retry_at: float, reason: Reason = Reason.BLOCKED) -> None:

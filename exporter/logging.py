@@ -1,8 +1,8 @@
-"""One configuration for our own log and for the libraries'.
+"""Logging set-up for the exporter and its libraries.
 
-Every record, ours or foreign, goes through the same processors, the last but one of which takes
-secrets out: by the name of the key, by the type of the value, and by value for every secret the
-configuration knows. What repeats is told once a minute.
+Every record goes through the same processors. One of them removes secrets: by the name of the
+key, by the type of the value, and by value for every secret in the configuration. Repeated records
+are written once a minute.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ Format = Literal["logfmt", "json"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-#: Libraries that say more than anybody wants to read; some of it whole URLs, or secrets.
+#: Minimum levels of libraries that log too much, some of them whole URLs or secrets.
 QUIET = {
     "aiohttp": logging.WARNING,
-    "apscheduler": logging.CRITICAL,  # what it would say is counted in schedule_skipped_total
+    "apscheduler": logging.CRITICAL,  # schedule_skipped_total counts its warnings
     "asyncio": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
-    "pydantic_settings": logging.WARNING,  # shows whole layers, their secrets included
+    "pydantic_settings": logging.WARNING,  # logs all settings, including secrets
     "uvicorn": logging.WARNING,
 }
 
-#: Shorter secrets are hidden by key and type alone: taking them out of texts would tear words
-#: apart, and show by the gaps what they are.
+#: Minimum length for removing a secret from texts. A shorter one would be cut out of ordinary
+#: words, and the gaps would reveal it; it is hidden by key and type only.
 SHORTEST_IN_TEXTS = 4
 
-#: Parts of key names whose values are never printed.
+#: Parts of key names; the values of such keys are never logged.
 SECRET_KEYS = ("token", "password", "secret", "authorization", "api_key", "cookie")
 
 
@@ -62,11 +62,11 @@ def configure(
     """Set up logging for the process; may be called again.
 
     Args:
-        level: The lowest level printed.
+        level: The lowest level written.
         log_format: `logfmt` or `json`, one line per event.
-        secrets: Returns the values to take out, asked for each record.
-        stream: The destination; standard error if not given.
-        monotonic: The clock by which repeated records are held back.
+        secrets: Returns the values to remove; called for each record.
+        stream: The destination; standard error by default.
+        monotonic: The clock that times the window of repeated records.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
@@ -89,7 +89,7 @@ def configure(
     )
     root = logging.getLogger()
     stream = stream or sys.stderr
-    # A reload forgets nothing that is held back.
+    # Keep the records that the former handler held back.
     former = [each.repeats for each in _handlers() if each.stream is stream]
     handler = _Handler(stream, former[0] if former else Repeats(monotonic))
     handler.setFormatter(
@@ -110,7 +110,7 @@ def configure(
 
 
 def tell_repeated() -> None:
-    """Log the repeated records whose minute is over; else they wait for the next record."""
+    """Write the repeated records whose window is over, without waiting for the next record."""
     for handler in _handlers():
         handler.tell_due()
 
@@ -120,7 +120,7 @@ def _handlers() -> list[_Handler]:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes records, those that repeat once a minute, and at its end what it has held back."""
+    """Writes records; repeated ones once a minute, and the rest of them when it is closed."""
 
     def __init__(self, stream: TextIO, repeats: Repeats) -> None:
         super().__init__(stream)
@@ -129,7 +129,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._write(self.repeats.take(record))
-        except Exception:  # noqa: BLE001 - as the parent's: a log that fails must not end the work
+        except Exception:  # noqa: BLE001 - as in the parent: failed logging must not stop the work
             self.handleError(record)
 
     def tell_due(self) -> None:
@@ -147,7 +147,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 def redactor(secrets: Callable[[], Collection[str]]) -> Processor:
-    """Return a processor that hides secrets wherever they stand in a record."""
+    """Return a processor that hides secrets anywhere in a record."""
 
     def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         known = [secret for secret in secrets() if len(secret) >= SHORTEST_IN_TEXTS]

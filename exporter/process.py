@@ -1,4 +1,4 @@
-"""The process: loop, garbage collection, descriptors, signals, and whether another has ended."""
+"""The operating system process: event loop, garbage collection, descriptors, signals, identity."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _PROC = Path("/proc")
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run the coroutine that is the process's life, on uvloop where that is installed."""
-    # What was imported stays: collections that go through it would hold the loop each time.
+    """Run the program's main coroutine, on uvloop if that is installed."""
+    # Imported objects stay alive; frozen, they do not prolong each collection.
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
@@ -42,31 +42,31 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def raise_descriptor_limit() -> None:
-    """Raise the soft limit of open files to the hard one.
+    """Raise the soft limit of open files to the hard limit.
 
-    The usual 1024 are for programs that call `select`, which cannot take more; nothing here does.
+    The usual soft limit of 1024 exists for programs that call `select`, which this one does not.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Some systems say there is no limit and yet refuse to set none.
+    # Some systems report an unlimited hard limit but refuse to set it.
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def free_descriptors() -> float:
-    """Return how many more files can be opened; infinite where nothing limits that."""
+    """Return how many more files can be opened; infinite if there is no limit."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return math.inf
     try:
         used = len(list((_PROC / "self/fd").iterdir()))
     except OSError:
-        used = 0  # the caller's reserve has to do
+        used = 0  # no /proc; the caller keeps a reserve
     return soft - used
 
 
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
-    """Set the event on SIGTERM and SIGINT instead of dying of them."""
+    """Set the event on SIGTERM and SIGINT instead of ending the process."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,18 +79,20 @@ def stop_signals() -> Iterator[asyncio.Event]:
 
 
 def identity(pid: int | None = None, *, proc: Path = _PROC) -> str:
-    """Return what tells a process from all others, empty where the system does not say.
-
-    It is made of the boot, the namespace of process numbers, the number and the start time.
+    """Return an identifier that no other process has or had.
 
     Args:
-        pid: The process; this one if not given.
-        proc: Where the system tells of processes.
+        pid: The process; this process by default.
+        proc: The proc file system.
+
+    Returns:
+        The boot id, the PID namespace, the PID and the start time, separated by spaces; empty if
+        the process has ended or the system does not say.
     """
     pid = os.getpid() if pid is None else pid
     try:
         boot, space = _host(proc)
-        # The name of the program, in brackets, may hold anything.
+        # The program's name, in parentheses, may itself contain spaces and parentheses.
         state, *fields = (
             (proc / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
         )
@@ -103,17 +105,17 @@ def identity(pid: int | None = None, *, proc: Path = _PROC) -> str:
 
 @lru_cache(maxsize=1)
 def _host(proc: Path) -> tuple[str, str]:
-    """Return the boot and the namespace of process numbers, which stay as long as this process."""
+    """Return the boot id and the PID namespace, neither of which changes during a process."""
     boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return boot, str((proc / "self/ns/pid").readlink())
 
 
 def has_ended(known: str, *, proc: Path = _PROC) -> bool:
-    """Return whether a process is known to have ended; false where that cannot be told.
+    """Return whether a process has certainly ended; false if that is unknown.
 
     Args:
-        known: Its `identity`.
-        proc: Where the system tells of processes.
+        known: The process's `identity`.
+        proc: The proc file system.
     """
     parts = known.split()
     try:
@@ -123,7 +125,7 @@ def has_ended(known: str, *, proc: Path = _PROC) -> bool:
     if not here:
         return False
     pid = int(parts[2])
-    # The processes of other users can be hidden, as systemd's `ProtectProc=invisible` does.
+    # /proc can hide processes of other users, as with systemd's `ProtectProc=invisible`.
     if not (proc / parts[2]).exists() and _exists(pid):
         return False
     return identity(pid, proc=proc) != known
@@ -134,6 +136,6 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # it is another user's, or no number of a process
+    except (OSError, OverflowError):  # another user's process, or no valid PID
         return True
     return True

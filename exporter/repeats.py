@@ -1,7 +1,8 @@
-"""Log records that repeat are told once a minute, with their count.
+"""Rate limit for repeated log records: one a minute, with a count.
 
-The first record of a fact is told at once. Those that follow within a minute are counted, and
-when it is over the last of them is told, so that the log ends with how things are.
+A fact is an event with its fields except numbers. The first record of a fact is written at once.
+Further records of it within a minute are counted, and at the end of the minute the last of them
+is written, so that the log ends with the current state.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-#: For how long a fact is not told again.
+#: Records of the same fact are held back for this long.
 WINDOW_SECONDS = 60.0
 
-#: So many facts of one event and source are told in a window: a poll names 50 targets that
-#: changed, and a fleet has thousands. Of the others the last is told with their number.
+#: Maximum number of facts per event and source in a window. A fleet has thousands of targets, and
+#: one poll names up to 50 that changed. Of the records beyond the limit the last is written, with
+#: their number.
 MAX_FACTS = 100
 
-#: So many facts are remembered. Beyond that the oldest is told before its window is over.
+#: Maximum number of remembered facts. Beyond it, the oldest fact's window ends early.
 MAX_REMEMBERED = 5_000
 
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
@@ -37,13 +39,13 @@ _OTHERS = "others"
 
 
 class _Fact(msgspec.Struct):
-    """A fact that was told.
+    """A fact whose first record was written.
 
     Attributes:
-        until: The end of its window, monotonic seconds.
-        field: What the number of records is called.
-        count: So many records came since it was told.
-        last: The newest of them.
+        until: End of its window, monotonic seconds.
+        field: Name of the field that gets the count.
+        count: Number of records held back since.
+        last: The newest record held back.
     """
 
     until: float
@@ -53,20 +55,20 @@ class _Fact(msgspec.Struct):
 
 
 class Repeats:
-    """Finds the records that are to be told; not for several threads at once."""
+    """Decides which records are written; not thread-safe."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Remember nothing yet.
+        """Start without remembered facts.
 
         Args:
-            monotonic: The clock.
+            monotonic: The monotonic clock.
         """
         self._monotonic = monotonic
         self._facts: dict[tuple[str, int], _Fact] = {}  # in the order of `until`
         self._sizes: Counter[str] = Counter()
 
     def take(self, record: logging.LogRecord) -> Iterator[logging.LogRecord]:
-        """Yield what is to be told now that a record has come."""
+        """Yield the records to write now that `record` has come."""
         yield from self.due()
         event, fact = _identity(record)
         key, field = (event, fact), "repeated"
@@ -84,7 +86,7 @@ class Repeats:
         known.last = record
 
     def due(self) -> list[logging.LogRecord]:
-        """Return the records whose window is over, by their age; a new window begins."""
+        """Return the held-back records whose window is over, oldest first; start new windows."""
         now = self._monotonic()
         over = []
         for key, fact in self._facts.items():
@@ -92,33 +94,34 @@ class Repeats:
                 break
             over.append(key)
         repeated = {key: self._facts[key].field for key in over if self._facts[key].count}
-        told = self._end(over)
+        written = self._end(over)
         for key, field in repeated.items():
             self._facts[key] = _Fact(until=now + WINDOW_SECONDS, field=field)
             self._sizes[key[0]] += 1
-        return told
+        return written
 
     def rest(self) -> list[logging.LogRecord]:
-        """Return all that was not told yet, by age, and forget everything."""
+        """Return all held-back records, oldest first, and forget all facts."""
         return self._end(list(self._facts))
 
     def _end(self, keys: Iterable[tuple[str, int]]) -> list[logging.LogRecord]:
-        told = []
+        written = []
         for key in keys:
             fact = self._facts.pop(key)
             self._sizes[key[0]] -= 1
             if not self._sizes[key[0]]:
                 del self._sizes[key[0]]
             if fact.last is not None:
-                told.append(_counted(fact.last, fact.field, fact.count))
-        return sorted(told, key=attrgetter("created"))
+                written.append(_counted(fact.last, fact.field, fact.count))
+        return sorted(written, key=attrgetter("created"))
 
 
 def _identity(record: logging.LogRecord) -> tuple[str, int]:
-    """Return the event of a record, and a number for the fact it tells.
+    """Return the event of a record, and a hash of the fact it reports.
 
-    Of our own events every field tells facts apart but numbers, which are measured. Of a library's
-    only the first line of the text does, without its numbers, which are of sockets and tasks.
+    In our own events, two facts differ if a field differs. Numbers are ignored, because they are
+    measurements. In a library's records only the first line of the text counts, without its
+    numbers, which identify sockets and tasks.
     """
     about = f"{record.name} {record.levelno}"
     fields = record.msg
@@ -137,13 +140,13 @@ def _identity(record: logging.LogRecord) -> tuple[str, int]:
 
 
 def _counted(record: logging.LogRecord, field: str, count: int) -> logging.LogRecord:
-    """Return a record with a count, and without the traceback that was told with the first."""
-    told = copy.copy(record)
+    """Return a record with a count and without traceback, which the first record had."""
+    written = copy.copy(record)
     if isinstance(record.msg, dict):
-        told.msg = {key: value for key, value in record.msg.items() if key != "exception"}
-        told.msg[field] = count
+        written.msg = {key: value for key, value in record.msg.items() if key != "exception"}
+        written.msg[field] = count
     else:
-        told.msg, told.args = record.getMessage(), None
-        setattr(told, field, count)
-    told.exc_info = told.exc_text = None
-    return told
+        written.msg, written.args = record.getMessage(), None
+        setattr(written, field, count)
+    written.exc_info = written.exc_text = None
+    return written

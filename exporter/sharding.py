@@ -1,8 +1,8 @@
-"""The share of the fleet that this process watches, when several share the work.
+"""Sharding: several processes each poll a part of the fleet.
 
-Every process knows its number and how many there are; a stable hash of the target decides, so
-that they need not talk to each other. What is read with one call for all targets cannot be
-divided, so the whole task belongs to one of them.
+Every process knows its index and the number of shards. A stable hash of the target decides which
+shard polls it, so that the processes need not communicate. A task that reads all targets with one
+call cannot be divided and belongs to one shard.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
-    """One of several shares.
+    """One shard.
 
     Attributes:
-        index: Its number, from 0.
-        total: How many there are.
+        index: The shard's number, from 0.
+        total: The number of shards.
     """
 
     index: int = 0
     total: int = 1
 
     def owns(self, *key: str) -> bool:
-        """Return whether what a key names belongs to this share; it belongs to exactly one."""
+        """Return whether the target or task with this key belongs to this shard."""
         return self.total == 1 or _bucket("\0".join(key), self.total) == self.index
 
     def tasks(
         self, source: str, intervals: Mapping[str, float], spread: Collection[str]
     ) -> dict[str, float]:
-        """Return the tasks of a source that this share polls, with their intervals.
+        """Return the tasks of a source that this shard polls, with their intervals in seconds.
 
-        Every share polls those in `spread` for its own targets.
+        Every shard polls the tasks in `spread`, each for its own targets.
         """
         return {
             task: seconds
@@ -51,19 +51,19 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     def shows_health(
         self, source: str, intervals: Mapping[str, float], spread: Collection[str]
     ) -> bool:
-        """Return whether this share shows the health of a source; it must be one that polls it."""
+        """Return whether this shard exposes the health of a source. It must poll that source."""
         if any(task in spread for task in intervals):
             return self.owns(source)
         return self.owns(source, next(iter(intervals), ""))
 
     @classmethod
     def of(cls, index: int | None, total: int, *, host: str) -> Shard:
-        """Return the share of that number, or of the number at the end of the host's name.
+        """Return the shard with this index, or with the number at the end of the host's name.
 
         Kubernetes names the pods of a StatefulSet `<name>-0`, `<name>-1` and so on.
 
         Raises:
-            ConfigurationError: There are several shares and nothing tells which is ours.
+            ConfigurationError: There are several shards and the index is unknown.
         """
         if index is not None or total == 1:
             return cls(index=index or 0, total=total)
@@ -80,7 +80,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
 def _bucket(key: str, buckets: int) -> int:
     """Return the bucket of a key by jump consistent hashing.
 
-    When a bucket is added only the keys that it receives move (Lamping and Veach, 2014).
+    When a bucket is added, only the keys that it receives move (Lamping and Veach, 2014).
     """
     state = int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:8], "big")
     bucket, following = 0, 0

@@ -1,4 +1,4 @@
-"""systemd's side of a service: its notification protocol, and the sockets that it opens for us.
+"""Interfaces to systemd: its notification protocol and socket activation.
 
 A notification is one datagram. It is sent only where `NOTIFY_SOCKET` names a socket, as under a
 unit of `Type=notify`.
@@ -21,37 +21,37 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
 
 
-#: How often it is told that the daemon is well; a unit's `WatchdogSec` must be longer than twice.
+#: Interval of watchdog notifications. A unit's `WatchdogSec` must be more than twice as long.
 ALIVE_SECONDS = 5.0
 
-#: Where the sockets begin among the descriptors; the protocol's constant.
+#: First descriptor of the sockets; SD_LISTEN_FDS_START in sd_listen_fds(3).
 FIRST_DESCRIPTOR = 3
 
 
 class Notifier:
-    """Tells the service manager how the daemon is; silent where there is none."""
+    """Notifies the service manager of the daemon's state; does nothing if there is none."""
 
     def __init__(self, address: str = "") -> None:
-        """Remember where to send to.
+        """Store the address.
 
         Args:
-            address: A socket's path, or its abstract name after an `@`; empty for silence.
+            address: Path of a socket, or its abstract name after an `@`; empty to send nothing.
         """
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Notifier:
-        """Make one for the service manager that started the process, if one did."""
+        """Return a notifier for the service manager that started the process, if any."""
         return cls(environ.get("NOTIFY_SOCKET", ""))
 
     def ready(self) -> None:
-        """Tell the service manager that the daemon listens."""
+        """Notify the service manager that the daemon listens."""
         self._send("READY=1")
 
     async def follow(
         self, stop: asyncio.Event, *, healthy: Callable[[], bool], clock: Clock
     ) -> None:
-        """Feed the watchdog while the daemon is healthy, and tell when it is about to end."""
+        """Feed the watchdog while the daemon is healthy, and notify when it stops."""
         stopped = asyncio.ensure_future(stop.wait())
         while not stopped.done():
             if healthy():
@@ -64,7 +64,7 @@ class Notifier:
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        # A manager that is gone or slow must not stop the daemon; its own time limits notice.
+        # A gone or slow manager must not stop the daemon; the manager's watchdog notices.
         with (
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel,
@@ -76,18 +76,18 @@ class Notifier:
 def inherited(
     environ: Mapping[str, str], *, pid: int, first_descriptor: int = FIRST_DESCRIPTOR
 ) -> list[socket.socket]:
-    """Return the sockets handed over by systemd, as they are described in sd_listen_fds(3).
+    """Return the sockets that systemd passed to this process, as in sd_listen_fds(3).
 
-    They are copies: closing them leaves the originals open for another start.
+    They are duplicates: closing them leaves the originals open for another start.
 
     Raises:
-        StartError: None was handed over to this process, or one is not for TCP.
+        StartError: systemd passed no socket, or one that does not listen for TCP.
     """
     count = environ.get("LISTEN_FDS", "")
     if environ.get("LISTEN_PID") != str(pid) or not count.isdecimal() or count == "0":
         raise StartError(
-            "web.systemd_socket is set, but systemd handed no socket over;"
-            " start the service by its .socket unit"
+            "web.systemd_socket is set, but systemd passed no socket;"
+            " start the service with its .socket unit"
         )
     sockets: list[socket.socket] = []
     for descriptor in range(first_descriptor, first_descriptor + int(count)):
@@ -101,8 +101,8 @@ def inherited(
             for sock in sockets:
                 sock.close()
             raise StartError(
-                f"what systemd handed over as descriptor {descriptor} is no listening TCP socket;"
-                " a .socket unit needs ListenStream= with a port, and Accept=no"
+                f"descriptor {descriptor} from systemd is no listening TCP socket;"
+                " the .socket unit needs ListenStream= with a port, and Accept=no"
             )
     return sockets
 

@@ -96,8 +96,8 @@ settings.load_profile("unhurried")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what was played again because the event loop stood still, measurements and versions."""
-    for title, lines in (("played again", REPLAYS), ("measured", MEASURED), ("ran with", SEEN)):
+    """List what was repeated because the event loop stood still, measurements and versions."""
+    for title, lines in (("repeated", REPLAYS), ("measured", MEASURED), ("ran with", SEEN)):
         if lines:
             terminalreporter.section(title)
             for line in lines:

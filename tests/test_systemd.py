@@ -203,7 +203,7 @@ async def test_no_socket_is_a_start_error(told: dict[str, str]) -> None:
     web = WebSettings(systemd_socket=True)
     server = make_server(hello, web, clock=SYSTEM_CLOCK, environ=told)
 
-    with pytest.raises(StartError, match="systemd handed no socket over"):
+    with pytest.raises(StartError, match="systemd passed no socket"):
         await server.start()
 
 

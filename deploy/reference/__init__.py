@@ -1,1 +1,1 @@
-"""The reference in the documentation, made from the code so that it cannot tell anything else."""
+"""Generator of the reference in the documentation, from the code, so that both agree."""

@@ -1,4 +1,4 @@
-"""`python -m deploy.reference FILE…` brings the generated parts of Markdown files up to date."""
+"""`python -m deploy.reference FILE…` updates the generated parts of Markdown files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 
 def main(names: Sequence[str]) -> int:
-    """Fill the files and return the exit code."""
+    """Update the files.
+
+    Returns:
+        The exit code: 0, or 2 if a file cannot be read or written.
+    """
     for path in map(Path, names):
         try:
             path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
         except OSError as error:
-            sys.stderr.write(f"{path}: {error.strerror}; name Markdown files that are there\n")
+            sys.stderr.write(f"{path}: {error.strerror}; name existing Markdown files\n")
             return 2
     return 0
 

@@ -1,4 +1,4 @@
-"""The commands and their flags, as the command line's own parsers have them."""
+"""Tables of the commands and their flags, from the command line's parsers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-#: What may be left out, and what can be given several times.
+#: The notation of optional and of repeatable arguments, by `nargs`.
 _OPTIONAL: Mapping[int | str | None, str] = {"?": "[{}]", "*": "[{}…]"}
 
 
 def table_of_commands() -> str:
-    """List the commands."""
+    """Return a table of the commands."""
     return table(
         ("Command", "Does"),
         (
@@ -30,7 +30,7 @@ def table_of_commands() -> str:
 
 
 def table_of_flags() -> str:
-    """List the flags that have an environment twin, with the commands that take them."""
+    """Return a table of the flags with environment variables, and the commands that take them."""
     taken = {name: {option for option, _ in arguments_of(name)} for name in cli.COMMANDS}
     return table(
         ("Flag", "Environment", "Meaning", "Taken by"),
@@ -47,7 +47,7 @@ def table_of_flags() -> str:
 
 
 def table_of_command_flags(command: str) -> str:
-    """List what only one command takes: its arguments, and its flags without a twin."""
+    """Return a table of a command's arguments and of its flags without environment variables."""
     shared = {f"--{flag.name}" for flag in flags.ALL}
     return table(
         ("Argument", "Meaning"),
@@ -63,10 +63,10 @@ def table_of_command_flags(command: str) -> str:
 
 
 def arguments_of(command: str) -> Iterator[tuple[str, argparse.Action]]:
-    """Yield what a command takes by its name, `--help` left out."""
+    """Yield the flags and arguments of a command with their names, without `--help`."""
     parser = argparse.ArgumentParser(add_help=False)
     cli.COMMANDS[command].load().add_arguments(parser)
-    for action in parser._actions:  # noqa: SLF001 - argparse tells them in no other way
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list
         if action.help == argparse.SUPPRESS:
             continue  # an old name
         yield (action.option_strings or [str(action.metavar)])[0], action

@@ -1,4 +1,4 @@
-"""The licences of the packages that an installation takes along, as their metadata state them."""
+"""A table of the licences of all installed dependencies, from the packages' metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy.reference.markdown import code, table
 
 _RUNTIME = Path(__file__).parents[2] / "deploy" / "image" / "runtime.txt"
 
-#: SPDX expressions of packages whose metadata have none, read in their licence files.
+#: SPDX expressions of packages whose metadata have none; taken from their licence files.
 _STATED_ELSEWHERE = {
     "aiosignal": "Apache-2.0",
     "async-timeout": "Apache-2.0",
@@ -24,17 +24,17 @@ _STATED_ELSEWHERE = {
 
 
 def table_of_licences() -> str:
-    """List the packages of the image with their licences."""
+    """Return a table of the image's packages with their licences."""
     return table(
         ("Package", "Licence"), ((code(name), code(text)) for name, text in licences().items())
     )
 
 
 def licences() -> dict[str, str]:
-    """Return the SPDX expression of each package of the image, those of other systems included.
+    """Return the SPDX expression of each package of the image, including those for other systems.
 
     Raises:
-        LookupError: A package states no licence that SPDX knows.
+        LookupError: The metadata of a package have no licence that SPDX knows.
     """
     lines = _RUNTIME.read_text(encoding="utf-8").splitlines()
     pinned = [line.partition(" \\")[0] for line in lines if line[:1].isalnum()]

@@ -1,4 +1,4 @@
-"""`python -m deploy.reference.manual DATE` prints the manual page, in the language of mdoc(7)."""
+"""`python -m deploy.reference.manual DATE` prints the manual page, in the format of mdoc(7)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _HEAD = r"""
 polls the interfaces of Real Load, BlazeMeter and Eggplant DAI on a schedule.
 It serves the reachability, versions, clocks and test results of their load
 generators to Prometheus, and a page for people.
-Without a command it runs the daemon.
+Without a command the daemon runs.
 .Pp
 This page is of version {version}.
 A command prints its arguments with
@@ -49,8 +49,8 @@ A command prints its arguments with
 
 _OPTIONS = r"""
 .Sh OPTIONS
-A flag overrides its environment variable, and both override the setting of
-the configuration file that they stand for.
+A flag overrides its environment variable, and both override the corresponding
+setting of the configuration file.
 A flag without a value has an opposite that begins with
 .Fl -no- .
 """
@@ -63,9 +63,9 @@ Flags without a value take
 or
 .Cm false ,
 repeatable ones take values that are separated by commas.
-Every other setting has a variable too:
-.Ev LOADFLEET_ ,
-the section and the keys, joined by two underscores.
+Every other setting has a variable too: its name is
+.Ev LOADFLEET_
+followed by the section and the keys, joined by two underscores.
 An empty variable counts as not set.
 .Bl -tag -width Ds
 """
@@ -74,11 +74,11 @@ _REST = r"""
 .Sh FILES
 .Bl -tag -width Ds
 .It Pa loadfleet.yml
-The configuration in the current folder, which is read if no other is named.
+The configuration in the current folder, the default.
 .It Pa /etc/loadfleet/loadfleet.yml
 The configuration of the systemd unit.
 .It Pa /etc/loadfleet/secrets
-The secrets that systemd hands to the unit.
+The secrets that systemd passes to the unit.
 Only root can read this folder.
 .It Pa /var/lib/loadfleet
 The state of the unit's daemon.
@@ -92,11 +92,11 @@ Configurations of Prometheus and Alertmanager.
 .It 0
 Success.
 .It {failed}
-Failure at run time, or a fleet that is not well or not fit.
+Failure at run time, or a fleet with problems or not fit.
 .It {usage}
 Mistake in usage or configuration.
 .It 3
-Nothing is known for
+Unknown result of
 .Cm preflight .
 .It {interrupted}
 Ended by Ctrl-C.
@@ -105,12 +105,12 @@ Ended by Ctrl-C.
 .Bl -tag -width Ds
 .It Dv SIGHUP
 The daemon loads its configuration again.
-A configuration with a mistake changes nothing.
+If it has a mistake, nothing changes.
 .It Dv SIGTERM , SIGINT
-The daemon gives running polls a moment to end, and stops.
+The daemon waits up to 5 seconds for running polls, and stops.
 .El
 .Sh EXAMPLES
-Watch a simulated fleet, without a configuration:
+Monitor a simulated fleet, without a configuration:
 .Pp
 .Dl loadfleet-exporter demo
 .Pp
@@ -118,7 +118,7 @@ Check a configuration:
 .Pp
 .Dl loadfleet-exporter check-config --config.file=loadfleet.yml
 .Pp
-Ask a running daemon how the fleet is:
+Print the state of the fleet from a running daemon:
 .Pp
 .Dl loadfleet-exporter status --url=http://localhost:10871
 .Sh SEE ALSO
@@ -129,7 +129,7 @@ Ask a running daemon how the fleet is:
 .Lk https://github.com/loadfleet/loadfleet-exporter Documentation
 """
 
-#: For mandoc, which asks for new lines after sentences and for at most 80 bytes.
+#: Maximum line width. mandoc warns of lines above 80 bytes and of sentences within a line.
 _WIDTH = 78
 
 
@@ -137,7 +137,7 @@ def page(day: date) -> str:
     """Return the manual page.
 
     Args:
-        day: Of the version, for the foot of the page.
+        day: The date of the version, for the foot of the page.
     """
     lines = [
         _HEAD.strip().format(date=f"{day:%B} {day.day}, {day.year}", version=__version__),
@@ -200,11 +200,12 @@ def _sentence(text: str) -> str:
 
 
 def _text(text: str) -> Iterator[str]:
-    """Yield lines that mdoc takes as text: as many for a sentence as it needs."""
+    """Yield a text as lines for mdoc. Each sentence begins a new line."""
     plain = text.replace("%%", "%").replace("\\", "\\e")
     for sentence in re.split(r"(?<=[.?!]) ", plain):
         for line in textwrap.wrap(sentence, _WIDTH, break_on_hyphens=False):
-            # At a line's beginning these would call a macro; a flag is to be copied as it stands.
+            # At the beginning of a line, `.` and `'` would call a macro. Escaped hyphens keep
+            # flags in a form that users can copy.
             begun = rf"\&{line}" if line.startswith((".", "'")) else line
             yield re.sub(r"(?<![\w-])--?(?=\w)", lambda found: found[0].replace("-", r"\-"), begun)
 

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table.
+    """Return a table.
 
     Raises:
-        LookupError: It has no rows, so that its name or arguments must be wrong.
+        LookupError: The table has no rows, so its name or arguments must be wrong.
     """
     body = [_line(row) for row in rows]
     if not body:
@@ -22,7 +22,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def code(text: object) -> str:
-    """Write something as code, nothing as nothing."""
+    """Return a text as inline code; an empty text stays empty."""
     return f"`{text}`" if text != "" else ""
 
 

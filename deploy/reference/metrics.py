@@ -1,4 +1,4 @@
-"""The metrics: the fleet's from the catalogue, the exporter's own from their table."""
+"""Tables of the metrics: about the fleet from `catalogue`, the exporter's own from `own`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 
 def table_of_families(*parts: str, families: Sequence[Family] = FAMILIES) -> str:
-    """List the fleet's families whose names, after the common prefix, begin with one of the parts.
+    """Return a table of families about the fleet, without their common labels.
 
-    Their common labels are left out.
+    Args:
+        parts: Beginnings of the listed families' names, without the common prefix.
+        families: All families.
     """
     prefixes = tuple(PREFIX + part for part in parts)
     listed = [family for family in families if family.name.startswith(prefixes)]
@@ -34,7 +36,7 @@ def table_of_families(*parts: str, families: Sequence[Family] = FAMILIES) -> str
 
 
 def table_of_own(families: Sequence[OwnFamily[Any]] = OWN_FAMILIES) -> str:
-    """List the exporter's own metrics."""
+    """Return a table of the exporter's own metrics."""
     return table(
         ("Metric", "Type", "Labels", "Meaning"),
         (

@@ -1,4 +1,4 @@
-"""The purpose of each module and package: the first paragraph of its docstring."""
+"""Tables of the purposes of modules: the first paragraph of each docstring."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PACKAGE = _ROOT / "exporter"
 
 
 def table_of_modules() -> str:
-    """List what stands at the top of the package by its layers, the highest first.
+    """Return a table of the package's top-level modules by layers, the highest first.
 
     Raises:
-        LookupError: The contract of the layers names a module that is not there.
+        LookupError: The contract of the layers names a module that does not exist.
     """
     return table(
         ("Module", "Is for"),
@@ -26,13 +26,13 @@ def table_of_modules() -> str:
 
 
 def list_of_promises() -> str:
-    """List what the conformance suite holds a provider to: a sentence for each of its modules."""
+    """Return a list of the conformance suite's requirements: a sentence for each module."""
     suite = sorted((_PACKAGE / "conformance" / "suite").glob("test_*.py"))
     return "\n".join(f"- {_purpose(path)}" for path in suite) + "\n"
 
 
 def _layers() -> list[str]:
-    """Return the names in the order of the contract that import-linter holds."""
+    """Return the names in the order of import-linter's contract."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = project["tool"]["importlinter"]["contracts"]
     (layers,) = (each["layers"] for each in contracts if each["type"] == "layers")
@@ -43,7 +43,7 @@ def _path(name: str) -> Path:
     for path in (_PACKAGE / name, _PACKAGE / f"{name}.py"):
         if path.exists():
             return path
-    raise LookupError(f"there is no {name} in the package")
+    raise LookupError(f"the package has no module {name}")
 
 
 def _purpose(path: Path) -> str:

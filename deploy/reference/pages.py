@@ -1,7 +1,7 @@
-"""Markdown pages whose generated parts stand between two comments.
+"""Markdown pages with generated parts.
 
-A part begins with `<!-- begin: NAME ARGUMENTS -->` and ends with `<!-- end -->`. All around it is
-written by hand.
+A part begins with `<!-- begin: NAME ARGUMENTS -->` and ends with `<!-- end -->`. The rest of a page
+is written by hand.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _PART = re.compile(r"(<!-- begin: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def filled(page: str) -> str:
-    """Return a page with its generated parts as they are to be.
+    """Return a page with its generated parts up to date.
 
     Raises:
-        LookupError: A part is not known, or its arguments name nothing.
+        LookupError: A part's name or arguments are unknown.
     """
 
     def part(match: re.Match[str]) -> str:
         name, *arguments = match[2].split()
         if name not in PARTS:
-            raise LookupError(f"no part is called {name}; there are {', '.join(PARTS)}")
+            raise LookupError(f"unknown part {name}; known parts: {', '.join(PARTS)}")
         return f"{match[1]}\n{PARTS[name](*arguments)}\n{match[3]}"
 
     return _PART.sub(part, page)

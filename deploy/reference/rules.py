@@ -1,4 +1,4 @@
-"""The alerts, from their table."""
+"""A table of the alerts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from exporter.config.types import format_duration
 
 
 def table_of_alerts(runbooks: str) -> str:
-    """List all alerts with the default thresholds.
+    """Return a table of all alerts with the default thresholds.
 
     Args:
-        runbooks: The way from the page to the folder with the runbooks.
+        runbooks: The relative path from the page to the folder of the runbooks.
     """
     usual = {rule.name for rule in rules(Thresholds())}
     return table(

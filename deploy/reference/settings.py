@@ -1,4 +1,4 @@
-"""The settings, from their models: what each takes, its default, what it means."""
+"""Tables of the settings, from their models: values, default and meaning of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-#: Models by the names under which pages ask for them; what they hold is found with dots.
+#: Models by their names in pages. Nested settings are addressed with dots.
 MODELS: Mapping[str, type[Section]] = {
     **SECTIONS,
     "source": SourceSettings,
@@ -46,7 +46,7 @@ _WORDS: Mapping[Any, str] = {
     SecretStr: "text, secret",
 }
 
-#: Types that are told by their reader, since all of them end as the same plain type.
+#: Types that are recognised by their reader, since their plain types are the same.
 _READ: Mapping[Any, str] = {
     Duration: "duration",
     Interval: "duration or `off`",
@@ -60,17 +60,17 @@ _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*?)(?=^ {4}\w|\Z)", re.MULTILINE | re.DO
 
 
 def table_of_settings(place: str) -> str:
-    """List the settings of a model that it does not share with what it inherits from.
+    """Return a table of a model's settings, without those described with an inherited model.
 
     Args:
-        place: A name of `MODELS`, or a setting below one, such as `alerting.thresholds`.
+        place: A key of `MODELS`, or a setting below one, such as `alerting.thresholds`.
     """
     model = model_at(place)
     return table(("Key", "Value", "Default", "Meaning"), rows(model))
 
 
 def table_of_tasks(provider: str) -> str:
-    """List a provider's tasks with their intervals."""
+    """Return a table of a provider's tasks with their intervals."""
     tasks = PROVIDERS[provider].settings.TASKS
     return table(
         ("Task", "Interval"),
@@ -79,34 +79,34 @@ def table_of_tasks(provider: str) -> str:
 
 
 def list_of_ciphers() -> str:
-    """List the cipher suites by their names in the web configuration file."""
+    """Return a list of the cipher suites by their names in the web configuration file."""
     return "".join(f"- {code(name)}\n" for name in CIPHER_SUITES)
 
 
 def model_at(place: str) -> type[Section]:
-    """Return the model of a place.
+    """Return the model with this name, or of this nested setting.
 
     Raises:
-        LookupError: There is none.
+        LookupError: The setting has no model.
     """
     first, *keys = place.split(".")
     model: Any = MODELS[first]
     for key in keys:
         model = model_of(model.model_fields[key].annotation)
         if model is None:
-            raise LookupError(f"{place} holds no settings")
+            raise LookupError(f"{place} has no settings")
     found: type[Section] = model
     return found
 
 
 def rows(model: type[Section]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield key, value, default and meaning of the settings that belong to a model itself.
+    """Yield key, value, default and meaning of the settings to list for a model.
 
     Raises:
-        LookupError: A setting is not described.
+        LookupError: A setting has no description.
     """
     elsewhere = inherited_from(model).model_fields.keys() - described(model).keys()
-    # What several models share stands in the docstring of the one that they inherit from.
+    # The descriptions of inherited settings are in the docstring of the inherited model.
     meanings = {
         name: text for each in model.__mro__[::-1] for name, text in described(each).items()
     }
@@ -118,25 +118,25 @@ def rows(model: type[Section]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def inherited_from(model: type[Section]) -> type[Section]:
-    """Return the model whose settings are described elsewhere."""
+    """Return the inherited model whose settings have a table of their own."""
     if model is not SourceSettings and issubclass(model, SourceSettings):
         return SourceSettings
     return SourceDefaults if model is SourceSettings else Section
 
 
 def described(model: type[object]) -> dict[str, str]:
-    """Return what a model's own docstring says of its settings."""
+    """Return the descriptions of settings in a model's own docstring."""
     part = _ATTRIBUTES.search(inspect.cleandoc(model.__doc__ or ""))
     found = _ATTRIBUTE.findall(part[1]) if part is not None else []
     return {name: " ".join(text.split()) for name, text in found}
 
 
 def words(annotation: Any, field: FieldInfo | None = None) -> str:
-    """Say what a setting takes.
+    """Return a description of the values of a setting.
 
     Args:
-        annotation: Its type.
-        field: Where pydantic keeps what was annotated at the top.
+        annotation: The setting's type.
+        field: The pydantic field, which has the metadata of an outer `Annotated`.
     """
     metadata = field.metadata if field is not None else getattr(annotation, "__metadata__", ())
     reader = _reader(metadata)
@@ -161,7 +161,7 @@ def _words_of_type(annotation: Any) -> str:
 
 
 def _reader(metadata: Any) -> Any:
-    """Return what tells one annotated type from another: its reader, or the check of its text."""
+    """Return the function that identifies an annotated type: its reader, or else its check."""
     found = [each.func for each in metadata if hasattr(each, "func")]
     readers = [each.func for each in metadata if isinstance(each, BeforeValidator)]
     return (readers or found or [None])[0]

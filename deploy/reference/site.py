@@ -35,8 +35,7 @@ def build(folder: Path) -> int:
     marker = '        "reference/pages.md",\n'
     config = config.replace(marker, f'        {{ "Runbooks" = [\n{runbooks}        ] }},\n{marker}')
     (folder / "zensical.toml").write_text(config, encoding="utf-8")
-    builder = Path(sys.executable).parent / "zensical"
-    command = [builder, "build", "--strict"]
+    command = [str(Path(sys.executable).parent / "zensical"), "build", "--strict"]
     return subprocess.run(command, cwd=folder, check=False).returncode  # noqa: S603  # nosec B603
 
 

@@ -1,4 +1,4 @@
-"""The values of the Helm chart, from the comments in its `values.yaml`."""
+"""A table of the Helm chart's values, from the comments in its `values.yaml`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _COMMENT = re.compile(r"# -- (.*)")
 
 
 def table_of_values() -> str:
-    """List the values with their defaults."""
+    """Return a table of the values with their defaults."""
     return table(("Value", "Default", "Meaning"), rows(VALUES.read_text(encoding="utf-8")))
 
 
 def rows(text: str) -> Iterator[tuple[str, str, str]]:
-    """Yield key, default and meaning of each value that has a comment.
+    """Yield key, default and meaning of each value with a comment.
 
     Raises:
-        LookupError: A value has neither a comment nor described values below it.
+        LookupError: A value has neither a comment nor nested values with comments.
     """
     return _rows(yaml.compose(text), text.splitlines(), ())
 
@@ -51,7 +51,7 @@ def _rows(
 
 
 def _meaning(lines: Sequence[str]) -> str:
-    """Return the comment at the end of some lines, empty if it describes nothing."""
+    """Return the describing comment at the end of some lines; empty if there is none."""
     found: list[str] = []
     for line in reversed(lines):
         text = line.strip()

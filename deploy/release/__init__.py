@@ -1,4 +1,4 @@
-"""Releases: their version in every file that repeats it, their notes, and the commit of one.
+"""Releases: the version in all files, the release notes, and the release commit.
 
-It needs Python and git alone: the release workflow asks it before anything is installed.
+This package needs only Python and git, since the release workflow runs it before any installation.
 """

@@ -24,7 +24,11 @@ _NEXT = """Look at the commit with `git show`, then publish it:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command and return the exit code."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0, or 1 if the release is refused.
+    """
     given = _parser().parse_args(arguments)
     root = Path.cwd()
     try:
@@ -49,14 +53,14 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.release", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    preparing = commands.add_parser("prepare", help="test this commit and make the release's")
+    preparing = commands.add_parser("prepare", help="test this commit and make the release commit")
     preparing.add_argument("version", help="1.2.3, or 1.2.3rc1 for a pre-release")
     preparing.add_argument(
         "--checked",
         action="store_true",
-        help="ask GitHub whether ci.yml passed on this commit, instead of running .ci/run",
+        help="check on GitHub that ci.yml passed on this commit, instead of running .ci/run",
     )
-    checking = commands.add_parser("check", help="check a tag and print what is to be published")
+    checking = commands.add_parser("check", help="check a tag and print the facts for publishing")
     checking.add_argument("tag", help="v1.2.3")
     noting = commands.add_parser("notes", help="print the section of the change log")
     noting.add_argument("version", help="1.2.3")

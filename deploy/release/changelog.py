@@ -1,4 +1,4 @@
-"""The change log: what is not released yet becomes a version's section, and that its notes."""
+"""The change log: its section of unreleased changes becomes that of a version, with the notes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _REPOSITORY = "https://github.com/loadfleet/loadfleet-exporter"
 
 
 def section(text: str, title: str) -> str:
-    """Return what stands below the heading of a version, or of what is not released yet.
+    """Return the section of a version, or that of unreleased changes.
 
     Raises:
-        RefusalError: There is no such heading, or nothing is told below it.
+        RefusalError: The section does not exist or has no entries.
     """
     found = re.search(
         rf"^## {re.escape(title)}(?: \(\d{{4}}-\d\d-\d\d\))?\n(.*?)(?=^## |\Z)",
@@ -34,21 +34,19 @@ def section(text: str, title: str) -> str:
     if found is None:
         raise RefusalError(f'{NAME}: there is no heading "## {title}"; write it')
     if not re.search(r"^- ", found[1], re.MULTILINE):
-        raise RefusalError(
-            f'{NAME}: nothing is told below "## {title}"; tell what changes for users'
-        )
+        raise RefusalError(f'{NAME}: no entries below "## {title}"; list the changes for users')
     return found[1].strip() + "\n"
 
 
 def released(text: str, version: Version, today: date) -> str:
-    """Return the change log with all that was not released yet as a version's section."""
+    """Return the change log with the unreleased changes in the section of a version."""
     section(text, UNRELEASED)
     heading = f"## {UNRELEASED}\n"
     return text.replace(heading, f"{heading}\n## {version} ({today.isoformat()})\n", 1)
 
 
 def notes(text: str, version: Version) -> str:
-    """Return a version's section for a page without the repository around it."""
+    """Return a version's section with absolute links, for a page outside the repository."""
     return re.sub(
         r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)\s]+)\)",
         rf"[\1]({_REPOSITORY}/blob/v{version}/\2)",

@@ -1,4 +1,4 @@
-"""The commit that makes a release, or the reason why there can be none."""
+"""Preparation of a release: the checks and the release commit."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def prepare(root: Path, version: versions.Version, today: date, *, checked: bool) -> None:
-    """Commit a release: its version everywhere, its section of the change log.
+    """Commit a release: the version in all files, and its section of the change log.
 
     Args:
-        root: Where the repository is.
+        root: The repository's folder.
         version: The version.
-        today: The date of its section.
-        checked: Whether GitHub is asked for the test run of this commit, instead of running it.
+        today: The date of the section.
+        checked: Whether to check on GitHub that the tests passed, instead of running them.
 
     Raises:
-        RefusalError: It cannot be released as it is; nothing is changed then.
+        RefusalError: The repository is not ready for a release; nothing is changed.
     """
     before = versions.current(root)
     if version <= before:
@@ -35,7 +35,7 @@ def prepare(root: Path, version: versions.Version, today: date, *, checked: bool
             f" `git switch {BRANCH}`"
         )
     if output(root, "git", "tag", "--list", f"v{version}"):
-        raise RefusalError(f"the tag v{version} is there already; release a higher version")
+        raise RefusalError(f"the tag v{version} already exists; release a higher version")
     _refuse_changes(root)
     log = (root / changelog.NAME).read_text(encoding="utf-8")
     changelog.section(log, changelog.UNRELEASED)

@@ -1,8 +1,8 @@
-"""The repository that is released, as git and GitHub tell it."""
+"""The repository to release, accessed with git and GitHub's command line."""
 
 from __future__ import annotations
 
-# The arguments are a release's own, and the programs are looked up as in any shell.
+# All arguments come from this package, and the programs are looked up in PATH.
 import subprocess  # nosec B404
 from typing import TYPE_CHECKING
 
@@ -11,33 +11,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Where releases are made.
+#: The branch of releases.
 BRANCH = "main"
 
 
 class RefusalError(Exception):
-    """Say why there can be no release: the message names the place and the remedy."""
+    """A release is refused; the message gives the reason and the remedy."""
 
 
 def run(root: Path, *command: str) -> None:
-    """Run a command whose output is for the person.
+    """Run a command and show its output.
 
     Raises:
-        RefusalError: It failed, or there is no such program.
+        RefusalError: The command failed, or the program does not exist.
     """
     try:
         code = subprocess.run(command, cwd=root, check=False).returncode  # noqa: S603  # nosec B603
     except OSError as error:
         raise RefusalError(f"`{' '.join(command)}` failed: {error}") from error
     if code != 0:
-        raise RefusalError(f"`{' '.join(command)}` failed with {code}; mend what it says above")
+        raise RefusalError(f"`{' '.join(command)}` failed with {code}; fix the errors above")
 
 
 def output(root: Path, *command: str) -> str:
-    """Return what a command prints, without the last line's end.
+    """Return the output of a command, without the last line break.
 
     Raises:
-        RefusalError: It failed, or there is no such program.
+        RefusalError: The command failed, or the program does not exist.
     """
     try:
         done = subprocess.run(  # noqa: S603  # nosec B603
@@ -50,5 +50,5 @@ def output(root: Path, *command: str) -> str:
 
 
 def files(root: Path, *globs: str) -> list[str]:
-    """Return the files under version control that match one of some globs."""
+    """Return the files under version control that match any of the globs."""
     return output(root, "git", "ls-files", "--", *(f":(glob){each}" for each in globs)).splitlines()

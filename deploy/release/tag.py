@@ -1,4 +1,4 @@
-"""A pushed tag: whether it may be published, and under which names."""
+"""A pushed tag: the checks before publishing, and the names to publish under."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ IMAGE = "ghcr.io/loadfleet/loadfleet-exporter"
 
 
 def facts(root: Path, tag: str) -> dict[str, str]:
-    """Check a tag and return what the jobs that publish it need to know.
+    """Check a tag and return the facts for the publishing jobs.
 
     Args:
-        root: Where the repository is, at the tag, with all tags and `origin/main`.
-        tag: What was pushed.
+        root: The repository's folder, checked out at the tag, with all tags and `origin/main`.
+        tag: The pushed tag.
 
     Returns:
-        The version, whether it is a pre-release, whether it is the newest release, the names of
-        its image, and when its commit was made.
+        Texts by name: `version`; `prerelease` and `latest`, true or false; `images`, the image's
+        names, separated by commas; `created`, the time of the commit.
 
     Raises:
         RefusalError: This tag must not be published.
@@ -36,10 +36,10 @@ def facts(root: Path, tag: str) -> dict[str, str]:
     if tag != f"v{current}":
         raise RefusalError(
             f"the tag is {tag}, but {versions.SOURCE} has the version {current};"
-            " delete the tag, and let `just release` make the commit for it"
+            " delete the tag, and make the release commit with `just release`"
         )
     for name, line, found in versions.mistaken(root, version):
-        raise RefusalError(f"{name}:{line}: the version is {found}; let `just release` set it")
+        raise RefusalError(f"{name}:{line}: the version is {found}; set it with `just release`")
     changelog.section((root / changelog.NAME).read_text(encoding="utf-8"), str(version))
     branches = ("git", "branch", "--remotes", "--list", f"origin/{BRANCH}", "--contains", "HEAD")
     if not output(root, *branches):
@@ -59,7 +59,7 @@ def _word(value: bool) -> str:  # noqa: FBT001 - a value to write
 
 
 def _releases(root: Path) -> list[Version]:
-    """Return what was tagged so far, without pre-releases and tags of other things."""
+    """Return the versions of all tags, without pre-releases and other tags."""
     found = []
     for tag in output(root, "git", "tag", "--list", "v*").splitlines():
         try:
@@ -72,9 +72,9 @@ def _releases(root: Path) -> list[Version]:
 
 
 def _names(version: Version, releases: list[Version]) -> list[str]:
-    """Return the image's tags: those that move do so for the newest release only.
+    """Return the tags of the image. Only the newest release gets the moving ones, such as `latest`.
 
-    So neither a pre-release moves them, nor an old release that is published once more.
+    So neither a pre-release nor the repeated publishing of an old release moves them.
     """
     names = [str(version)]
     if not version.prerelease:

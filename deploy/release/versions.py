@@ -1,4 +1,4 @@
-"""Versions, and every place that repeats the one of `exporter/__init__.py`."""
+"""Versions, and all places in files that repeat the version of `exporter/__init__.py`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 SOURCE = "exporter/__init__.py"
 
-#: What sorts behind every stage of a pre-release.
+#: The stage of a release, which sorts after all stages of pre-releases.
 _FINAL = "~"
 
 _FORM = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-?(a|b|rc)\.?(\d+))?")
 
 
 class Version(NamedTuple):
-    """A version, which compares as versions do: 1.2.3rc1 is before 1.2.3."""
+    """A version with the usual order: 1.2.3rc1 is before 1.2.3."""
 
     major: int
     minor: int
@@ -33,29 +33,29 @@ class Version(NamedTuple):
 
     @property
     def prerelease(self) -> bool:
-        """Tell an alpha, a beta or a release candidate from a release."""
+        """True for an alpha, a beta or a release candidate."""
         return self.stage != _FINAL
 
     @property
     def series(self) -> str:
-        """Return what its patches have in common, such as 1.2."""
+        """The major and minor number, such as 1.2."""
         return f"{self.major}.{self.minor}"
 
     def spelled(self, before: str = "", between: str = "") -> str:
-        """Return it with these signs before and within the stage of a pre-release."""
+        """Return the version with these separators before and within a pre-release's stage."""
         stage = f"{before}{self.stage}{between}{self.number}" if self.prerelease else ""
         return f"{self.series}.{self.patch}{stage}"
 
     def __str__(self) -> str:
-        """Return it as Python's packages write it: 1.2.3rc1."""
+        """Return the version as in Python packages: 1.2.3rc1."""
         return self.spelled()
 
 
 def parsed(text: str) -> Version:
-    """Return the version that a text is, in any spelling.
+    """Return the version from a text in any spelling.
 
     Raises:
-        RefusalError: It is none.
+        RefusalError: The text is no version.
     """
     found = _FORM.fullmatch(text)
     if found is None:
@@ -65,7 +65,7 @@ def parsed(text: str) -> Version:
 
 
 class Place(NamedTuple):
-    """Where the version is repeated: files by git's globs, and the version as a pattern's group."""
+    """A place of the version: globs of files, and a pattern whose group is the version."""
 
     files: tuple[str, ...]
     pattern: str
@@ -75,43 +75,43 @@ class Place(NamedTuple):
 #: A version in any spelling.
 _ANY = r"(\d+\.\d+\.\d+(?:-?(?:a|b|rc)\.?\d+)?)"
 
-#: Helm asks for Semantic Versioning: 1.2.3-rc.1.
+#: Helm requires Semantic Versioning: 1.2.3-rc.1.
 _SEMANTIC = ("-", ".")
 
 _DOCUMENTS = ("README.md", "deploy/**/*.md")
 _KUSTOMIZE = ("deploy/docs/**/*.md", "deploy/kubernetes/**/*.yaml")
 _CHART = ("deploy/helm/*/Chart.yaml",)
 
-#: A file that is not there repeats nothing. tests/deploy/test_release.py finds what is in no row.
+#: Globs may match no file. tests/deploy/test_release.py finds versions that no row covers.
 PLACES = (
     Place((SOURCE,), rf'^__version__ = "{_ANY}"$'),
     Place(("Dockerfile",), rf"^ARG VERSION={_ANY}$"),
     Place(_CHART, rf'^version: "?{_ANY}"?$', _SEMANTIC),
     Place(_CHART, rf'^appVersion: "?{_ANY}"?$'),
     Place(_KUSTOMIZE, rf"^ +(?:newTag|app\.kubernetes\.io/version): {_ANY}$"),
-    # Tags of images, requirements, and what uvx takes.
+    # Tags of images, requirements, and arguments of uvx.
     Place((*_DOCUMENTS, "deploy/**/*.y*ml"), rf"(?<!charts/)\bloadfleet-exporter(?::|==|@){_ANY}"),
     Place(_DOCUMENTS, rf"\bcharts/loadfleet-exporter:{_ANY}", _SEMANTIC),
     # Names of files: wheel and sdist, Debian packages, SBOM, chart.
     Place(_DOCUMENTS, rf"\bloadfleet(?:_exporter-|-exporter_){_ANY}"),
     Place(_DOCUMENTS, rf"\bloadfleet-exporter-{_ANY}(?=\.cdx\.json)"),
     Place(_DOCUMENTS, rf"\bloadfleet-exporter-{_ANY}(?=\.tgz)", _SEMANTIC),
-    # The chart by its version, also on the next line of a command, and addresses with a tag.
+    # The chart's version, also on the next line of a command, and URLs with a tag.
     Place(_DOCUMENTS, rf"/loadfleet-exporter (?:\\\n|[^\n])*?--version[ =]{_ANY}", _SEMANTIC),
     Place(_DOCUMENTS, rf"/loadfleet-exporter/(?:[a-z]+/)*v{_ANY}\b"),
 )
 
 
 def current(root: Path) -> Version:
-    """Return the version of the sources."""
+    """Return the version in `exporter/__init__.py`."""
     found = re.search(PLACES[0].pattern, (root / SOURCE).read_text(), re.MULTILINE)
     if found is None:
-        raise RefusalError(f'{SOURCE}: no line is as `__version__ = "1.2.3"`; write it again')
+        raise RefusalError(f'{SOURCE}: has no line such as `__version__ = "1.2.3"`; write it')
     return parsed(found[1])
 
 
 def mistaken(root: Path, version: Version) -> Iterator[tuple[str, int, str]]:
-    """Yield file, line and text of each version that is another one or spelled otherwise."""
+    """Yield file, line and text of each version that differs or is spelled differently."""
     for place in PLACES:
         for name in files(root, *place.files):
             text = (root / name).read_text(encoding="utf-8")
@@ -121,7 +121,7 @@ def mistaken(root: Path, version: Version) -> Iterator[tuple[str, int, str]]:
 
 
 def change(root: Path, version: Version) -> None:
-    """Write the version into every place that repeats it."""
+    """Write the version into all places."""
     for place in PLACES:
         spelled = version.spelled(*place.spelling)
         for name in files(root, *place.files):
@@ -133,6 +133,6 @@ def change(root: Path, version: Version) -> None:
 
 
 def _with_group(new: str, match: re.Match[str]) -> str:
-    """Return the text of a match with another version in the place of its group."""
+    """Return the text of a match with `new` in place of its group."""
     start, end = match.start(1) - match.start(), match.end(1) - match.start()
     return match[0][:start] + new + match[0][end:]

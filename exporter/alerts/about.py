@@ -1,4 +1,4 @@
-"""The kinds of targets that alerts are about: where they show, and what there is to say of them."""
+"""The kinds of targets that alerts are about: their labels, evidence, pages and details."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @unique
 class Uid(StrEnum):
-    """The uids of the dashboards, by which alerts and the dashboards themselves link to them."""
+    """The uids of the dashboards, used in links from alerts and from other dashboards."""
 
     OVERVIEW = "loadfleet-overview"
     AGENTS = "loadfleet-agents"
@@ -35,13 +35,14 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     """The kind of target that the alerts of a rule are about.
 
     Attributes:
-        listing: The list that targets stand in.
-        metric: The metric whose series shows that a target was read.
+        listing: The list in which the vendor returns the targets.
+        metric: The metric that has a series for each target that was read.
         on: The labels that identify a target.
-        dashboard: The dashboard that shows targets.
-        kind: The kind in the address of a target's page; without one alerts link to the board.
+        dashboard: The dashboard that shows the targets.
+        kind: The kind in the URL of a target's page; if `None`, alerts link to the board.
         details: Sentences about a target.
-        whole: Whether the targets of one shard are no evidence for those of the others.
+        whole: Whether the condition is about all targets of a source, so that readings of one
+            shard are no evidence.
     """
 
     listing: Listing
@@ -59,7 +60,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def page(self) -> str:
-        """The address of a target's page, relative to the board's, as the template of a `Text`."""
+        """The URL of a target's page, relative to the board's, as the template of a `Text`."""
         if self.listing is evidence.PREFLIGHTS:
             return "#preflights"
         if self.kind is None:
@@ -70,7 +71,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def chosen(self) -> str:
-        """The query in the address of a dashboard, likewise."""
+        """The query in the URL of the dashboard, as the template of a `Text`."""
         return "?var-source={source:urlquery}" if self.listing.on == SOURCE else ""
 
 
@@ -103,7 +104,7 @@ def version(family: NamedFamily, *on: str) -> Detail:
 
 
 def outcome(family: NamedFamily, *on: str, text: str) -> Detail:
-    """Tell what became of a run."""
+    """Return a sentence with the outcome of a run."""
     on = (*SOURCE, *on)
     return Detail(text=text, metric=family.name, on=on, label="outcome", only=("==", 1.0))
 

@@ -1,6 +1,6 @@
-"""The built-in alerts: judge the store on a ticker of their own and keep the receivers informed.
+"""The built-in alerts: evaluate the rules periodically and notify the receivers.
 
-They are apart from polling and from the pages: an Alertmanager that hangs delays nobody but itself.
+They run apart from polling and from the pages, so that an Alertmanager that hangs delays neither.
 """
 
 from __future__ import annotations
@@ -39,29 +39,30 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
 
 
-#: A resolved alert that a receiver has not accepted is given up after this long, or after
-#: `hold_on_silence` if that is longer: without news, that receiver has ended it by itself.
+#: Seconds for which a resolved alert is kept for a receiver that has not accepted it; longer if
+#: `hold_on_silence` is longer. After that, the receiver has ended the alert by itself.
 UNDELIVERED_SECONDS = 86_400.0
 
-#: So many resolved alerts are kept for the receivers; of more, the oldest are given up.
+#: The most resolved alerts kept for the receivers. Beyond it, the oldest are dropped.
 MAX_RESOLVED = 10_000
 
-#: Without any change the state is saved after this long, so that a restart knows how long nothing
-#: was evaluated.
+#: Seconds after which the state is saved even if nothing has changed, so that after a restart it
+#: is known for how long nothing was evaluated.
 SAVE_SECONDS = 60.0
 
 _SEVERITIES = {severity.value: place for place, severity in enumerate(Severity)}
 
 
 class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the built-in alerts need beside their settings.
+    """Everything that the built-in alerts need beside their settings.
 
     Attributes:
-        started: Whether the first polls are over.
-        memory: Keeps the alerts over a restart.
+        started: Returns whether the first polls are over.
+        memory: Keeps the alerts across restarts.
         connect: Makes the client that sends the calls to a receiver.
-        sends: Whether this process sends the alerts about sources and their targets, of several
-            that watch the same; those about itself each one sends.
+        sends: Returns whether this process sends the alerts about sources and their targets. Of
+            several processes that watch the same sources only one does. Each process sends the
+            alerts about itself.
     """
 
     store: Store
@@ -77,9 +78,10 @@ class Alerting:
     """The built-in alerts of one configuration.
 
     Args:
-        generator_url: Where people see more: the board.
+        generator_url: The board's URL, to which alerts link.
         instance: The name of this process, a label of the alerts about itself.
-        state: That of the instance before this one, in this process or the one before.
+        state: The state that the instance before this one left, in this process or before a
+            restart.
     """
 
     def __init__(
@@ -136,19 +138,19 @@ class Alerting:
 
     @property
     def delivers(self) -> bool:
-        """True if the newest call to a receiver got through, or if there are no receivers."""
+        """True if any receiver answered its newest call, or if there are no receivers."""
         return not self._receivers or any(each.reached for each in self._receivers)
 
     def announced(self) -> dict[Key, Alert]:
-        """Return what this process sends."""
+        """Return the firing and resolved alerts that this process sends."""
         return {key: one for key, one in self._alerts.announced().items() if self._is_ours(one)}
 
     def active(self) -> tuple[Alert, ...]:
-        """Return what fires, then what is pending, each by severity and name."""
+        """Return the firing, then the pending alerts, both sorted by severity and name."""
         return tuple(sorted(self._alerts.active.values(), key=_rank))
 
     def state(self) -> AlertingState:
-        """Return all that an instance after this one has to know."""
+        """Return the state from which the next instance continues."""
         return AlertingState(
             alerts=self._alerts,
             accepted={
@@ -159,7 +161,7 @@ class Alerting:
         )
 
     async def run(self) -> None:
-        """Evaluate and notify until cancelled, then save what is known."""
+        """Evaluate and notify until cancelled, then save the state."""
         workers = [
             asyncio.create_task(receiver.run(), name=f"notify {receiver.name}")
             for receiver in self._receivers
@@ -171,7 +173,7 @@ class Alerting:
                 begun = self._clock.monotonic()
                 try:
                     await self.tick()
-                except Exception:  # noqa: BLE001 - the ticker must outlive a mistake; it is logged
+                except Exception:  # noqa: BLE001 - the ticker must survive a bug, which is logged
                     self._log.exception("evaluation_crashed")
                 took = self._clock.monotonic() - begun
                 await self._clock.sleep(max(0.0, self._settings.evaluation_interval - took))
@@ -189,7 +191,7 @@ class Alerting:
         now = self._clock.now()
         await self._turn(now)
         self._store.expire()
-        # In a thread, as ten thousand agents take a while; what it reads never changes.
+        # In a thread, since 10,000 agents take a while. Snapshots are immutable.
         judged = await asyncio.to_thread(self._judge, self._store.snapshots(), now)
         before, self._alerts = self._alerts, self._without_settled(judged, now)
         self._log_changes(before)
@@ -202,7 +204,7 @@ class Alerting:
         await self._save(now)
 
     async def _turn(self, now: Moment) -> None:
-        """Begin to send the alerts about targets, or leave that to another process."""
+        """Start or stop sending the alerts about targets, when this process is to."""
         sent, self._sends = self._sends, self._may_send()
         if self._sends and not sent:
             known = await self._memory.load(now, instance=self._instance)
@@ -217,7 +219,7 @@ class Alerting:
             self._sent = now.monotonic
 
     def _mark_delivered(self, state: AlertingState) -> None:
-        """Note which ends were accepted before."""
+        """Note which resolved alerts the receivers accepted before."""
         for key, names in state.accepted.items():
             alert = state.alerts.resolved.get(key)
             for receiver in self._receivers:
@@ -225,7 +227,7 @@ class Alerting:
                     receiver.mark_delivered(key, alert)
 
     def _is_ours(self, alert: Alert) -> bool:
-        # One heartbeat is enough, and it is that of whoever sends.
+        # The process that sends the alerts about targets also sends the only heartbeat alert.
         return self._sends or (is_own(alert) and is_trouble(alert))
 
     def _judge(self, snapshots: tuple[Snapshot, ...], now: Moment) -> Alerts:
@@ -235,19 +237,19 @@ class Alerting:
         )
 
     def _without_settled(self, alerts: Alerts, now: Moment) -> Alerts:
-        """Forget the resolved alerts that no receiver needs any more."""
+        """Return the alerts without the resolved ones that no receiver needs any more."""
         kept: dict[Key, Alert] = {}
         undelivered = max(UNDELIVERED_SECONDS, self._settings.hold_on_silence)
         for key, alert in alerts.resolved.items():
             age = now.monotonic - (alert.resolved or now).monotonic
-            # Nobody waits for what another process tells.
+            # No receiver waits for an alert that another process sends.
             accepted = not self._is_ours(alert) or all(
                 each.has_accepted(key, alert) for each in self._receivers
             )
             if age <= (REPEAT_RESOLVED_SECONDS if accepted else undelivered):
                 kept[key] = alert
             elif not accepted:
-                self._log.warning("resolution_given_up", **_log_fields(alert))
+                self._log.warning("resolved_alert_dropped", **_log_fields(alert))
         newest = list(kept.items())[-MAX_RESOLVED:]
         return msgspec.structs.replace(alerts, resolved=dict(newest))
 
@@ -272,9 +274,12 @@ class Alerting:
         self._telemetry.fires({each: firing[each] for each in known if each[1] != Severity.NONE})
 
     async def _save(self, now: Moment) -> None:
-        """Save what is known if it has changed in essence, or now and then while there is any."""
+        """Save the state if alerts, phases or deliveries have changed, else every `SAVE_SECONDS`.
+
+        A state without alerts is saved only once.
+        """
         state = self.state()
-        # The heartbeat fires always, and anew without any memory.
+        # The heartbeat always fires, so it need not be remembered.
         active = {
             (key, alert.phase) for key, alert in state.alerts.active.items() if is_trouble(alert)
         }
@@ -288,7 +293,7 @@ class Alerting:
 
 
 class BuiltInAlerts:
-    """Starts, replaces and stops the built-in alerts; nothing known is lost in between."""
+    """Starts, replaces and stops the built-in alerts, and hands over their state."""
 
     def __init__(self, context: AlertingContext) -> None:
         self._context = context
@@ -299,20 +304,20 @@ class BuiltInAlerts:
         self._farewells = Farewells(context.clock, context.connect)
 
     def active(self) -> tuple[Alert, ...] | None:
-        """Return what fires, then what is pending; `None` while they are off."""
+        """Return the firing, then the pending alerts; `None` while the built-in alerts are off."""
         return self._alerting.active() if self._alerting is not None else None
 
     @property
     def delivers(self) -> bool:
-        """True if the newest call to a receiver got through, or if there are no receivers."""
+        """True if any receiver answered its newest call, or if there are no receivers."""
         return self._alerting is None or self._alerting.delivers
 
     async def apply(
         self, settings: AlertingSettings, *, generator_url: str, instance: str = ""
     ) -> None:
-        """Go on with these settings; if nobody in them is told of alerts, these are off.
+        """Continue with these settings; without a receiver in them the built-in alerts are off.
 
-        Who is told nothing more is told that everything has ended.
+        Alertmanagers that the settings no longer name are notified that all alerts are resolved.
         """
         if (settings, generator_url) == (self._settings, self._generator_url):
             return
@@ -342,7 +347,7 @@ class BuiltInAlerts:
             self._task = asyncio.create_task(self._alerting.run(), name="alerts")
 
     async def stop(self) -> None:
-        """Stop evaluating and notifying; what is known is saved, and nothing ends by it."""
+        """Stop evaluating and notifying, and save the state; no alert is resolved by this."""
         await self._halt()
         await self._farewells.stop()
 
@@ -355,7 +360,7 @@ class BuiltInAlerts:
 
 
 def notification_options(settings: AlertingSettings, *, generator_url: str) -> NotificationOptions:
-    """Return the part of a notification that is the same for all Alertmanagers."""
+    """Return the options of notifications, the same for all Alertmanagers."""
     return NotificationOptions(
         resend_seconds=max(settings.resend_interval, settings.evaluation_interval),
         hold_seconds=settings.hold_on_silence,
@@ -365,7 +370,7 @@ def notification_options(settings: AlertingSettings, *, generator_url: str) -> N
 
 
 def is_trouble(alert: Alert) -> bool:
-    """Return whether somebody should hear of an alert: the heartbeat says that all is well."""
+    """Return whether an alert reports a problem; the heartbeat reports that all is well."""
     return alert.labels.get("severity") != Severity.NONE
 
 
@@ -378,7 +383,7 @@ def _receivers(settings: AlertingSettings | None) -> set[str]:
 
 
 def _ended(announced: Iterable[Alert], now: Moment) -> list[Alert]:
-    """Return all that receivers have been sent, as if it ended now unless it has."""
+    """Return the announced alerts, the firing ones resolved as of now."""
     return [
         one
         if one.resolved

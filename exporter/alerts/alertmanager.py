@@ -1,10 +1,11 @@
-"""Sends the alerts to one Alertmanager, again and again until it has accepted them.
+"""Sends the alerts to one Alertmanager, and repeats them until it has accepted them.
 
-It sends a state and not a queue of events: every evaluation publishes all alerts, and the worker
-sends those that this Alertmanager has not accepted in their newest form, or long enough ago. So
-nothing piles up while it is away, and when it comes back it hears of what fires now and of what
-has ended since. An alert that fired and ended in the meantime is sent as ended: Alertmanager makes
-no page of what it never saw firing, and the log has it.
+The worker sends a state, not a queue of events. Every evaluation publishes all alerts, and the
+worker sends those that the Alertmanager has not accepted in their newest form, or not recently. So
+nothing piles up while the Alertmanager is unreachable, and afterwards it receives the alerts that
+fire and those that were resolved meanwhile. An alert that fired and was resolved in between is sent
+as resolved: Alertmanager does not notify anybody of an alert that it never saw firing, but the
+exporter's log has it.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
 
 Connect = Callable[[HttpOptions], HttpClient]
 
-#: An ended alert is sent again until this long after its end, as Prometheus does.
+#: Seconds for which a resolved alert is sent again, as Prometheus does (15 minutes).
 REPEAT_RESOLVED_SECONDS = 900.0
 
-#: So many alerts go in one call.
+#: The most alerts in one call.
 BATCH = 256
 
 _OPERATION = "postAlerts"
@@ -49,13 +50,13 @@ _PATH = "/api/v2/alerts"
 
 
 class NotificationOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a notification that is the same for all Alertmanagers.
+    """The options of notifications, the same for all Alertmanagers.
 
     Attributes:
-        resend_seconds: An alert that goes on firing is sent again after this long.
-        hold_seconds: Without a word from us it goes on for this long.
-        generator_url: The board, to which alerts without a `board_url` link; it may be empty.
-        external_labels: Added to each alert that has no such label of its own.
+        resend_seconds: The interval at which a firing alert is sent again.
+        hold_seconds: How long an alert keeps firing in Alertmanager if no more calls arrive.
+        generator_url: The board's URL, to which alerts without a `board_url` link; may be empty.
+        external_labels: Labels added to each alert that does not have them already.
     """
 
     resend_seconds: float
@@ -64,10 +65,15 @@ class NotificationOptions(msgspec.Struct, frozen=True, kw_only=True):
     external_labels: Mapping[str, str] = {}
 
     def payload(self, alert: Alert, *, now: float) -> dict[str, object]:
-        """Return a firing or resolved alert as `POST /api/v2/alerts` takes it at a Unix time."""
+        """Return an alert in the form of `POST /api/v2/alerts`.
+
+        Args:
+            alert: A firing or resolved alert.
+            now: The Unix time of the call.
+        """
         started = alert.fired or alert.since
-        # Alerts outlast our silence for long, since each end is told. The heartbeat ends soon, so
-        # that whoever waits for it notices.
+        # An alert keeps firing for long after the last call, since each resolution is sent. The
+        # heartbeat ends soon, so that the service that waits for it raises the alarm.
         silence = self.hold_seconds
         if alert.name == HEARTBEAT:
             silence = HEARTBEAT_INTERVALS * self.resend_seconds
@@ -86,8 +92,8 @@ class _Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """The newest delivery of an alert.
 
     Attributes:
-        form: The alert's form by then.
-        at: Seconds of the monotonic clock.
+        form: The form in which the alert was sent.
+        at: When it was sent, in seconds of the monotonic clock.
         accepted: Whether the Alertmanager accepted it.
     """
 
@@ -97,7 +103,7 @@ class _Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertmanagerClient:
-    """Sends alerts to one Alertmanager and keeps nothing of them.
+    """Sends alerts to one Alertmanager, without remembering them.
 
     Attributes:
         name: The Alertmanager's URL.
@@ -113,19 +119,23 @@ class AlertmanagerClient:
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts")
 
     async def post(self, alerts: Iterable[Alert], now: float) -> bool:
-        """Send alerts, at most `BATCH`, as they are at a Unix time.
+        """Send alerts in one call.
+
+        Args:
+            alerts: At most `BATCH` alerts.
+            now: The Unix time.
 
         Returns:
-            Whether all were taken; if not, the invalid ones were refused.
+            Whether the Alertmanager accepted all of them; if not, it refused the invalid ones.
 
         Raises:
-            PollError: None was taken, as far as is known.
+            PollError: The call failed; no alert counts as accepted.
         """
         content = []
         for alert in alerts:
             try:
                 content.append(msgspec.json.encode(self._options.payload(alert, now=now)))
-            except Exception:  # noqa: BLE001 - it must not keep the others of the call back
+            except Exception:  # noqa: BLE001 - one broken alert must not hold back the others
                 self._log.exception("alert_not_sent", alert=alert.name, receiver=self.name)
         call = Call(
             operation=_OPERATION,
@@ -137,15 +147,15 @@ class AlertmanagerClient:
         return _accepted(await self._client.send(call))
 
     async def aclose(self) -> None:
-        """Close all connections; a call under way ends at once."""
+        """Close all connections and abort a call in flight."""
         await self._client.aclose()
 
 
 class Outcomes:
-    """Counts and shows how the calls to a receiver end, and logs each trouble once.
+    """Counts the calls to a receiver and their failures; logs a repeated failure once.
 
     Args:
-        name: The receiver's, in metrics and log.
+        name: The receiver's name in metrics and log.
     """
 
     def __init__(self, name: str, telemetry: SelfMetrics) -> None:
@@ -162,18 +172,18 @@ class Outcomes:
         self._calls.inc()
 
     def note_success(self) -> None:
-        """Note that the newest call was taken."""
+        """Note that the newest call succeeded."""
         if self._failing:
             self._log.info("notifications_recovered")
         self.forget_failures()
 
     def forget_failures(self) -> None:
-        """Show a receiver that nothing is known against."""
+        """Show the receiver as not failing."""
         self._is_failing.set(0)
         self._failing = ""
 
     def note_failure(self, reason: str, message: str) -> None:
-        """Note that the newest call failed; the message holds nothing secret."""
+        """Note that the newest call failed; the message must not hold secrets."""
         self._failures.inc()
         self._is_failing.set(1)
         if self._failing != message:
@@ -182,9 +192,10 @@ class Outcomes:
 
 
 class Receiver:
-    """One Alertmanager that is kept informed.
+    """One Alertmanager, with the alerts that it has accepted.
 
     Attributes:
+        name: The Alertmanager's URL.
         reached: Whether the newest call was answered.
     """
 
@@ -211,13 +222,13 @@ class Receiver:
         self._deliveries: dict[Key, _Delivery] = {}
 
     def publish(self, alerts: Mapping[Key, Alert]) -> None:
-        """Take the newest state of all alerts that fire or have ended; returns at once."""
+        """Take the newest state of all firing and resolved alerts; does not wait."""
         self._alerts = alerts
         self._deliveries = {key: one for key, one in self._deliveries.items() if key in alerts}
         self._news.set()
 
     def has_accepted(self, key: Key, alert: Alert) -> bool:
-        """Return whether an alert has been accepted in this form."""
+        """Return whether the Alertmanager has accepted an alert in its current form."""
         newest = self._deliveries.get(key)
         return newest is not None and newest.accepted and newest.form == _form(alert)
 
@@ -226,26 +237,26 @@ class Receiver:
         self._deliveries[key] = _Delivery(form=_form(alert), at=-math.inf, accepted=True)
 
     def rest(self) -> None:
-        """Forget that calls failed: another process tells what waited here."""
+        """Forget failed calls, when another process takes over the sending."""
         self.reached = True
         self._outcomes.forget_failures()
 
     async def run(self) -> None:
-        """Send what is published until cancelled."""
+        """Send the published alerts until cancelled."""
         while True:
             await self._news.wait()
             self._news.clear()
             try:
                 await self.send_due()
-            except Exception:  # noqa: BLE001 - the worker must outlive a mistake; it is logged
+            except Exception:  # noqa: BLE001 - the worker must survive a bug, which is logged
                 self._log.exception("notifier_crashed")
 
     async def send_due(self) -> None:
-        """Send what is due; the first call that fails ends it until the next evaluation."""
+        """Send the alerts that are due; after a failed call the rest waits for `publish`."""
         now = self._clock.monotonic()
         due = [key for key, alert in self._alerts.items() if self._is_due(key, alert, now)]
         for start in range(0, len(due), BATCH):
-            # Looked up only now: since the list was made, an alert may have ended.
+            # Looked up only now: an alert may have been resolved during the calls before.
             batch = {
                 key: self._alerts[key] for key in due[start : start + BATCH] if key in self._alerts
             }
@@ -253,7 +264,7 @@ class Receiver:
                 return
 
     async def aclose(self) -> None:
-        """Close all connections; a call under way ends at once."""
+        """Close all connections and abort a call in flight."""
         await self._client.aclose()
 
     def _is_due(self, key: Key, alert: Alert, now: float) -> bool:
@@ -266,7 +277,7 @@ class Receiver:
         return now - newest.at >= self._resend_seconds
 
     async def _send(self, batch: Mapping[Key, Alert]) -> bool:
-        """Send one call, count it, and return whether to go on."""
+        """Send one call and count it; return whether the Alertmanager answered."""
         now = self._clock.now()
         self._outcomes.note_call()
         try:
@@ -292,9 +303,15 @@ class Receiver:
 async def tell_ends(
     client: AlertmanagerClient, ended: Sequence[Alert], *, clock: Clock, pause_seconds: float
 ) -> None:
-    """Tell an Alertmanager that will be told nothing more of the alerts' ends, and close it.
+    """Send resolved alerts to an Alertmanager that is no longer configured, and close the client.
 
-    If it does not take them it is tried again, for as long as Prometheus repeats an end.
+    Failed calls are repeated for `REPEAT_RESOLVED_SECONDS`.
+
+    Args:
+        client: The client of that Alertmanager.
+        ended: The resolved alerts.
+        clock: The clock of the process.
+        pause_seconds: The pause before a repetition.
     """
     log = structlog.get_logger("exporter.alerts").bind(receiver=client.name)
     left = [ended[start : start + BATCH] for start in range(0, len(ended), BATCH)]
@@ -306,7 +323,9 @@ async def tell_ends(
                 del left[0]
             except PollError as error:
                 if clock.monotonic() - begun > REPEAT_RESOLVED_SECONDS:
-                    log.warning("ends_not_sent", reason=error.reason.value, message=str(error))
+                    log.warning(
+                        "resolved_alerts_not_sent", reason=error.reason.value, message=str(error)
+                    )
                     return
                 await clock.sleep(pause_seconds)
     finally:
@@ -318,18 +337,18 @@ def _rfc3339(unix: float) -> str:
 
 
 def _form(alert: Alert) -> tuple[Phase, float]:
-    """Return what makes an alert another one to its receivers: its phase and its beginning."""
+    """Return the form of an alert, its phase and start; with another form it is sent again."""
     return alert.phase, alert.fired.unix if alert.fired else 0.0
 
 
 def _accepted(reply: Reply) -> bool:
-    """Return whether all alerts of a call were taken.
+    """Return whether the Alertmanager accepted all alerts of a call.
 
-    Alertmanager answers 400 when some are invalid and takes the others, so that there is nothing
-    to be gained by trying again at once.
+    When some alerts are invalid Alertmanager answers 400 and accepts the others, so that an
+    immediate repetition is useless.
 
     Raises:
-        CallError: None was taken.
+        CallError: The Alertmanager answered with another status.
     """
     if 200 <= reply.status < 300:
         return True
@@ -340,7 +359,7 @@ def _accepted(reply: Reply) -> bool:
 
 
 def _credentials(settings: AlertmanagerSettings) -> dict[str, str]:
-    """Return the header with the credentials, read anew as the secret's file may have changed."""
+    """Return the header with the credentials, read each time as the secret file may change."""
     if settings.bearer is not None:
         return {"authorization": f"Bearer {settings.bearer.reveal()}"}
     user = settings.basic_auth

@@ -1,6 +1,7 @@
-"""Alerts from one evaluation to the next: pending, firing, resolved, just as in Prometheus.
+"""The life of alerts from one evaluation to the next: pending, firing, resolved, as in Prometheus.
 
-Nothing in here waits, sends or keeps anything: the state goes in and comes out.
+An evaluation is a function of the samples, the time and the alerts before. It neither waits nor
+sends, and an `Evaluator` keeps no state.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Key = Labels
 
 @unique
 class Phase(StrEnum):
-    """The states of an alert, in their order."""
+    """The states of an alert, in the order in which it passes through them."""
 
     PENDING = "pending"
     FIRING = "firing"
@@ -49,15 +50,15 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One instance of a rule: its labels, and since when its condition holds.
 
     Attributes:
-        name: Its rule's name.
-        labels: All labels, `alertname` and `severity` included, external ones not.
+        name: The name of the rule.
+        labels: All labels including `alertname` and `severity`, but without external labels.
         value: The condition's value when it last held.
         since: When the condition began to hold.
-        fired: When it had held for long enough.
-        lapsed: Since when the condition no longer holds, though the alert is kept firing.
-        unknown: Since when nothing is known of the target, so that the alert stays as it is.
-        resolved: When it ended.
-        restored: Whether it comes from before a restart and has had no series since.
+        fired: When the alert began to fire.
+        lapsed: When the condition ceased to hold, for an alert that is kept firing.
+        unknown: Since when nothing is known of the target; the alert keeps its phase meanwhile.
+        resolved: When the alert was resolved.
+        restored: Whether the alert dates from before a restart and has had no series since.
     """
 
     name: str
@@ -77,10 +78,10 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     """All alerts after an evaluation.
 
     Attributes:
-        active: Pending and firing ones.
-        resolved: Those that fired and ended, until every receiver has accepted their end. One
-            that is pending again is in both; one that fires again no longer is.
-        crashed: The rules that could not be judged; their alerts are as they were.
+        active: The pending and firing alerts.
+        resolved: The alerts that fired and were resolved, until every receiver has accepted that.
+            An alert that is pending again is in both; one that fires again is only in `active`.
+        crashed: The names of the rules whose evaluation raised; their alerts are unchanged.
     """
 
     active: Mapping[Key, Alert] = MappingProxyType({})
@@ -88,13 +89,13 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     crashed: frozenset[str] = frozenset()
 
     def announced(self) -> dict[Key, Alert]:
-        """Return the alerts that receivers are sent: firing ones, then resolved ones."""
+        """Return the alerts to send to receivers: first the firing, then the resolved ones."""
         firing = {key: one for key, one in self.active.items() if one.phase is Phase.FIRING}
         return {**firing, **self.resolved}
 
 
 class Evaluator:
-    """Judges the rules of a table.
+    """Evaluates the rules of a table.
 
     Args:
         links: The addresses that alerts link to.
@@ -103,7 +104,7 @@ class Evaluator:
 
     def __init__(self, rules: Iterable[Rule], *, links: Links, instance: str = "") -> None:
         self._rules = tuple((rule, rule.annotations(links)) for rule in rules)
-        # What follows from other alerts.
+        # The rules whose conditions ask whether other alerts fire.
         self._dependent = {
             rule.name for rule, _ in self._rules if ALERTS in metrics((rule.expression,))
         }
@@ -112,10 +113,14 @@ class Evaluator:
     def evaluate(
         self, samples: SampleView, now: Moment, before: Alerts, *, hold_restored: bool = False
     ) -> Alerts:
-        """Judge all rules over the newest samples and the outcome of the evaluation before.
+        """Return the alerts after an evaluation of all rules.
 
-        With `hold_restored`, what comes from before a restart stays as it is while it has no
-        series: the first polls have not brought them yet.
+        Args:
+            samples: The newest samples.
+            now: The time of the evaluation.
+            before: The outcome of the evaluation before.
+            hold_restored: Keep alerts from before a restart while they have no series, because the
+                first polls are not over.
         """
         known: dict[tuple[str, str], dict[Key, Alert]] = {}
         for found, alert in before.active.items():
@@ -130,7 +135,7 @@ class Evaluator:
             mine = known.pop((rule.name, rule.severity.value), {})
             seen = samples
             if rule.name in self._dependent:
-                # Those that are still known are of rules that come later.
+                # `known` still holds the alerts of the rules that come later.
                 seen = samples.extended(ALERTS, partial(_firing, (active, *known.values())))
             try:
                 values = evaluated(rule.expression, seen, now.unix)
@@ -138,7 +143,7 @@ class Evaluator:
                 holding = self._holding(rule, values, annotated, now, mine)
                 missing = {each: alert for each, alert in mine.items() if each not in holding}
                 known_of = evidence.of(rule) if missing else None
-            except Exception:  # noqa: BLE001 - it must neither silence the others nor resolve
+            except Exception:  # noqa: BLE001 - a bug in one rule must not stop the others
                 _log.exception("rule_crashed", alertname=rule.name)
                 active |= mine
                 crashed.add(rule.name)
@@ -156,7 +161,7 @@ class Evaluator:
                 else:
                     active[each] = after
         for mine in known.values():
-            # Their rules are gone: a reload has switched them off.
+            # Alerts of rules that a reload has switched off.
             gone |= mine
         return Alerts(
             active=active,
@@ -182,7 +187,7 @@ class Evaluator:
             known = before.get(place)
             since = known.since if known else now
             if known and known.unknown and known.phase is Phase.PENDING:
-                # While nothing was known, nothing was pending.
+                # The time in which nothing was known does not count as pending.
                 since = since.later(now.monotonic - known.unknown.monotonic)
             fired = known.fired if known else None
             if fired is None and now.monotonic - since.monotonic >= rule.hold_seconds:
@@ -206,7 +211,7 @@ def _annotated(
 
 
 def _firing(alerts: Iterable[Mapping[Key, Alert]]) -> Vector:
-    """Return the series that Prometheus would have of those that fire."""
+    """Return the `ALERTS` series of the firing alerts, as Prometheus has them."""
     return vector(
         ({**alert.labels, "alertstate": alert.phase.value}, 1.0)
         for some in alerts
@@ -216,7 +221,7 @@ def _firing(alerts: Iterable[Mapping[Key, Alert]]) -> Vector:
 
 
 class _Evidence:
-    """Tells of which targets something is known now."""
+    """Finds out whether the targets of alerts are known now."""
 
     def __init__(self, samples: SampleView, now: Moment) -> None:
         self._samples = samples
@@ -224,7 +229,10 @@ class _Evidence:
         self._found: dict[tuple[Expression, Row], set[Row]] = {}
 
     def of(self, rule: Rule) -> Callable[[Mapping[str, str]], bool] | None:
-        """Return the test of an alert's labels; `None` for a rule whose alerts need no evidence."""
+        """Return a test by an alert's labels of whether its target's state is known.
+
+        Return `None` for a rule whose alerts need no evidence to end.
+        """
         about = rule.about
         if about is None:
             return None
@@ -233,7 +241,7 @@ class _Evidence:
         listed = about.listing.read()
         lists = self._keys(listed, whose) if listed is not None else set()
         polled = self._keys(about.listing.polled(), whose)
-        # A task that is polled no longer was taken out of the configuration.
+        # A task that is no longer polled was removed from the configuration, so its alerts may end.
         return lambda labels: (
             key(labels, on) in targets
             or key(labels, whose) in lists
@@ -249,7 +257,7 @@ class _Evidence:
 
 
 def _unknown(alert: Alert, now: Moment) -> Alert | None:
-    """Return an alert of whose target nothing is known, `None` if for too long."""
+    """Return an alert of an unknown target; `None` after `UNKNOWN_SECONDS` of that."""
     since = alert.unknown or now
     if now.monotonic - since.monotonic >= UNKNOWN_SECONDS:
         return None
@@ -257,7 +265,7 @@ def _unknown(alert: Alert, now: Moment) -> Alert | None:
 
 
 def _lapsed(rule: Rule, alert: Alert, now: Moment) -> Alert | None:
-    """Return an alert whose condition is over, `None` if it is not kept."""
+    """Return an alert whose condition no longer holds; `None` unless it is kept firing."""
     since = alert.lapsed or now
     kept = now.monotonic - since.monotonic < rule.keep_seconds
     if alert.phase is not Phase.FIRING or not kept:
@@ -268,7 +276,7 @@ def _lapsed(rule: Rule, alert: Alert, now: Moment) -> Alert | None:
 def _resolved(
     before: Alerts, active: Mapping[Key, Alert], gone: Mapping[Key, Alert], now: Moment
 ) -> dict[Key, Alert]:
-    """Return what had ended before or ends now, but for what fires again."""
+    """Return the alerts resolved before or now, without those that fire again."""
     ended = {
         key: msgspec.structs.replace(alert, phase=Phase.RESOLVED, resolved=now, restored=False)
         for key, alert in gone.items()

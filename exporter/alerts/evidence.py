@@ -1,8 +1,8 @@
-"""The evidence on which alerts end: which lists were read, and of which sources nothing is known.
+"""The evidence that ends alerts: which lists were read, and about which sources nothing is known.
 
-An alert ends on evidence alone: its target was read and is well, or the source's list was read and
-lacks the target. While nothing is known, a firing alert goes on, for a day at most. Prometheus
-needs its own `ALERTS` series for that, and the rules that `recorded` yields.
+An alert ends only on evidence: its target was read and is well, or the source's list was read and
+lacks the target. While nothing is known, a firing alert keeps firing, for a day at most. In
+Prometheus this takes the `ALERTS` series and the recording rules that `recorded` yields.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
 #: The labels that identify a source.
 SOURCE = ("provider", "source")
 
-#: While nothing is known of its target, a firing alert goes on for this long.
+#: Seconds for which an alert keeps firing while nothing is known about its target.
 UNKNOWN_SECONDS = 86_400.0
 
-#: A series that Prometheus records for each source and kind while the list is not known.
+#: The recorded metric with a series for each source and kind whose list is not known.
 UNKNOWN = "source_kind:loadfleet_targets:unknown"
 
-# The series that Prometheus records for each task whose list was read, and for each that is not
-# polled any more.
+# The recorded metrics with a series for each task whose list was read, and for each that is no
+# longer polled.
 _READ = "source_task:loadfleet_list:read"
 _ENDED = "source_task:loadfleet_list:ended"
 
-#: The name under which Prometheus records the jobs of which a shard is missing.
+#: The recorded metric with a series for each job that lacks a shard.
 MISSING = "job:loadfleet_shards:missing"
 
-#: The name under which Prometheus records the preflights of which nothing is known.
+#: The recorded metric with a series for each preflight about which nothing is known.
 UNSEEN = "preflight:loadfleet_preflight:unknown"
 
-#: The metrics that tell whether a list was read.
+#: The metrics that show whether a list was read.
 EVIDENCE = frozenset(
     family.name for family in (c.SOURCE_TASK_UP, c.SOURCE_TARGETS, own.POLL_INTERVAL, own.SHARDS)
 )
 
-#: The share of the lookback for which evidence counts: it must end before the readings do.
+#: The share of the lookback for which evidence counts. Evidence must expire before the readings.
 SHARE = 0.5
 
 
@@ -59,9 +59,10 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: The kind.
-        tasks: Pairs of a provider and its task; an empty provider stands for all others.
-        counted: Whether the number of targets is exposed; then an empty list is no evidence.
-        on: The labels that identify whose list it is.
+        tasks: Pairs of a provider and its task; an empty provider stands for all other providers.
+        counted: Whether the number of targets is exposed, so that an empty list can be recognized,
+            which is no evidence.
+        on: The labels that identify the owner of a list.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     on: tuple[str, ...] = SOURCE
 
     def of_tasks(self, selected: Callable[..., Expression]) -> Expression:
-        """Return the series that `selected` makes of the labels of each task, joined by `or`."""
+        """Return the union of the series that `selected` returns for the labels of each task."""
         found: Expression | None = None
         for provider, task in self.tasks:
             matches = (Match(label="provider", values=(provider,)),) if provider else ()
@@ -79,50 +80,51 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         return found if found is not None else selected()
 
     def read(self) -> Expression | None:
-        """Return the sources whose list was read and is not empty; `None` where none is read."""
+        """Return the sources whose list was read and is not empty; `None` if no task reads it."""
         if not self.tasks:
             return None
         up = self.of_tasks(partial(_recent, c.SOURCE_TASK_UP))
         return self.counting(up.compared("==", 1))
 
     def counting(self, read: Expression) -> Expression:
-        """Return of the sources whose list was read those whose list is not empty."""
+        """Return those of the sources in `read` whose list is not empty."""
         if not self.counted:
             return read
         targets = _recent(c.SOURCE_TARGETS, Match(label="kind", values=(self.name,)))
         return read.where("and", targets.compared(">", 0), *SOURCE)
 
     def polled(self) -> Expression:
-        """Return the tasks that are polled and read the list."""
+        """Return the polled tasks that read the list."""
         return self.of_tasks(partial(_recent, own.POLL_INTERVAL))
 
     def unknown(self) -> Select:
-        """Return those of whose targets nothing is known, as Prometheus records them."""
+        """Return the sources about whose targets nothing is known, as Prometheus records them."""
         return _now(UNKNOWN, Match(label="kind", values=(self.name,)))
 
 
 class Preflights(Listing, frozen=True, kw_only=True):
-    """The preflights: an exporter shows all that it has, whatever it knows of its sources."""
+    """The list of preflights, which an exporter always shows, whatever it knows of its sources."""
 
     name: str = "preflight"
     counted: bool = False
     on: tuple[str, ...] = (own.PREFLIGHT,)
 
     def polled(self) -> Expression:
-        """Return those that are configured."""
+        """Return the configured preflights."""
         return _recent(own.PREFLIGHT_DUE)
 
     def unknown(self) -> Select:
-        """Return those within their window that no exporter shows."""
+        """Return the preflights that no exporter shows although their window has begun."""
         return _now(UNSEEN)
 
 
 def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield the rules that record `UNKNOWN` and `UNSEEN`: name, PromQL and labels.
+    """Yield the recording rules of the evidence: name, PromQL and labels to add.
 
-    Those that are read by others come first. A source counts for a day after its last sample, after
-    the last poll that read the list, or after the last target in it; a preflight until the end of
-    its window. Neither counts any longer once a process that had it has it no more: that was meant.
+    A rule comes after those that it reads. A source is recorded as unknown for a day after its last
+    sample, after the last poll that read the list, or after the last target in the list; a
+    preflight until the end of its window. Neither is recorded once a running process that had it
+    has dropped it, as the configuration was changed then.
     """
     day = format_duration(UNKNOWN_SECONDS * writing.scale)
     on, by = f"on ({', '.join(SOURCE)})", f"max by ({', '.join(SOURCE)})"
@@ -134,14 +136,14 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
         f" < on (job) max by (job) ({_recent(own.SHARDS).promql(writing)})"
     )
     yield MISSING, missing, {}
-    # Every shard that polls the task must have read its list, as each has targets of its own.
+    # Every shard that polls the task must have read its list, as each shard has its own targets.
     without = f"without ({', '.join(writing.without)}) ({_recent(up).promql(writing)})"
     alone = f"max {without} == 1 unless on (job) {sharded().promql(writing)}"
     yield _READ, f"max by {tasks} ((min {without} == 1 or {alone}) unless on (job) {MISSING})", {}
     running = f"on (job, instance) {_recent(own.BUILD_INFO).promql(writing)}"
     polled = _recent(interval).promql(writing)
     given_up = f"present_over_time({interval.name}[{day}]) and {running} unless"
-    # That it was so for a day is not known of what there is no day of.
+    # A condition has held for a whole day only if the series existed a day ago.
     ago = f"[{format_duration(writing.lookback or 1)}] offset {day}"
     unread = (
         f"max by {tasks} (max_over_time({up.name}[{day}])) == 0"
@@ -167,7 +169,7 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
         f"last_over_time({family.name}[{day}])"
         for family in (own.PREFLIGHT_WINDOW_START, own.PREFLIGHT_WINDOW_END)
     )
-    # Also what lapses after a window must not go on until the next one.
+    # Only within a window: the alert of one window must not continue until the next begins.
     lasting = f"max by {by_name} ({end} > time() and {begin} <= time())"
     removed = (
         f"present_over_time({own.PREFLIGHT_DUE.name}[{day}]) and {running}"
@@ -177,7 +179,7 @@ def recorded(writing: Writing) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def _now(metric: str, *matches: Match) -> Select:
-    # A recorded series is as new as the evaluation, so it needs no lookback.
+    # A recorded series is renewed at each evaluation, so it needs no lookback.
     return Select(metric=metric, matches=matches, share=0.0)
 
 
@@ -201,7 +203,7 @@ CLUSTERS = _listed(Kind.CLUSTER)
 LOCATIONS = _listed(Kind.LOCATION)
 RECORDERS = _listed(Kind.RECORDER)
 SUITES = _listed(Kind.SUITE, ("", Kind.SUITE.task), ("blazemeter", Kind.RUN.task))
-# Runs come and go: none is as good an answer as many.
+# Runs come and go, so an empty list of runs is evidence, too.
 RUNS = _listed(Kind.RUN, ("", Kind.RUN.task), ("eggplant", Kind.AGENT.task), counted=False)
 CERTIFICATES = Listing(name="certificate", tasks=(("", "certificates"),), counted=False)
 

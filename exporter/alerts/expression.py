@@ -1,7 +1,8 @@
-"""Conditions as trees that are read twice: here as PromQL, in `values` over samples in memory.
+"""Conditions as trees: written here as PromQL, evaluated in `values` over samples in memory.
 
-There are the nodes that the alerts need and no more. All but `Over`, which needs history, can be
-judged by the exporter alone as Prometheus would, and a test compares the two.
+There is a node type for each thing that the alerts need, and no more. The exporter evaluates all of
+them as Prometheus does, which a test compares, except `Over`, which needs history, and `Sharded`,
+which needs the samples of other processes.
 """
 
 from __future__ import annotations
@@ -23,25 +24,25 @@ Comparison = Literal["==", "<", "<=", ">", ">="]
 Operation = Literal["and", "unless"]
 Aggregation = Literal["max", "min", "sum", "count"]
 
-# How strongly PromQL's operators bind.
+# The precedence of PromQL's operators, in ascending order.
 _OR, _AND, _COMPARING, _ADDING, _MULTIPLYING, _ATOM = range(6)
 
 
-#: The label that has the number of a process' shard, where shards are told apart.
+#: The label with the number of a process' shard, in expressions that distinguish shards.
 SHARD = "shard"
 
-#: Where alerts are found as series, as Prometheus writes them.
+#: The metric in which Prometheus stores the state of its alerts.
 ALERTS = "ALERTS"
 
 
 class Writing(msgspec.Struct, frozen=True, kw_only=True):
-    """The way in which PromQL is written.
+    """The options with which PromQL is written.
 
     Attributes:
-        lookback: Seconds for which a lost scrape is bridged; 0 asks for the newest sample alone.
-        without: Labels that tell apart processes that watch the same targets.
-        scale: Multiplies the windows of what needs history.
-        alerts: Whether the alerts themselves are series.
+        lookback: Seconds for which lost scrapes are bridged; 0 selects only the newest sample.
+        without: Labels that distinguish processes that watch the same targets.
+        scale: Multiplies the windows of range functions.
+        alerts: Whether the state of alerts can be queried as `ALERTS` series.
     """
 
     lookback: float = 0.0
@@ -55,47 +56,47 @@ PLAIN = Writing()
 
 
 class Expression(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of the tree; its methods make larger trees."""
+    """A node of the tree; its methods return larger trees."""
 
     def promql(self, writing: Writing = PLAIN) -> str:
-        """Return it as PromQL."""
+        """Return the expression as PromQL."""
         return _promql(self, writing)[0]
 
     def compared(self, comparison: Comparison, other: Expression | float) -> Compare:
-        """Keep what compares so with a number, or with the series of the same labels."""
+        """Return a filter by comparison with a number, or with the series of the same labels."""
         return Compare(left=self, comparison=comparison, right=other)
 
     def where(self, operation: Operation, other: Expression, *on: str) -> Where:
-        """Keep what has (`and`), or has not (`unless`), a partner with the same labels `on`."""
+        """Return a filter: series with (`and`) or without (`unless`) a match on the labels `on`."""
         return Where(left=self, operation=operation, right=other, on=on)
 
     def either(self, other: Expression) -> Either:
-        """Add the other's series whose labels are not among these."""
+        """Return the union; of series with the same labels, those of `self` count."""
         return Either(left=self, right=other)
 
     def times(self, factor: float) -> Times:
-        """Multiply by a number."""
+        """Return the product with a number."""
         return Times(of=self, factor=factor)
 
     def plus(self, addend: float) -> Raised:
-        """Add a number."""
+        """Return the sum with a number."""
         return Raised(of=self, addend=addend)
 
     def plus_one_of(self, other: Expression, *on: str) -> Plus:
-        """Add the value of the one series with the same labels `on`."""
+        """Return the sum with the one series that has the same labels `on`."""
         return Plus(left=self, right=other, on=on)
 
     def divided_by(self, other: Expression) -> Ratio:
-        """Divide by the series of the same labels."""
+        """Return the quotient by the series of the same labels."""
         return Ratio(left=self, right=other)
 
     def merged(self, by: Aggregation, *labels: str) -> Merged:
-        """Make one series of those that differ only in some labels, or in the process."""
+        """Return the aggregation over some labels, and over the processes that watch the same."""
         return Merged(of=self, by=by, labels=labels)
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """A condition on a label: one of some values, or a regular expression for all of it."""
+    """A label matcher: one of some values, or a regular expression for the whole value."""
 
     label: str
     values: tuple[str, ...] = ()
@@ -103,7 +104,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     negated: bool = False
 
     def promql(self) -> str:
-        """Return it as a matcher."""
+        """Return the matcher as PromQL."""
         sign = "!" if self.negated else "="
         if len(self.values) == 1:
             return f"{self.label}{'!=' if self.negated else '='}{_quoted(self.values[0])}"
@@ -111,7 +112,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.label}{sign}~{_quoted(pattern)}"
 
     def holds(self, value: str) -> bool:
-        """Return whether a value of the label fulfils it; a label that is missing is empty."""
+        """Return whether a value matches; a missing label counts as empty."""
         found = re.fullmatch(self.pattern, value) if self.pattern else value in self.values
         return bool(found) != self.negated
 
@@ -120,8 +121,9 @@ class Select(Expression, frozen=True, kw_only=True):
     """The series of a metric.
 
     Attributes:
-        share: The share of the lookback for which a sample counts; 0 asks for the newest alone.
-            Evidence that something was read must end before the reading does, so it has less.
+        share: The share of the lookback for which a sample counts; 0 selects only the newest.
+            Evidence that a target was read has a smaller share than the readings themselves, as it
+            must expire before them.
     """
 
     metric: str
@@ -130,11 +132,11 @@ class Select(Expression, frozen=True, kw_only=True):
 
 
 class Over(Expression, frozen=True, kw_only=True):
-    """A function of a series over a window of time, which only Prometheus can judge.
+    """A function of a series over a window of time, which only Prometheus can evaluate.
 
     Attributes:
-        function: PromQL's, such as `increase`.
-        seconds: The window.
+        function: The name of the function in PromQL, such as `increase`.
+        seconds: The length of the window.
     """
 
     function: str
@@ -145,11 +147,11 @@ class Over(Expression, frozen=True, kw_only=True):
 class Sharded(Expression, frozen=True, kw_only=True):
     """The series of processes, each with the number of its process' shard as the label `shard`.
 
-    Only Prometheus can judge it, since a process does not see the others.
+    Only Prometheus can evaluate it, since a process does not see the others.
 
     Attributes:
-        labels: The labels that these have and the numbers have not.
-        numbers: The number of each process' shard.
+        labels: The labels of the series that the series of `numbers` do not have.
+        numbers: A series per process with the number of its shard.
     """
 
     of: Expression
@@ -168,19 +170,19 @@ class Absent(Expression, frozen=True, kw_only=True):
 
 
 class Age(Expression, frozen=True, kw_only=True):
-    """The time since a time stamp; negative when it is still to come."""
+    """The seconds since a time stamp; negative for one in the future."""
 
     of: Expression
 
 
 class Remaining(Expression, frozen=True, kw_only=True):
-    """The time until a time stamp."""
+    """The seconds until a time stamp."""
 
     of: Expression
 
 
 class Abs(Expression, frozen=True, kw_only=True):
-    """The value without its sign."""
+    """The absolute value."""
 
     of: Expression
 
@@ -200,13 +202,14 @@ class Raised(Expression, frozen=True, kw_only=True):
 
 
 class Merged(Expression, frozen=True, kw_only=True):
-    """One series of all that differ only in some labels, which the result has no more.
+    """An aggregation over some labels, which are dropped from the result.
 
-    What tells processes apart is no label here, since a process sees its own samples alone.
+    PromQL also drops the labels that distinguish processes (`Writing.without`). The built-in
+    evaluation has no such labels, since a process sees only its own samples.
 
     Attributes:
-        labels: The labels that go, beside those that tell processes apart.
-        kept: Of the latter those that stay.
+        labels: The labels to drop.
+        kept: The labels of `Writing.without` to keep.
     """
 
     of: Expression
@@ -216,14 +219,14 @@ class Merged(Expression, frozen=True, kw_only=True):
 
 
 class Ratio(Expression, frozen=True, kw_only=True):
-    """The value by that of the series of the same labels; what has none is left out."""
+    """The quotient of two series with the same labels; series without a match are dropped."""
 
     left: Expression
     right: Expression
 
 
 class Plus(Expression, frozen=True, kw_only=True):
-    """The value plus that of one other series; what has no such partner is left out."""
+    """The sum with the one other series that matches on some labels; others are dropped."""
 
     left: Expression
     right: Expression
@@ -239,7 +242,7 @@ class Compare(Expression, frozen=True, kw_only=True):
 
 
 class Where(Expression, frozen=True, kw_only=True):
-    """The samples of the left side that have, or have not, a partner on the right."""
+    """The samples of the left side with (`and`) or without (`unless`) a match on the right."""
 
     left: Expression
     operation: Operation
@@ -248,30 +251,30 @@ class Where(Expression, frozen=True, kw_only=True):
 
 
 class Either(Expression, frozen=True, kw_only=True):
-    """Both sides; where all labels are the same, the left one."""
+    """The union of both sides; of series with the same labels the left one counts."""
 
     left: Expression
     right: Expression
 
 
 def select(family: NamedFamily, *matches: Match) -> Select:
-    """Select the series of a family, whichever process watches."""
+    """Return the selector of a family's series, of all processes."""
     return Select(metric=family.name, matches=matches)
 
 
 def firing(*names: str) -> Select:
-    """Select the alerts that fire, also those that go on while nothing else is known."""
+    """Return the selector of firing alerts, including those kept while nothing else is known."""
     state = Match(label="alertstate", values=("firing",))
     return Select(metric=ALERTS, matches=(Match(label="alertname", values=names), state), share=0.0)
 
 
 def merged(family: NamedFamily, *matches: Match) -> Merged:
-    """Select one series per target: several processes that watch it are one."""
+    """Return the selector of one series per target, however many processes watch the target."""
     return select(family, *matches).merged("max")
 
 
 def _promql(node: Expression, how: Writing) -> tuple[str, int]:  # noqa: C901, PLR0911, PLR0912 - a case per node
-    """Return a node as PromQL, and how strongly its operator binds."""
+    """Return a node as PromQL, and the precedence of its operator."""
 
     def text(part: Expression | float, strength: int) -> str:
         return _operand(part, strength, how)
@@ -295,7 +298,7 @@ def _promql(node: Expression, how: Writing) -> tuple[str, int]:  # noqa: C901, P
             without = ", ".join((*labels, *(name for name in how.without if name not in kept)))
             return f"{by} without ({without}) ({of.promql(how)})", _ATOM
         case Sharded(of=of, labels=labels, numbers=numbers):
-            # The count is 1, as all labels are kept.
+            # Each count is 1, as all labels are kept: multiplying by it only adds the label.
             shards = f'count_values without () ("{SHARD}", {numbers.promql(how)})'
             partner = f"ignoring ({', '.join((*labels, SHARD))}) group_left ({SHARD}) {shards}"
             return f"{text(of, _MULTIPLYING)} * {partner}", _MULTIPLYING
@@ -326,7 +329,13 @@ def _promql(node: Expression, how: Writing) -> tuple[str, int]:  # noqa: C901, P
 
 
 def _operand(node: Expression | float, strength: int, how: Writing) -> str:
-    """Return PromQL that can stand beside an operator that binds so strongly."""
+    """Return a node as an operand, in parentheses unless it binds more strongly than the operator.
+
+    Args:
+        node: The operand.
+        strength: The precedence of the operator.
+        how: The options of the PromQL.
+    """
     if not isinstance(node, Expression):
         return str(int(node)) if node == int(node) else repr(node)
     text, own_strength = _promql(node, how)
@@ -339,5 +348,5 @@ def _selector(series: Select) -> str:
 
 
 def _quoted(text: str) -> str:
-    # Each escape of JSON is one of PromQL's, too.
+    # PromQL's string literals know all escapes of JSON.
     return json.dumps(text, ensure_ascii=False)

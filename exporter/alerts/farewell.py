@@ -1,4 +1,7 @@
-"""The farewell to Alertmanagers that a reload leaves: nobody else will end there what fires."""
+"""Resolves all alerts in Alertmanagers that a reload has removed from the configuration.
+
+Nothing else would resolve them there before `hold_on_silence` is over.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
 
 
-#: An Alertmanager's URL and the external labels with which it knows the alerts.
+#: An Alertmanager's URL and the external labels of the alerts sent to it.
 _Address = tuple[str, frozenset[tuple[str, str]]]
 
 
 class Farewells:
-    """The calls under way that tell of ends."""
+    """The tasks that send resolved alerts to removed Alertmanagers."""
 
     def __init__(self, clock: Clock, connect: Connect) -> None:
         self._clock = clock
@@ -36,37 +39,40 @@ class Farewells:
         ended: Sequence[Alert],
         options: NotificationOptions,
     ) -> None:
-        """Begin to tell those that know alerts which nobody will end there.
+        """Start sending resolved alerts to each Alertmanager that the new settings lack.
 
         Args:
-            before: The settings so far.
-            after: Those from now on.
-            ended: The alerts that were sent.
-            options: How they were sent.
+            before: The settings before the reload.
+            after: The settings after the reload.
+            ended: The alerts sent so far, all resolved.
+            options: The options with which the alerts were sent.
         """
         kept = _addresses(after)
         for address, alertmanager in _addresses(before).items():
             if address in kept or not ended:
                 continue
             client = AlertmanagerClient(alertmanager, options, connect=self._connect)
-            telling = tell_ends(
+            sending = tell_ends(
                 client, ended, clock=self._clock, pause_seconds=options.resend_seconds
             )
-            self._tasks[address] = asyncio.create_task(telling, name=f"leave {client.name}")
+            self._tasks[address] = asyncio.create_task(sending, name=f"leave {client.name}")
 
     async def call_off(self, settings: AlertingSettings) -> None:
-        """Stop telling those that are told of alerts again; an end could overtake these."""
+        """Stop sending to Alertmanagers in these settings.
+
+        Otherwise a resolved alert could overtake the same alert that fires again.
+        """
         again = _addresses(settings).keys() & self._tasks.keys()
         await _cancel([self._tasks.pop(each) for each in again])
 
     async def stop(self) -> None:
-        """Stop telling."""
+        """Stop sending to all of them."""
         await _cancel(self._tasks.values())
         self._tasks.clear()
 
 
 def _addresses(settings: AlertingSettings) -> dict[_Address, AlertmanagerSettings]:
-    """Return the Alertmanagers by their URLs and by what makes alerts others to them."""
+    """Return the Alertmanagers by URL and external labels; with other labels alerts are others."""
     labels = frozenset(settings.external_labels.items())
     return {(each.url, labels): each for each in settings.alertmanagers}
 

@@ -1,4 +1,4 @@
-"""The alert table as Prometheus reads it: a file of rules, or a resource of its operator's."""
+"""The alert table for Prometheus: a rules file, or a `PrometheusRule` for its operator."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ HEADER = """\
 # in the configuration and print it anew instead of editing it.
 """
 
-#: Lost scrapes are bridged for so long.
+#: Seconds for which lost scrapes are bridged: two in a row at an interval of a minute.
 LOOKBACK_SECONDS = 180.0
 
-#: Labels by which Prometheus tells apart processes that watch the same.
+#: Labels that distinguish processes that watch the same targets.
 WITHOUT = ("instance", "pod", "container", "endpoint", "node", "prometheus_replica")
 
 _RESOURCE = """\
@@ -43,16 +43,17 @@ spec:
 
 _WIDTH = 100
 
-# MetricsQL's functions of these names count the first sample of a series, too.
+# Unlike in PromQL, these functions also count the first sample of a series in MetricsQL, which has
+# variants with the suffix `_prometheus` that do not.
 _COUNTING = re.compile(r"\b(changes|increase)(?=\()")
 
 
 class RulesOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of a file of rules.
+    """The options of a rules file.
 
     Attributes:
-        writing: How conditions are written.
-        links: The addresses that alerts link to.
+        writing: The options of conditions in PromQL.
+        links: The base URLs of links in alerts.
     """
 
     writing: Writing
@@ -67,16 +68,16 @@ class RulesOptions(msgspec.Struct, frozen=True, kw_only=True):
         without: tuple[str, ...] = WITHOUT,
         board_url: str = "",
     ) -> Self:
-        """Return how the rules of a configuration are written.
+        """Return the options for a configuration.
 
         Args:
             settings: The configuration.
             lookback: Seconds for which lost scrapes are bridged.
-            without: Labels that tell apart exporters that watch the same.
-            board_url: The address of the board; empty if it is not known.
+            without: Labels that distinguish exporters that watch the same targets.
+            board_url: The URL of the board; empty if unknown.
         """
         scale = settings.thresholds.for_scale
-        # Without any waiting, windows stay as they are: none can be empty.
+        # A scale of 0 does not apply to windows, which cannot be empty.
         writing = Writing(lookback=lookback * scale, without=without, scale=scale or 1.0)
         links = Links(
             runbook_url=settings.runbook_url,
@@ -89,7 +90,7 @@ class RulesOptions(msgspec.Struct, frozen=True, kw_only=True):
 def rules_file(rules: Iterable[Rule], options: RulesOptions) -> str:
     """Return the file's text: recording rules, then the alerts."""
     writing = options.writing
-    # In one group, as its rules are evaluated in their order: alerts read what is recorded.
+    # In one group, whose rules are evaluated in order, as alerts read recorded metrics.
     alerts = [*_recorded(writing), *(_alert(rule, options) for rule in rules)]
     groups = [*recording.groups(writing), {"name": "loadfleet-alerts", "rules": alerts}]
     text: str = yaml.safe_dump({"groups": groups}, sort_keys=False, width=_WIDTH)
@@ -97,7 +98,7 @@ def rules_file(rules: Iterable[Rule], options: RulesOptions) -> str:
 
 
 def prometheus_rule(rules_file: str) -> str:
-    """Return the Kubernetes resource around a file of rules; its leading comments stay on top."""
+    """Return the Kubernetes resource with the content of a rules file, its comments on top."""
     lines = rules_file.splitlines(keepends=True)
     count = next(index for index, line in enumerate(lines) if not line.startswith("#"))
     comments, groups = "".join(lines[:count]), "".join(lines[count:])
@@ -105,7 +106,7 @@ def prometheus_rule(rules_file: str) -> str:
 
 
 def metricsql(rules_file: str) -> str:
-    """Return a file of rules that vmalert evaluates as Prometheus evaluates the given one."""
+    """Return a rules file that vmalert evaluates as Prometheus evaluates the given one."""
     return _COUNTING.sub(r"\1_prometheus", rules_file)
 
 

@@ -1,8 +1,8 @@
-"""The alert table as Grafana evaluates it itself: a file of rules to be provisioned.
+"""The alert table for Grafana-managed alerting: a provisioning file with rules.
 
-Grafana differs from Prometheus in three ways. It does not keep the state of its alerts as series,
-so that no condition can ask whether its alert fires. A condition must have a value other than 0.
-Texts cannot look up other series.
+Grafana differs from Prometheus in three ways. It does not store the state of its alerts as series,
+so a condition cannot ask whether its alert fires. A condition holds only if its value is not 0.
+Texts cannot query other series.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ HEADER = """\
 # thresholds in the configuration and print it anew instead of editing it. Grafana 12.1.2 or newer.
 """
 
-#: The data source of the shipped provisioning.
+#: The uid of the data source that the shipped provisioning configures.
 DATASOURCE_UID = "prometheus"
 
 _INTERVAL_SECONDS = 60.0
 
-# Conditions look at the newest value; Grafana asks for a range all the same.
+# Conditions are instant queries, but Grafana requires a range.
 _RANGE_SECONDS = 600
 
 _WIDTH = 100
 
-# The states of rules while the data source does not answer; other rules stay as they are. One alert
-# says that nobody watches the fleet, and the heartbeat stops, so that whoever waits for it notices.
+# The states of rules while the data source does not answer; other rules keep their state. One alert
+# reports that nothing is watched, and the heartbeat stops, so that the service behind it notices.
 _UNANSWERED = {GONE: "Alerting", HEARTBEAT: "OK"}
 
 
@@ -54,9 +54,9 @@ def provisioning(rules: Iterable[Rule], options: RulesOptions, datasource_uid: s
     """Return the file's text.
 
     Args:
-        rules: The rows of the table.
-        options: How they are written.
-        datasource_uid: The data source that has the exporter's metrics.
+        rules: The rules of the table.
+        options: The options of the file.
+        datasource_uid: The uid of the data source with the exporter's metrics.
     """
     named = groupby(rules, key=attrgetter("name"))
     group = {
@@ -72,10 +72,11 @@ def provisioning(rules: Iterable[Rule], options: RulesOptions, datasource_uid: s
 
 
 def _rule(same: list[Rule], options: RulesOptions, datasource_uid: str) -> dict[str, Any]:
-    """Return rows of one name as one rule, since a folder has each title once."""
+    """Return rules with the same name as one rule, since titles are unique within a folder."""
     rule = same[0]
     labels = {} if same[1:] else {"severity": rule.severity.value}
-    # Grafana cannot tell a lost series from a condition that is over, so both are kept as long.
+    # Grafana cannot distinguish a lost series from a condition that no longer holds. In both cases
+    # the alert keeps firing for the same time.
     missing = max(1, math.ceil(rule.keep_seconds / _INTERVAL_SECONDS))
     texts = rule.annotations(options.links)
     return {
@@ -84,7 +85,7 @@ def _rule(same: list[Rule], options: RulesOptions, datasource_uid: str) -> dict[
         "condition": "B",
         "data": [
             _query(_condition(same, options.writing), datasource_uid),
-            # A value of 0 would be no alert, and the value is often 0.
+            # The value of a condition that holds is often 0, which would be no alert.
             _expression("1 || $A"),
         ],
         # A condition without any series does not hold.
@@ -130,8 +131,8 @@ def _expression(text: str) -> dict[str, Any]:
 
 
 def _condition(same: list[Rule], writing: Writing) -> str:
-    """Return one condition for rows of one name; with several, the severity is a label of it."""
-    # Grafana's alerts are no series of Prometheus.
+    """Return one condition for rules with the same name; if several, with the severity as label."""
+    # Grafana's alerts have no `ALERTS` series in Prometheus.
     writing = msgspec.structs.replace(writing, alerts=False)
     conditions = [_inlined(rule.promql(writing, keep=False), writing) for rule in same]
     if same[1:]:
@@ -139,13 +140,13 @@ def _condition(same: list[Rule], writing: Writing) -> str:
             f'label_replace({condition}, "severity", "{rule.severity}", "", "")'
             for rule, condition in zip(same, conditions, strict=True)
         ]
-    # The product has no name, which Grafana would make a label of the alert.
+    # The multiplication drops the metric's name, which Grafana would make a label of the alert.
     return f"({' or '.join(conditions)}) * 1"
 
 
 def _inlined(promql: str, writing: Writing) -> str:
-    """Put in place of what Prometheus records how it is made: nobody may have loaded its rules."""
-    # The rules that are recorded last read the ones before them, so they are replaced first.
+    """Replace recorded metrics by their expressions, as Prometheus may lack the recording rules."""
+    # Later recording rules read earlier ones, so the later ones are replaced first.
     for name, made, labels in reversed([*recorded(writing)]):
         matches = tuple(Match(label=label, values=(text,)) for label, text in labels.items())
         selected = Select(metric=name, matches=matches, share=0.0).promql(writing)

@@ -1,8 +1,8 @@
-"""The heartbeat: a GET to a URL whose owner raises an alarm when no more calls come.
+"""The heartbeat: calls a URL with GET; the service behind it raises an alarm when calls stop.
 
-A call says that this process runs and that its newest evaluation judged every rule. It does not say
-that a vendor answers, that polls are on time or that an Alertmanager takes alerts: each of these
-has an alert of its own.
+A call shows that this process runs and that its newest evaluation evaluated every rule. It does not
+show that a vendor answers, that polls are on time or that an Alertmanager accepts alerts: each of
+these has an alert of its own.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from exporter.metrics.telemetry import SelfMetrics
 
 
-#: The receiver's name in metrics and log, where no part of the URL may stand.
+#: The receiver's name in metrics and log, which must not contain a part of the secret URL.
 RECEIVER = "heartbeat_url"
 
-#: The time limit of a call with all its tries.
+#: The time limit of a call including its retries.
 TIMEOUT_SECONDS = 10.0
 
 
 class Heartbeat:
-    """Sends the heartbeat, in a worker that delays nobody.
+    """Sends the heartbeat, in a task of its own so that it does not delay evaluations.
 
     Args:
-        url: The address, read anew for each call, as the secret's file may have changed.
-        pause_seconds: The least time between the beginnings of two calls.
+        url: The URL, read again for each call as the secret file may change.
+        pause_seconds: The least time between the starts of two calls.
     """
 
     def __init__(
@@ -64,21 +64,21 @@ class Heartbeat:
         self._sent = -math.inf
 
     def beat(self) -> None:
-        """Note that an evaluation worked; returns at once."""
+        """Note that an evaluation worked; does not wait."""
         self._worked.set()
 
     async def run(self) -> None:
-        """Send what is due until cancelled."""
+        """Send the due calls until cancelled."""
         while True:
             await self._worked.wait()
             self._worked.clear()
             try:
                 await self.send_due()
-            except Exception:  # noqa: BLE001 - the worker must outlive a mistake; it is logged
+            except Exception:  # noqa: BLE001 - the worker must survive a bug, which is logged
                 structlog.get_logger("exporter.alerts").exception("heartbeat_crashed")
 
     async def send_due(self) -> None:
-        """Send one call unless the one before is too recent, and count it."""
+        """Send one call and count it, unless the call before is too recent."""
         now = self._clock.monotonic()
         if now - self._sent < self._pause_seconds:
             return
@@ -92,14 +92,14 @@ class Heartbeat:
             self._outcomes.note_success()
 
     async def aclose(self) -> None:
-        """Close all connections; a call under way ends at once."""
+        """Close all connections and abort a call in flight."""
         await self._client.aclose()
 
     async def _send(self) -> None:
         """Send one call.
 
         Raises:
-            PollError: It was not answered with 2xx.
+            PollError: The call failed or was not answered with 2xx.
         """
         call = Call(operation="heartbeat", method="GET", url=self._url.reveal(), secret_url=True)
         status = (await self._client.send(call)).status

@@ -1,4 +1,4 @@
-"""The rows of the table about machines: agents, controllers, clusters, recorders and locations."""
+"""The alerts about machines: agents, controllers, clusters, recorders and locations."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
 
 
-# Agents that the vendor starts and ends by itself: nobody is to be told of their end, and nobody
-# but the vendor can bring them up to date.
+# Agents that the vendor starts and stops by itself: their end is no fault, and only the vendor can
+# update them.
 _MANAGED = select(c.AGENT_INFO, Match(label="managed", values=("vendor",)))
 
-# Certificates are read once an hour, and what counts is two readings.
+# Certificates are read once an hour by default, and the alert waits for two readings.
 _HOURLY_HOLD_SECONDS = 7200.0
 
 _HALF_HOUR = 1800.0
 
-#: So many changes of an agent within half an hour, up or down, are not worth an alert.
+#: The most times that an agent may go up or down within half an hour without an alert.
 FLAPS = 6
 
 
 def about_machines(thresholds: Thresholds) -> Iterator[Rule]:
-    """Yield the rows about machines that cannot be used, or will not be."""
+    """Yield the alerts about machines that cannot be used, or soon cannot."""
     yield from _machines()
-    # After what it inhibits: of alerts that end together Alertmanager hears in this order.
+    # After the alerts that it inhibits. Alerts that are resolved together are sent in this order,
+    # so the inhibition lasts until the alerts that it suppresses are resolved.
     yield from _many(thresholds)
     yield from _outdated()
     yield from _clocks(thresholds)
@@ -61,14 +62,14 @@ def _many(thresholds: Thresholds) -> Iterator[Rule]:
         .where("and", count.compared(">=", 2), *SOURCE),
         "A large part of a source's agents cannot be reached.",
         f"At least {thresholds.agents_down_ratio * 100:.4g}% of the agents of source {{source}}"
-        " ({provider}) cannot be reached. One cause for many, such as a network or a data centre,"
-        " is likely.",
+        " ({provider}) cannot be reached. Most likely they have one cause in common, such as a"
+        " network or a data centre.",
         about.AGENTS,
     )
 
 
 def _unmanaged(targets: Expression) -> Expression:
-    """Leave out agents, or members, whose agent the vendor manages."""
+    """Return agents, or members, without those whose agent the vendor manages."""
     return targets.where("unless", _MANAGED, *SOURCE, "agent_id")
 
 
@@ -78,13 +79,13 @@ def _clusters_of(controllers: Expression) -> Expression:
 
 
 def _machines() -> Iterator[Rule]:
-    # Behind a controller that is down, or is refused as too old, nothing can be asked.
+    # While a controller is down or refused as too old, the state of its clusters is unknown.
     gone = merged(c.CONTROLLER_UP).compared("==", 0)
     behind = _clusters_of(gone.either(firing(f"{PREFIX}ControllerUnreachable")))
     outdated = select(c.CONTROLLER_OUTDATED).compared("==", 1)
     old = _clusters_of(outdated.either(firing(f"{PREFIX}ControllerOutdated")))
     refused = select(c.CLUSTER_FAILURE, Match(label="reason", values=("outdated",)))
-    told = refused.where("and", old, *SOURCE, "cluster_id")
+    covered = refused.where("and", old, *SOURCE, "cluster_id")
     yield Rule(
         f"{PREFIX}ControllerUnreachable",
         Severity.CRITICAL,
@@ -100,7 +101,7 @@ def _machines() -> Iterator[Rule]:
         merged(c.CLUSTER_UP)
         .compared("==", 0)
         .where("unless", behind, *SOURCE, "cluster_id")
-        .where("unless", told, *SOURCE, "cluster_id"),
+        .where("unless", covered, *SOURCE, "cluster_id"),
         "A cluster cannot be used through its controller.",
         "The controller of cluster {agent_cluster} (id {cluster_id}) of source {source} cannot be"
         " asked for the cluster's members. No test can run on the cluster.",
@@ -131,7 +132,7 @@ def _machines() -> Iterator[Rule]:
     )
     yield Rule(
         f"{PREFIX}RecorderUnreachable",
-        # Tests run as before.
+        # Tests need no recorder.
         Severity.WARNING,
         merged(c.RECORDER_UP).compared("==", 0),
         "A proxy recorder cannot be reached.",
@@ -139,7 +140,7 @@ def _machines() -> Iterator[Rule]:
         " record sessions with it.",
         about.RECORDER,
     )
-    # Its agents have pages of their own where they are down, so this one is for daylight.
+    # A warning only, since each agent that is down already has a critical alert.
     disabled = select(c.LOCATION_ACTIVE).compared("==", 0)
     yield Rule(
         f"{PREFIX}LocationWithoutAgents",
@@ -155,15 +156,15 @@ def _machines() -> Iterator[Rule]:
 
 
 def _unusable() -> Expression:
-    """Return the agents that have an alert of their own, or are about to."""
+    """Return the agents with an alert of their own, firing or pending."""
     down = merged(c.AGENT_UP).compared("==", 0)
     outdated = merged(c.AGENT_OUTDATED).compared("==", 1)
-    told = (f"{PREFIX}AgentUnreachable", f"{PREFIX}AgentOutdated")
-    return down.either(outdated).either(firing(*told))
+    alerts = (f"{PREFIX}AgentUnreachable", f"{PREFIX}AgentOutdated")
+    return down.either(outdated).either(firing(*alerts))
 
 
 def _outdated() -> Iterator[Rule]:
-    # A target that is down has its alert.
+    # A target that is down has an alert of its own.
     controller = (
         merged(c.CONTROLLER_OUTDATED)
         .compared("==", 1)
@@ -187,7 +188,7 @@ def _outdated() -> Iterator[Rule]:
     )
     yield Rule(
         f"{PREFIX}ClusterOutdated",
-        # Tests run until the portal refuses the controller, which has an alert that pages.
+        # Tests run until the portal refuses the controller, which causes a critical alert.
         Severity.WARNING,
         merged(c.CLUSTER_OUTDATED)
         .compared("==", 1)
@@ -233,7 +234,7 @@ def _outdated() -> Iterator[Rule]:
         .where("unless", merged(c.RECORDER_UP).compared("==", 0), *SOURCE, "recorder_id"),
         "A proxy recorder is too old to be used.",
         "Recorder {recorder} (id {recorder_id}) of source {source} answers but is older than"
-        " the oldest version accepted. It is to be updated before it records again.",
+        " the oldest version accepted. Update it before using it again.",
         about.RECORDER,
         details=(
             about.host(c.RECORDER_INFO, "recorder_id"),
@@ -300,7 +301,7 @@ def _clocks(thresholds: Thresholds) -> Iterator[Rule]:
 
 
 def about_certificates(thresholds: Thresholds) -> Iterator[Rule]:
-    """Yield the row about client certificates."""
+    """Yield the alert about client certificates."""
     if thresholds.certificate_expiry is None:
         return
     unused = select(c.CERTIFICATE_ACTIVE).compared("==", 0)
@@ -319,14 +320,14 @@ def about_certificates(thresholds: Thresholds) -> Iterator[Rule]:
 
 
 def about_agents(thresholds: Thresholds) -> Iterator[Rule]:
-    """Yield what else there is to know of agents."""
+    """Yield the alerts about agents that can be used but need attention."""
     yield Rule(
         f"{PREFIX}AgentFlapping",
         Severity.WARNING,
         Over(function="changes", of=select(c.AGENT_UP), seconds=_HALF_HOUR)
         .merged("max")
         .compared(">", FLAPS),
-        "An agent is up and down again and again.",
+        "An agent goes up and down repeatedly.",
         "Agent {agent} (id {agent_id}) of source {source} went up or down more than six times"
         " within half an hour. Tests that use it fail now and then.",
         about.AGENT,

@@ -1,10 +1,10 @@
-"""The memory of the alerts: documents of the state, so that no restart ends or repeats a page.
+"""Keeps the alerts in the state store, so that a restart neither resolves nor repeats a page.
 
-Each process has one. Of those that watch the same one sends the alerts about targets, and what it
-knew of these is what the others go on from.
+Each process writes one document. Of several processes that watch the same sources one sends the
+alerts about targets; a process that takes over continues from the document of the last sender.
 
-It holds no secrets: labels, texts and times. One that cannot be read costs the memory and nothing
-else.
+A document holds labels, texts and times, but no secrets. If it cannot be read, the alerts begin
+without a past.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ if TYPE_CHECKING:
     from exporter.state.base import Document, State
 
 
-#: Changed whenever an older document could be misunderstood.
+#: Version of the documents' format, raised whenever an older document could be misread.
 VERSION = 1
 
-#: More text is not of an alert, and no receiver would take it.
+#: The most characters in the labels and annotations of one saved alert. No real alert comes near
+#: it, and no receiver would accept more.
 _MAX_CHARACTERS = 1 << 20
 
 _NAME = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
-    """All alerts, and which receivers have accepted the end of the resolved ones.
+    """All alerts, and the receivers that have accepted each resolved alert.
 
     Attributes:
         sent: When this process last sent the alerts about targets, by its monotonic clock.
@@ -58,19 +59,20 @@ class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
     sent: float | None = None
 
     def taken_over(self, known: AlertingState) -> AlertingState:
-        """Return the alerts with which to go on from the process that has sent them so far.
+        """Return the state with which to take over from the process that sent alerts so far.
 
         Args:
-            known: What that one knew and told; the ends of what it knows no more it has told, too.
+            known: The state of that process. An alert that is missing there is resolved, and its
+                receivers know.
         """
-        told = {key: one for key, one in known.alerts.active.items() if not is_own(one)}
+        sent = {key: one for key, one in known.alerts.active.items() if not is_own(one)}
         ended = {key: one for key, one in known.alerts.resolved.items() if not is_own(one)}
-        active = {key: one for key, one in told.items() if key not in self.alerts.resolved}
+        active = {key: one for key, one in sent.items() if key not in self.alerts.resolved}
         for key, alert in self.alerts.active.items():
             if key not in ended or _when(ended[key].resolved) < _when(alert.since):
-                active[key] = _earlier(alert, told[key]) if key in told else alert
+                active[key] = _earlier(alert, sent[key]) if key in sent else alert
         resolved = {
-            key: one for key, one in self.alerts.resolved.items() if key in told or is_own(one)
+            key: one for key, one in self.alerts.resolved.items() if key in sent or is_own(one)
         }
         return AlertingState(
             alerts=Alerts(active=active, resolved=resolved | ended), accepted=known.accepted
@@ -83,7 +85,7 @@ def is_own(alert: Alert) -> bool:
 
 
 def _earlier(ours: Alert, theirs: Alert) -> Alert:
-    """Return an alert of ours that another process may have seen begin before us."""
+    """Return our alert, with the times of another process' alert where these are earlier."""
     since = min(ours.since, theirs.since, key=_when)
     if theirs.phase is not Phase.FIRING:
         return msgspec.structs.replace(ours, since=since)
@@ -99,7 +101,7 @@ class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """An alert in the document, its times by both clocks of the writer.
 
     Attributes:
-        value: As text, since JSON has neither infinities nor what is not a number.
+        value: As text, since JSON has neither infinities nor NaN.
     """
 
     name: str
@@ -116,10 +118,10 @@ class _SavedAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a document that tells whether it is worth reading.
+    """The part of a document that ranks it among those of other processes.
 
     Attributes:
-        written: When, by the writer's monotonic clock.
+        written: When the document was written, by the writer's monotonic clock.
         sent: When the writer last sent the alerts about targets, by the same clock.
     """
 
@@ -135,18 +137,19 @@ class _Saved(_Head, frozen=True, kw_only=True):
 
 
 class AlertMemory:
-    """The documents in which the alerts are kept, one of each process."""
+    """The documents in which the alerts are kept, one per process."""
 
     def __init__(self, state: State, *, namespace: str, shard: Shard) -> None:
-        """Take over a state.
+        """Use the documents of one namespace and shard.
 
         Args:
-            state: Where the documents are.
-            namespace: Installations with another one have other documents.
-            shard: Our share of the targets, of which each has its own alerts.
+            state: The store that holds the documents.
+            namespace: Separates installations that use the same store.
+            shard: Our share of the targets; each shard has its own alerts.
         """
         self._state = state
-        #: The beginning of all keys, and the key of a document of a version that had but one.
+        #: The prefix of all keys. Versions that wrote one document for all processes used it as
+        #: the key.
         self.group = f"alerts/{_hashed([namespace, shard.index, shard.total])}"
         self._log: FilteringBoundLogger = structlog.get_logger("exporter.alerts")
         self._failing = False
@@ -156,13 +159,14 @@ class AlertMemory:
         return f"{self.group}/{_hashed(instance)}"
 
     async def load(self, now: Moment, *, instance: str = "") -> AlertingState | None:
-        """Return the alerts to go on from, `None` if none can be read.
+        """Return the saved alerts, `None` if no document can be read.
 
-        Those about the process itself are its own, those about targets are of the process that
-        sent them last. Active ones are left out if that was long ago.
+        The alerts about the process itself come from its own document, those about targets from
+        the document of the process that sent alerts last. Active alerts are left out if their
+        document is older than `UNKNOWN_SECONDS`.
 
         Args:
-            now: On our clocks.
+            now: The current time on our clocks.
             instance: The name of this process.
         """
         try:
@@ -173,8 +177,8 @@ class AlertMemory:
         ours = self.key(instance) if self.key(instance) in documents else self.group
         states = await asyncio.to_thread(_states, documents, ours, now)
         if documents and (states is None or (ours in documents and states[1] is None)):
-            # The error's own text could quote a label's value.
-            message = "what was kept of them is damaged, or of another version"
+            # Not the error's own text, which could quote a label's value.
+            message = "a saved document is damaged or of another version"
             self._log.warning("alerts_forgotten", message=message)
         if states is None:
             return None
@@ -182,11 +186,11 @@ class AlertMemory:
         return _joined(group, own or AlertingState(), instance)
 
     async def save(self, state: AlertingState, now: Moment, *, instance: str = "") -> None:
-        """Write the document of a process anew; a failure is logged, once."""
+        """Replace the document of a process; of failures in a row only the first is logged."""
         try:
             content = await asyncio.to_thread(_encoded, state, now)
             await self._state.put(self.key(instance), content)
-        except Exception as error:  # noqa: BLE001 - what cannot be kept must not end the alerts
+        except Exception as error:  # noqa: BLE001 - a failing store must not stop the alerts
             if not self._failing:
                 message = str(error) if isinstance(error, StateError) else type(error).__name__
                 self._log.warning("alerts_not_saved", message=message)
@@ -202,7 +206,10 @@ def _hashed(described: object) -> str:
 def _states(
     documents: Mapping[str, Document], ours: str, now: Moment
 ) -> tuple[AlertingState, AlertingState | None] | None:
-    """Return what the process knew that sent last, and what we knew; those that can be read."""
+    """Return the state of the process that sent last, and our own (`None` if unreadable).
+
+    Return `None` if no document can be read.
+    """
     found: dict[str, AlertingState | None] = {}
     for key in sorted(documents, key=lambda key: _silence(documents[key])):
         found[key] = group = _readable(documents[key], now)
@@ -214,12 +221,12 @@ def _states(
 
 
 def _silence(document: Document) -> float:
-    """Return for how long the writer of a document has sent nothing, in seconds."""
+    """Return for how many seconds the writer of a document has sent nothing."""
     try:
         head = msgspec.json.decode(document.value, type=_Head)
     except (ValueError, RecursionError):
         return math.inf
-    # One that never has knows less than anybody who has within a day.
+    # A writer that has never sent ranks behind each that has sent within a day.
     silent = UNKNOWN_SECONDS if head.sent is None else max(0.0, head.written - head.sent)
     return document.age_seconds + silent
 
@@ -232,7 +239,7 @@ def _readable(document: Document, now: Moment) -> AlertingState | None:
 
 
 def _joined(group: AlertingState, own: AlertingState, instance: str) -> AlertingState:
-    """Return the alerts about targets of one process, and about a process itself of another."""
+    """Join the alerts of `group` about targets with the alerts of `own` about the process."""
 
     def of(alerts: Mapping[Key, Alert], others: Mapping[Key, Alert]) -> dict[Key, Alert]:
         mine = {key: one for key, one in others.items() if is_own(one)}
@@ -277,18 +284,18 @@ def _saved_alert(alert: Alert, accepted_by: Collection[str]) -> _SavedAlert:
 
 
 def _state(document: Document, now: Moment) -> AlertingState:
-    """Make the alerts of a document.
+    """Return the state that a document holds.
 
     Raises:
-        ValueError: It is damaged or of another version, or an alert in it cannot be.
-        RecursionError: It is nested as none of ours is.
+        ValueError: The document is damaged or of another version, or an alert in it is impossible.
+        RecursionError: The document is nested too deeply.
     """
     found = msgspec.json.decode(document.value, type=_Saved)
     if found.version != VERSION:
-        raise ValueError("it is of another version")
+        raise ValueError("the document is of another version")
     away = document.age_seconds
     if not (abs(found.written) <= LATEST_UNIX and abs(found.sent or 0.0) <= LATEST_UNIX):
-        raise ValueError("it was written or sent at no time")
+        raise ValueError("a time of the document is out of range")
     ahead = now.monotonic - away - found.written
     active: dict[Key, Alert] = {}
     resolved: dict[Key, Alert] = {}
@@ -309,30 +316,30 @@ def _state(document: Document, now: Moment) -> AlertingState:
 
 
 def _alert(saved: _SavedAlert, now: Moment, *, away: float, ahead: float) -> Alert:
-    """Make an alert of a saved one.
+    """Return the alert that a document describes.
 
     Args:
-        saved: It.
-        now: On our clocks.
+        saved: The alert in the document.
+        now: The current time on our clocks.
         away: Seconds for which nothing was evaluated.
         ahead: Seconds by which our monotonic clock is ahead of the writer's.
 
     Raises:
-        ValueError: A time that its phase demands is missing, the value is no number, or a label or
-            a text is none.
+        ValueError: The times do not fit the phase, the value is no number, a label's name is
+            invalid, or the texts are too long.
     """
     if (saved.fired is None) != (saved.phase is Phase.PENDING):
-        raise ValueError("only what is pending has not fired")
+        raise ValueError("a pending alert has fired, or another one has not")
     if (saved.resolved is None) == (saved.phase is Phase.RESOLVED):
-        raise ValueError("what is resolved has an end, and nothing else has one")
+        raise ValueError("a resolved alert has no end, or another one has an end")
     if not all(map(_NAME.fullmatch, saved.labels)):
-        raise ValueError("a label has a name that none can have")
+        raise ValueError("a label's name is invalid")
     texts = (*saved.labels.values(), *saved.annotations.values())
     if sum(map(len, texts)) > _MAX_CHARACTERS:
-        raise ValueError("a text is longer than those of an alert are")
+        raise ValueError("an alert's texts are too long")
     since = _moment(saved.since, now, ahead)
     if saved.phase is Phase.PENDING:
-        # Nothing was evaluated while the exporter was away: that time does not count as pending.
+        # Nothing was evaluated while the exporter was stopped: that time does not count as pending.
         since = _moment(saved.since.later(away), now, ahead)
     return Alert(
         name=saved.name,
@@ -350,10 +357,10 @@ def _alert(saved: _SavedAlert, now: Moment, *, away: float, ahead: float) -> Ale
 
 
 def _moment(moment: Moment, now: Moment, ahead: float) -> Moment:
-    """Return a moment of the past on this process's clocks; the wall clock may have been set.
+    """Return a saved moment on our clocks, not later than now, as the wall clock may have been set.
 
     Raises:
-        ValueError: It is no time.
+        ValueError: The moment is out of range.
     """
     ours = moment.rebased(ahead)
     return Moment(unix=min(ours.unix, now.unix), monotonic=min(ours.monotonic, now.monotonic))

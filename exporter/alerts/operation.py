@@ -1,4 +1,4 @@
-"""The rows of the table about watching itself: the exporter, its sources and their tasks."""
+"""The alerts about monitoring itself: the exporters, their sources and the sources' tasks."""
 
 from __future__ import annotations
 
@@ -36,31 +36,34 @@ if TYPE_CHECKING:
     from exporter.alerts.thresholds import Thresholds
 
 
-#: The alert that tells of the exporter's absence.
+#: The alert about an exporter that cannot be scraped.
 GONE = f"{PREFIX}ExporterGone"
 
-# The tasks that read machines: while one of them fails, nobody notices that a machine is down.
+# The tasks that read machines. While one of them fails, a machine that goes down is not noticed,
+# so the alert about the task is critical.
 _MACHINES = tuple(
     sorted({kind.task for kind in (Kind.AGENT, Kind.CONTROLLER, Kind.CLUSTER, Kind.RECORDER)})
 )
 
 _EXPORTERS = Match(label="job", pattern=".*loadfleet.*")
 
-# Most scrapes of a window must have failed before the condition holds, so it is held for less.
+# The condition holds once most scrapes of the window have failed, which itself takes half of the
+# window. So the alert waits for less than other alerts do.
 _GONE_HOLD_SECONDS = 180.0
 _GONE_WINDOW_SECONDS = 300.0
 
-# A fail-over takes up to 16 seconds, a restart a little longer, and both are seen a scrape later.
-# One that cannot be scraped counts as gone after two and a half minutes; this waits for that.
+# A fail-over takes up to 16 seconds, a restart a little longer, and a scrape shows both later. An
+# exporter that cannot be scraped is recognized as such after 150 seconds (half of the window
+# above), and must be by then, as it may well poll.
 _NO_LEADER_HOLD_SECONDS = 180.0
 
 _QUARTER, _HOUR = 900.0, 3600.0
 
-#: So many restarts of an exporter within an hour are not worth an alert.
+#: The most restarts of an exporter within an hour that cause no alert.
 RESTARTS = 2
 
 
-# Who polls is asked of the newest scrape alone: a process that is gone polls no more.
+# Without lookback, since a process that is gone no longer polls.
 _POLLERS = Sharded(
     of=Select(metric=own.LEADER.name, share=0),
     labels=own.LEADER.labels,
@@ -70,7 +73,7 @@ _LEADERLESS = _POLLERS.merged("sum").compared("==", 0)
 
 
 def about_exporters() -> Iterator[Rule]:
-    """Yield the rows about whether anybody watches at all."""
+    """Yield the alerts about exporters that are missing, restart or do not poll."""
     failing = _failing()
     yield from _gone(failing)
     yield from _leaders(failing)
@@ -92,8 +95,8 @@ def about_exporters() -> Iterator[Rule]:
         HEARTBEAT,
         Severity.NONE,
         Always(),
-        "Alerts are judged and sent, as this one shows by always firing.",
-        "This alert always fires. It is for a service that tells somebody when it no longer comes.",
+        "Alerts are evaluated and sent: this alert always fires.",
+        "This alert always fires. Route it to a service that raises an alarm when it stops.",
         hold_seconds=0,
         keep_seconds=0,
     )
@@ -111,15 +114,16 @@ def _failing() -> Expression:
 
 def _gone(failing: Expression) -> Iterator[Rule]:
     nowhere = Absent(of=select(own.BUILD_INFO))
-    # One of several that vanishes from the service discovery leaves its sources to nobody.
+    # Sources that no exporter shows any more, such as those of an exporter that has vanished from
+    # the service discovery.
     lost = Select(metric=UNKNOWN, matches=(Match(label="kind", values=("source",)),), share=0)
-    # Those of an exporter that cannot be scraped, or of all, are told by that.
+    # The failing scrapes of their exporter already cause an alert for these sources.
     known = Over(function="present_over_time", of=select(c.SOURCE_UP), seconds=UNKNOWN_SECONDS)
-    told = known.where("and", failing, "job", "instance")
-    # A shard that vanishes leaves its share of the targets to nobody.
+    covered = known.where("and", failing, "job", "instance")
+    # If a shard has vanished, nobody watches its share of the targets.
     missing = Select(metric=MISSING, share=0)
     shards = missing.where("unless", failing, "job")
-    # One of a pair: whatever it watched another one polls, in each shard.
+    # A failing exporter is spare if other exporters poll all its sources, in each shard.
     leads = _POLLERS.of.compared("==", 1)
     spare = (
         failing.where("and", known.where("and", leads, *SOURCE), "job", "instance")
@@ -131,10 +135,10 @@ def _gone(failing: Expression) -> Iterator[Rule]:
         Severity.CRITICAL,
         failing.where("unless", spare, "job", "instance")
         .either(nowhere.where("unless", failing))
-        .either(lost.where("unless", told, *SOURCE).where("unless", nowhere).either(shards)),
+        .either(lost.where("unless", covered, *SOURCE).where("unless", nowhere).either(shards)),
         "Prometheus cannot scrape an exporter.",
-        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
-        " sources that no other exporter watches goes unnoticed now.",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. Failures at sources"
+        " that no other exporter watches go unnoticed now.",
         hold_seconds=_GONE_HOLD_SECONDS,
         built_in=False,
         details=(
@@ -150,8 +154,8 @@ def _gone(failing: Expression) -> Iterator[Rule]:
         Severity.WARNING,
         spare,
         "Prometheus cannot scrape an exporter.",
-        "Most scrapes of exporter {instance} fail. Another one polls its sources, so that nothing"
-        " goes unnoticed; while it is alone, nobody takes over from it.",
+        "Most scrapes of exporter {instance} fail. Another exporter polls its sources, so nothing"
+        " goes unnoticed, but no standby is left.",
         hold_seconds=_GONE_HOLD_SECONDS,
         built_in=False,
     )
@@ -161,15 +165,15 @@ def _leaders(failing: Expression) -> Iterator[Rule]:
     yield Rule(
         f"{PREFIX}NoLeader",
         Severity.CRITICAL,
-        # One that cannot be scraped may well poll.
+        # An exporter that cannot be scraped may be the one that polls.
         _LEADERLESS.where("unless", failing, "job"),
         "No exporter polls a source.",
-        "Of the exporters that watch shard {shard} of source {source} ({provider}) none polls it:"
-        " each one stands by for another. What they show gets old, and then nothing is watched.",
+        "No exporter polls shard {shard} of source {source} ({provider}): each one is on standby."
+        " Their readings expire, and then nothing is watched.",
         hold_seconds=_NO_LEADER_HOLD_SECONDS,
         built_in=False,
     )
-    # Without the store nobody can agree, which is told as that.
+    # Without the store exporters cannot agree on a leader. `StateDown` reports that.
     stateless = select(own.STATE_UP).compared("==", 0)
     leads = _POLLERS.of.compared("==", 1).where("and", stateless, "job", "instance")
     alone = msgspec.structs.replace(_POLLERS, of=leads)
@@ -179,16 +183,16 @@ def _leaders(failing: Expression) -> Iterator[Rule]:
         _POLLERS.merged("sum").compared(">", 1).where("unless", alone, "job", *SOURCE, SHARD),
         "Several exporters poll the same source.",
         'Shard {shard} of source {source} ({provider}) is polled by {value:printf "%.0f"} exporters'
-        " at a time, so that the vendor is called more often than it need be.",
-        # Those that the store was away for agree again within 80 seconds of its return.
+        " at a time, so the vendor receives more calls than necessary.",
+        # The alert waits long enough: once the store is back, exporters agree within 80 seconds.
         built_in=False,
     )
 
 
 def about_sources() -> Iterator[Rule]:
-    """Yield the rows about vendors that do not answer as they should."""
+    """Yield the alerts about vendors that do not answer as they should."""
     up, refused = merged(c.SOURCE_UP), merged(c.SOURCE_AUTH_FAILED).compared("==", 1)
-    # An exporter that has newer credentials reaches the source.
+    # Sources that another exporter reaches, as it may have newer credentials.
     reached = (
         select(c.SOURCE_UP)
         .compared("==", 1)
@@ -201,7 +205,7 @@ def about_sources() -> Iterator[Rule]:
         refused.where("unless", reached, *SOURCE),
         "A vendor refuses the exporter's credentials.",
         "{provider} refuses the credentials of source {source}. The exporter holds its calls"
-        " back so that its address is not blocked; nothing of this source is watched.",
+        " back so that its address is not blocked. Nothing of this source is watched.",
         about.SOURCE_ITSELF,
     )
     yield Rule(
@@ -209,7 +213,7 @@ def about_sources() -> Iterator[Rule]:
         Severity.CRITICAL,
         down.where("unless", refused, *SOURCE),
         "A vendor's API does not answer the exporter.",
-        "No poll of source {source} ({provider}) brings readings. Nothing new is known of its"
+        "No poll of source {source} ({provider}) returns readings. Nothing new is known about its"
         " agents, suites and runs.",
         about.SOURCE_ITSELF,
     )
@@ -218,12 +222,12 @@ def about_sources() -> Iterator[Rule]:
         Severity.WARNING,
         select(c.SOURCE_UP).compared("==", 0).where("and", up.compared("==", 1), *SOURCE),
         "One of several exporters cannot reach a source.",
-        "Exporter {instance} cannot reach source {source} ({provider}); another one can.",
+        "Exporter {instance} cannot reach source {source} ({provider}); another exporter can.",
         built_in=False,
     )
     expected = select(own.TARGETS_EXPECTED).compared("==", 1)
     missing = merged(c.SOURCE_TARGETS).compared("==", 0).where("and", expected, *SOURCE, "kind")
-    # Agents of a vendor with locations are those of its locations.
+    # A vendor with locations has agents only there: without locations it has none.
     nowhere = select(c.SOURCE_TARGETS, Match(label="kind", values=(Kind.LOCATION.value,)))
     spared = select(own.TARGETS_EXPECTED).compared("==", 0)
     without_agents = (
@@ -232,9 +236,9 @@ def about_sources() -> Iterator[Rule]:
         .where("unless", nowhere.compared("==", 0), *SOURCE)
         .where("unless", spared, *SOURCE, "kind")
     )
-    # The source, or what the task lists, has an alert of its own.
+    # Tasks whose empty lists have an alert of their own, `NothingKnown`.
     listed = select(c.SOURCE_TASK_UP, Match(label="task", values=(Kind.AGENT.task,)))
-    told = expected.where("and", missing, *SOURCE, "kind").either(
+    covered = expected.where("and", missing, *SOURCE, "kind").either(
         listed.where("and", without_agents, *SOURCE)
     )
     for severity, negated in ((Severity.CRITICAL, False), (Severity.WARNING, True)):
@@ -246,10 +250,10 @@ def about_sources() -> Iterator[Rule]:
             .compared("==", 0)
             .where("unless", down, *SOURCE)
             .where("unless", refused, *SOURCE)
-            .where("unless", told, *SOURCE, "task"),
-            "A task brings no readings, or only a part of them.",
-            "The polls of task {task} of source {source} ({provider}) bring no readings, or only a"
-            " part of the list. Changes of what it reads go unnoticed now; alerts that fire go on.",
+            .where("unless", covered, *SOURCE, "task"),
+            "The polls of a task return no readings, or only a part of them.",
+            "The polls of task {task} of source {source} ({provider}) return no readings, or only a"
+            " part of the list. Changes go unnoticed now; firing alerts keep firing.",
             about.TASK,
         )
     yield Rule(
@@ -258,17 +262,17 @@ def about_sources() -> Iterator[Rule]:
         without_agents.either(missing),
         "A source has no targets of a kind that it should have.",
         "Source {source} ({provider}) has no target of kind {kind}: the vendor lists none, or"
-        " `include` and `exclude` leave none. No target of that kind is watched; alerts that fire"
-        " go on.",
+        " `include` and `exclude` leave none. No target of that kind is watched; firing alerts keep"
+        " firing.",
         about.TARGETS,
     )
     yield Rule(
         f"{PREFIX}VendorSlow",
         Severity.WARNING,
         merged(own.VENDOR_SLOW).compared("==", 1),
-        "A vendor's API is so slow that time-outs say nothing of the targets.",
-        "Many calls to source {source} ({provider}) time out or nearly do, so the vendor is taken"
-        " for slow and no target is blamed. Targets whose calls time out keep their last reading"
+        "A vendor's API is so slow that time-outs say nothing about the targets.",
+        "Many calls to source {source} ({provider}) time out or nearly do, so the exporter blames"
+        " the vendor and not the targets. Targets whose calls time out keep their last reading"
         " until it expires.",
         about.VENDOR,
     )
@@ -279,9 +283,9 @@ def about_sources() -> Iterator[Rule]:
         Over(function="increase", of=select(own.HTTP_REQUESTS, limited), seconds=_QUARTER)
         .merged("sum", "operation", "outcome")
         .compared(">", 0),
-        "A vendor answers that there are too many calls.",
+        "A vendor refuses calls because there are too many.",
         '{provider} refused {value:printf "%.0f"} calls of source {source} within a quarter of an'
-        " hour as too many (429). Readings come late or not at all.",
+        " hour because there were too many (429). Readings are late or missing.",
         built_in=False,
     )
     kinds = Match(label="kind", values=("enum", "type", "missing_field"))
@@ -291,23 +295,23 @@ def about_sources() -> Iterator[Rule]:
         Over(function="increase", of=select(own.VENDOR_SURPRISES, kinds), seconds=_HOUR)
         .merged("sum")
         .compared(">", 0),
-        "A vendor sends values that its API's reference does not know.",
-        'Replies of source {source} ({provider}) had {value:printf "%.0f"} values within an hour'
-        " that the exporter does not know ({kind}). They are left out.",
+        "A vendor sends values that its API reference does not list.",
+        'Within an hour, replies of source {source} ({provider}) had {value:printf "%.0f"} values'
+        " that the exporter does not know ({kind}). It ignores them.",
         keep_seconds=0,
         built_in=False,
     )
 
 
 def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
-    """Yield the rows about the exporter's own work."""
+    """Yield the alerts about the exporter's own work."""
     success = select(own.POLL_LAST_SUCCESS)
-    # A task without any success counts from the start of the exporter or its newest reload.
+    # For a task without any success, the time counts from the exporter's start or newest reload.
     loaded = Merged(of=select(own.RELOAD_SUCCESS_TIMESTAMP), by="max", kept=("instance",))
     since = success.compared(">", 0).either(success.plus_one_of(loaded, "job", "instance"))
     limit = select(own.POLL_INTERVAL).times(thresholds.stale_intervals)
-    # A task that brings no exporter anything has an alert of its own, and so has an exporter that
-    # does not reach the source.
+    # A task that fails on all exporters has an alert of its own (`TaskFailing`), and so has an
+    # exporter that does not reach the source (`SourceUnreachable`).
     failing = merged(c.SOURCE_TASK_UP).compared("==", 0)
     unreachable = select(c.SOURCE_UP).compared("==", 0)
     yield Rule(
@@ -315,16 +319,16 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         Severity.WARNING,
         Age(of=since)
         .compared(">", limit)
-        # What another one polls is that one's to tell.
+        # A standby does not poll; the leader has the alert.
         .where("unless", select(own.LEADER).compared("==", 0), "instance", *SOURCE)
         .where("unless", failing, *SOURCE, "task")
         .where("unless", unreachable, "instance", *SOURCE),
-        "A task has not been polled without a failure for too long.",
+        "A task has had no poll without a failure for too long.",
         "Task {task} of source {source} ({provider}) has had no poll without a failure for"
-        " {value:humanizeDuration}. What the task reads may be missing or out of date.",
+        " {value:humanizeDuration}. Its readings may be missing or out of date.",
     )
     reasons = Match(label="reason", values=("running", "missed"))
-    # Polls that overlap because the vendor is slow are told as that.
+    # Polls that overlap because the vendor is slow are reported by `VendorSlow`.
     slow = Over(function="max_over_time", of=select(own.VENDOR_SLOW), seconds=_QUARTER)
     yield Rule(
         f"{PREFIX}PollsSkipped",
@@ -332,43 +336,43 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         Over(function="increase", of=select(own.SCHEDULE_SKIPPED, reasons), seconds=_QUARTER)
         .compared(">", 2)
         .where("unless", slow.compared("==", 1), *SOURCE),
-        "Polls of a task are left out.",
-        'Exporter {instance} left out {value:printf "%.0f"} polls of task {task} of source {source}'
-        " ({provider}) within a quarter of an hour ({reason}): the one before had not ended, or"
-        " the exporter had no time.",
+        "Polls of a task are skipped.",
+        'Exporter {instance} skipped {value:printf "%.0f"} polls of task {task} of source {source}'
+        " ({provider}) within a quarter of an hour ({reason}): the poll before had not ended, or"
+        " the exporter was too busy.",
         built_in=False,
     )
     yield Rule(
         f"{PREFIX}ReloadFailed",
         Severity.WARNING,
         select(own.RELOAD_SUCCESSFUL).compared("==", 0),
-        "The exporter could not load its configuration anew.",
-        "Exporter {instance} refused the newest configuration. It goes on with the one before, and"
-        " a restart would fail.",
+        "The exporter could not reload its configuration.",
+        "Exporter {instance} refused the newest configuration and keeps the one before. A restart"
+        " would fail.",
     )
     yield Rule(
         f"{PREFIX}WebConfigRefused",
         Severity.WARNING,
         select(own.WEB_CONFIG_SUCCESSFUL).compared("==", 0),
-        "The exporter could not load its web configuration anew.",
-        "Exporter {instance} refused the newest web configuration (users, TLS). It goes on with the"
-        " one before. A restart would fail, or let in whom the one before does not.",
+        "The exporter could not reload its web configuration.",
+        "Exporter {instance} refused the newest web configuration (users, TLS) and keeps the one"
+        " before. A restart would fail, or admit users whom the one before does not.",
     )
     yield Rule(
         f"{PREFIX}StateDown",
         Severity.WARNING,
         select(own.STATE_UP).compared("==", 0),
-        "The exporter cannot use the store of its state.",
+        "The exporter cannot use its state store.",
         "Exporter {instance} keeps its state in memory, as the store ({backend}) cannot be used. A"
-        " restart forgets it, and refused calls are not counted together with other processes.",
+        " restart loses the state, and each process counts refused calls by itself.",
     )
     yield Rule(
         f"{PREFIX}NotificationsFailing",
         Severity.WARNING,
         select(own.NOTIFICATIONS_FAILING).compared("==", 1),
         "The exporter cannot deliver its alerts.",
-        "Exporter {instance} cannot deliver to {receiver} and keeps trying. Nobody behind it hears"
-        " of alerts meanwhile.",
+        "Exporter {instance} cannot deliver alerts to {receiver} and keeps trying. Until it"
+        " succeeds, nobody learns of them from there.",
     )
     if thresholds.certificate_expiry is None:
         return

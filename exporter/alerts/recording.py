@@ -1,6 +1,6 @@
 """Recording rules for the dashboards: the state of each machine, and its availability.
 
-The dashboards name and colour the members of `Code`, so that rules and panels cannot drift apart.
+The dashboards take names and colours from the members of `Code`, so rules and panels agree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @unique
 class Code(IntEnum):
-    """The state of a machine as a number, the most urgent last."""
+    """The state of a machine as a number; a more urgent state has a greater number."""
 
     UNKNOWN = 0
     INACTIVE = 1
@@ -31,17 +31,18 @@ class Code(IntEnum):
     UNREACHABLE = 4
 
 
-#: A series per machine with the number of its state.
+#: The recorded metric with a series per machine: the number of its state.
 STATE = "target:loadfleet_state:code"
 
-#: A series per machine with the share of the last minutes in which it was up.
+#: The recorded metric with a series per machine: the share of the last 5 minutes that it was up.
 UP = "target:loadfleet_up:avg5m"
 
-#: The labels that these have beside those of the machine's own families: the kind, the name and
-#: the id of the machine; the kind whose page on the board tells of it; and the label with its name.
+#: The labels that these metrics have beside those of the machine's own families: the kind, the name
+#: and the id of the machine; the kind of the page on the board that shows it; and the name of the
+#: label with its name.
 LABELS = ("kind", "target", "target_id", "page", "variable")
 
-# Few enough that a month is averaged in seconds.
+# Wide enough that a query over a month takes seconds.
 _STEP = "5m"
 
 _AGGREGATIONS: tuple[Aggregation, ...] = ("sum", "count")
@@ -51,10 +52,10 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of machine.
 
     Attributes:
-        kind: Its word, and in capitals the beginning of its families' names in the catalogue.
-        page: The kind whose page on the board tells of it.
-        known: The family that has a series of each, whatever its state.
-        active: The family that tells which ones are looked at, if any are not.
+        kind: The name of the kind; in capitals, the prefix of its families in the catalogue.
+        page: The kind of the page on the board that shows the machine.
+        known: The family with a series for each machine, whatever its state.
+        active: The family that shows which machines are active, if machines can be inactive.
     """
 
     kind: str
@@ -63,23 +64,23 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     active: Family | None = None
 
     def family(self, ending: str) -> Family:
-        """Return the family of this kind whose name in the catalogue ends so."""
+        """Return the family of this kind whose name in the catalogue has this ending."""
         prefix = "CLUSTER_MEMBER" if self.kind == Kind.MEMBER else self.kind.upper()
         found: Family = getattr(c, f"{prefix}_{ending}")
         return found
 
     @property
     def name(self) -> str:
-        """The label with the name that people know one by."""
+        """The label with a machine's name."""
         return Kind(self.kind).name_field
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that tell one from the others."""
+        """The labels that identify a machine."""
         return (*COMMON_LABELS, *self.family("UP").labels)
 
     def rules(self, writing: Writing) -> Iterator[tuple[str, str]]:
-        """Yield name and PromQL of what is recorded of each one."""
+        """Yield the name and the PromQL of each recording rule per machine."""
         up, outdated = self.family("UP").name, self.family("OUTDATED").name
         facts = ", ".join(label for label in self.known.labels if label not in self.labels)
         known = f"max without ({facts}) ({self.known.name})" if facts else self.known.name
@@ -112,9 +113,9 @@ MACHINES = (AGENT, CONTROLLER, CLUSTER, MEMBER, RECORDER)
 
 
 def groups(writing: Writing) -> list[dict[str, Any]]:
-    """Return the groups of rules, none of which an alert reads."""
-    # How much of the fleet could be reached, cheap to query over years: by source, the targets
-    # that were up and all that were looked at.
+    """Return the groups of recording rules for the dashboards; no alert reads them."""
+    # The reachability of the fleet, cheap to query over years: by source, the number of targets
+    # that were up (sum) and of all that have an `up` (count).
     by_source = [
         {
             "record": f"source:{family.name}:{aggregation}",
@@ -128,7 +129,7 @@ def groups(writing: Writing) -> list[dict[str, Any]]:
         for name, promql in one.rules(writing):
             labels = {"kind": one.kind, "page": one.page.value, "variable": one.name}
             by_target[name].append({"record": name, "expr": promql, "labels": labels})
-    # Trials that wait for nothing do not wait for averages either.
+    # Without lookback the rules are for a trial, which should not wait for averages either.
     interval = {"interval": _STEP} if writing.lookback else {}
     return [
         {"name": "loadfleet-availability", "rules": by_source},

@@ -1,4 +1,4 @@
-"""A row of the alert table: a condition, the targets of its alerts, and their texts."""
+"""A rule, the row of the alert table: a condition, the kind of target, and the texts of alerts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from exporter.alerts.texts import Detail, Text
 #: The beginning of all alerts' names.
 PREFIX = "LoadFleet"
 
-#: The alert that always fires, by which others notice that no alerts come.
+#: The alert that always fires. A service that expects it can raise an alarm when it stops.
 HEARTBEAT = f"{PREFIX}Heartbeat"
 
-#: How long a condition must hold: five polls, so that a blip pages nobody.
+#: Seconds for which a condition must hold before its alert fires: five polls at an interval of a
+#: minute, so that a single bad poll pages nobody.
 HOLD_SECONDS = 300.0
 
-#: How long an alert outlives its condition: what goes up and down is one page and not many.
+#: Seconds for which an alert keeps firing after its condition ends, so that a flapping target
+#: causes one page and not many.
 KEEP_SECONDS = 300.0
 
 
 @unique
 class Severity(StrEnum):
-    """The urgency of an alert: it disturbs somebody's sleep, somebody's ticket list, or nobody.
+    """The urgency of an alert: critical alerts page, warnings become tickets, info disturbs nobody.
 
-    The heartbeat has none: it is no trouble.
+    The heartbeat has severity `none`, as it reports no problem.
     """
 
     CRITICAL = "critical"
@@ -38,12 +40,12 @@ class Severity(StrEnum):
 
 
 class Links(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses that alerts link to; an empty one is not known.
+    """The base URLs of links in alerts; empty if unknown.
 
     Attributes:
         runbook_url: The folder of the runbooks.
         board_url: The exporter's board.
-        grafana_url: The Grafana that has the dashboards.
+        grafana_url: The Grafana with the dashboards.
     """
 
     runbook_url: str
@@ -52,18 +54,18 @@ class Links(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A row, by position as rows are: a condition, and what its alerts say.
+    """An alerting rule.
 
     Attributes:
-        expression: Each series of its result is an alert of its own.
-        summary: One plain sentence, the same for all its instances.
-        description: The event and the instance it happened to, as the template of a `Text`.
-        about: The kind of target that its alerts are about; `None` for alerts about an exporter.
-        hold_seconds: How long it is pending before it fires (`for`).
-        keep_seconds: How long it goes on firing when the condition is over (`keep_firing_for`).
-        built_in: Whether the exporter can judge the row itself. It cannot where the condition
-            needs history or the exporter's absence.
-        details: Sentences that end the description, in place of those that belong to `about`.
+        expression: The condition; each series of its result is one alert.
+        summary: One plain sentence, the same for all alerts of the rule.
+        description: The event and the affected target, as the template of a `Text`.
+        about: The kind of target that the alerts are about; `None` for alerts about an exporter.
+        hold_seconds: How long an alert is pending before it fires (`for`).
+        keep_seconds: How long an alert keeps firing after its condition ends (`keep_firing_for`).
+        built_in: Whether the exporter can evaluate the rule itself. It cannot if the condition
+            needs history, samples of other exporters, or the exporter's absence.
+        details: Sentences at the end of the description, in place of those of `about`.
     """
 
     name: str
@@ -83,7 +85,7 @@ class Rule(msgspec.Struct, frozen=True):
         return f"{self.name}.md"
 
     def annotations(self, links: Links) -> dict[str, Text]:
-        """Return its annotations; links whose address is not known are left out."""
+        """Return the annotations by name, without links whose base URL is unknown."""
         about, details = self.about, self.details
         if details is None:
             details = about.details if about is not None else ()
@@ -102,16 +104,16 @@ class Rule(msgspec.Struct, frozen=True):
         return texts
 
     def promql(self, writing: Writing, *, keep: bool = True) -> str:
-        """Return its condition in PromQL.
+        """Return the condition as PromQL.
 
         Args:
-            writing: How it is written.
-            keep: Whether an alert that fires goes on while nothing is known of its target.
+            writing: The options of the PromQL.
+            keep: Whether a firing alert keeps firing while nothing is known about its target.
         """
         condition = self.expression.promql(writing)
         if self.about is None or not keep:
             return condition
-        # Two rows of one name differ in their severity.
+        # Two rules with the same name differ in their severity.
         same = f'alertname="{self.name}", alertstate="firing", severity="{self.severity}"'
         firing = f"ALERTS{{{same}}}"
         listing = self.about.listing

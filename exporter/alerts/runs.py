@@ -1,7 +1,7 @@
-"""The rows of the table about what is executed, or will be: tests to come, suites, single runs.
+"""The alerts about tests: preflights of tests to come, suites and single runs.
 
-Agents and the like are down for a while; a run that did not pass stays so. What counts is that one
-fault is told once.
+A machine that is down recovers, but a run that did not pass never passes. So the conditions see to
+it that one fault causes one alert.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _SUITE = (*SOURCE, "suite_id")
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
 
-# Beyond the factor: a suite that takes a minute may take two, and a run that has ended is in flight
-# until the next poll.
+# Seconds by which a run must exceed the usual duration, beside the factor in the thresholds. A
+# suite of one minute easily takes two, and an ended run counts as in flight until the next poll.
 _SLOWER_SECONDS, _LONGER_SECONDS = 30.0, 120.0
 
 _BECAME, _ENDED = " Its newest finished run: {}.", " That run ended at {}."
@@ -37,29 +37,28 @@ _STARTED = " Its newest run started at {}."
 
 _RUNS_SINCE = " That run started at {}."
 
-# Readings flap, but a window can be short.
+# Long enough to bridge a blip in the readings, short enough for short windows.
 _UNFIT_HOLD_SECONDS = 120.0
 
 
 def about_preflights() -> Iterator[Rule]:
-    """Yield the row about tests to come."""
-    # Of several exporters one that knows nothing has no say, and one that finds fault is right.
+    """Yield the alert about preflights, the checks before a test."""
+    # Of several exporters, those without a result do not count, and one failed preflight decides.
     fit = select(own.PREFLIGHT_READY).merged("min").compared("==", 1)
     yield Rule(
         f"{PREFIX}NotFit",
-        # The window is the time in which the fleet can still be mended.
+        # The window is the time in which the fleet can still be repaired.
         Severity.CRITICAL,
         merged(own.PREFLIGHT_DUE).compared("==", 1).where("unless", fit, own.PREFLIGHT),
-        "The fleet is not found fit for a test that begins soon.",
-        "Preflight {preflight} does not find the fleet fit: a check fails, or it is not known"
-        " whether all pass.",
+        "The fleet is not known to be fit for a test that begins soon.",
+        "Preflight {preflight} does not pass: a check fails, or it is not known whether all pass.",
         about.PREFLIGHT,
         hold_seconds=_UNFIT_HOLD_SECONDS,
     )
 
 
 def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
-    """Yield the rows about suites."""
+    """Yield the alerts about suites."""
     yield Rule(
         f"{PREFIX}SuiteFailed",
         Severity.WARNING,
@@ -68,7 +67,7 @@ def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
         "Suite {suite} (id {suite_id}) of source {source} did not pass in its newest run with a"
         " verdict.",
         about.SUITE,
-        # A verdict is a fact: it does not go up and down, and each failure is told.
+        # A verdict does not flap, and each failure is reported.
         hold_seconds=0,
         keep_seconds=0,
         details=(
@@ -81,8 +80,8 @@ def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
         Severity.WARNING,
         merged(c.SUITE_HEALTHY).compared("==", 0),
         "A suite cannot be run as it is configured.",
-        "Suite {suite} (id {suite_id}) of source {source} is not runnable: the vendor finds"
-        " fault with its configuration or with what it needs.",
+        "Suite {suite} (id {suite_id}) of source {source} is not runnable: the vendor reports a"
+        " fault in its configuration or in a resource that it needs.",
         about.SUITE,
     )
     if thresholds.suite_overdue is not None:
@@ -103,7 +102,7 @@ def about_suites(thresholds: Thresholds) -> Iterator[Rule]:
 
 
 def _slow(thresholds: Thresholds) -> Iterator[Rule]:
-    """Yield the rows about runs that take longer than usual."""
+    """Yield the alerts about runs that take longer than usual."""
     usual = merged(c.SUITE_BASELINE_DURATION)
     passed = Match(label="outcome", values=("passed",))
     usually = about.lasting(c.SUITE_BASELINE_DURATION, "suite_id", text=" Usually it takes {}.")
@@ -117,7 +116,7 @@ def _slow(thresholds: Thresholds) -> Iterator[Rule]:
         "A suite passed, but took much longer than usual.",
         "Suite {suite} (id {suite_id}) of source {source} passed, but took much longer than usual.",
         about.SUITE,
-        # As a verdict.
+        # As for a verdict.
         hold_seconds=0,
         keep_seconds=0,
         details=(
@@ -126,7 +125,7 @@ def _slow(thresholds: Thresholds) -> Iterator[Rule]:
             about.since(c.SUITE_LAST_RUN_END, "suite_id", text=_ENDED),
         ),
     )
-    # A run that generates no load yet, or none any more, has its own alert.
+    # A run that does not generate load, or no longer, has its own alert (`RunStuck`).
     idle = select(c.RUN_PHASE, Match(label="phase", values=(*_PREPARING, "stuck")))
     stuck = select(c.RUN_INFO).where("and", idle.compared("==", 1), *SOURCE, "run_id")
     yield Rule(
@@ -141,25 +140,25 @@ def _slow(thresholds: Thresholds) -> Iterator[Rule]:
         "A run of suite {suite} (id {suite_id}) of source {source} is in flight for much longer"
         " than usual.",
         about.SUITE,
-        # It has lasted as long as it has.
+        # The duration of a run does not flap.
         hold_seconds=0,
         details=(usually, about.since(c.SUITE_CURRENT_RUN_START, "suite_id", text=_RUNS_SINCE)),
     )
 
 
 def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
-    """Yield the rows about single runs."""
-    # A run that did not pass has its alert; what led to that is no second one.
+    """Yield the alerts about single runs."""
+    # A run that did not pass has `RunFailed`; the cause is no second alert.
     failed = select(c.RUN_PASSED).compared("==", 0)
-    # Nor is a run whose suite has one.
+    # A run whose suite has a verdict is covered by `SuiteFailed`.
     verdict = select(c.SUITE_LAST_RUN_PASSED)
-    told = select(c.RUN_INFO).where("and", verdict, *SOURCE, "suite_id")
+    covered = select(c.RUN_INFO).where("and", verdict, *SOURCE, "suite_id")
     internal = select(c.RUN_INTERNAL_ERROR).compared("==", 1)
     aborted = select(c.RUN_OUTCOME, Match(label="outcome", values=("aborted",))).compared("==", 1)
     yield Rule(
         f"{PREFIX}RunFailed",
         Severity.WARNING,
-        merged(c.RUN_PASSED).compared("==", 0).where("unless", told, *SOURCE, "run_id"),
+        merged(c.RUN_PASSED).compared("==", 0).where("unless", covered, *SOURCE, "run_id"),
         "A run ended and did not pass.",
         "Run {run} (id {run_id}) of source {source} did not pass.",
         about.RUN,
@@ -177,19 +176,19 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
         .compared("==", 1)
         .where("unless", failed, *SOURCE, "run_id")
         .where("unless", aborted, *SOURCE, "run_id"),
-        "A run lost an engine, or one ended in an error, and the run has not failed.",
-        "Run {run} (id {run_id}) of source {source} has not failed, but an engine of it was lost or"
-        " ended in an error: it may have had less load than planned, so that its times look too"
-        " good.",
+        "A run has not failed, but one of its engines was lost or ended in an error.",
+        "Run {run} (id {run_id}) of source {source} has not failed, but one of its engines was lost"
+        " or ended in an error. The run may have had less load than planned, so its response times"
+        " look too good.",
         about.RUN,
     )
     yield Rule(
         f"{PREFIX}RunInternalError",
         Severity.WARNING,
         merged(c.RUN_INTERNAL_ERROR).compared("==", 1).where("unless", failed, *SOURCE, "run_id"),
-        "The engine of a run tells of an internal error.",
-        "The newest log line of run {run} (id {run_id}) of source {source} tells of an internal"
-        " error, whatever its state says.",
+        "The engine of a run reports an internal error.",
+        "The newest log line of run {run} (id {run_id}) of source {source} reports an internal"
+        " error, whatever the run's state.",
         about.RUN,
     )
     if thresholds.run_stuck is None:
@@ -204,8 +203,8 @@ def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
         age.compared(">", thresholds.run_stuck)
         .where("and", preparing, *SOURCE, "run_id")
         .where("unless", waiting, *SOURCE, "run_id")
-        # Nothing will execute such a run, however short ago it was started. Why, an internal error
-        # tells.
+        # No engine will ever execute a stuck run, so its age does not matter. An internal error
+        # has an alert of its own.
         .either(idle.compared("==", 1).where("unless", internal, *SOURCE, "run_id")),
         "A run that was started generates no load.",
         "Run {run} (id {run_id}) of source {source} generates no load: it is still being prepared,"

@@ -1,8 +1,8 @@
-"""The newest samples, column by column, and of them only those that a condition asks for.
+"""The newest samples, column by column, and only of the metrics that a condition reads.
 
-Ten thousand agents have as many values of a metric, and a condition keeps few of them. So the
-labels of a series are a row of texts below names that all rows have in common, and what nobody asks
-for is never taken from the readings.
+With 10,000 agents a metric has 10,000 samples, of which a condition keeps few. So the label names
+are stored once for all series and the label values in a row per series, and samples are taken from
+the readings only when they are read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Series(NamedTuple):
 
     Attributes:
         names: The names of the labels.
-        rows: The values of the labels, a row for each series; an empty one is no label.
+        rows: The values of the labels, a row for each series; an empty value means no label.
         values: The newest value of each series.
     """
 
@@ -51,15 +51,15 @@ class Series(NamedTuple):
     values: Sequence[float]
 
     def sample(self, place: int) -> Sample:
-        """Return one series by itself."""
+        """Return the labels and the value of the series at an index."""
         return dict(zip(self.names, self.rows[place], strict=True)), self.values[place]
 
     def samples(self) -> Iterator[Sample]:
-        """Yield each series by itself."""
+        """Yield the labels and the value of each series."""
         return map(self.sample, range(len(self.rows)))
 
     def keys(self, on: Sequence[str]) -> Iterator[Row]:
-        """Yield the values of some labels of each series; one that is missing is empty."""
+        """Yield the values of some labels of each series; a missing label counts as empty."""
         names = self.names
         if on and all(name in names for name in on):
             found = map(itemgetter(*map(names.index, on)), self.rows)
@@ -70,7 +70,7 @@ class Series(NamedTuple):
         )
 
     def places(self, on: Sequence[str]) -> Mapping[Row, Sequence[int]]:
-        """Return where the series stand by the values of some labels."""
+        """Return the indexes of the series by the values of some labels."""
         keys = list(self.keys(on))
         alone = dict(zip(keys, zip(range(len(keys)), strict=True), strict=True))
         if len(alone) == len(keys):
@@ -88,7 +88,11 @@ class Series(NamedTuple):
         )
 
     def kept(self, wanted: Iterable[object]) -> Series:
-        """Return the series for which something is true, given one by one."""
+        """Return the wanted series.
+
+        Args:
+            wanted: A truth value for each series.
+        """
         found = [
             (row, value)
             for row, value, is_wanted in zip(self.rows, self.values, wanted, strict=True)
@@ -97,15 +101,15 @@ class Series(NamedTuple):
         return Series(self.names, [row for row, _ in found], [value for _, value in found])
 
 
-#: Series with their newest values, those with labels of the same names together.
+#: Series with their newest values, grouped by the names of their labels.
 Vector = Sequence[Series]
 
 
 class SampleView:
-    """The newest samples by metric, each metric's made when it is first asked for.
+    """The newest samples by metric; those of a metric are made when first read.
 
     Args:
-        makers: By the metric's name, what makes its series.
+        makers: Functions that return a metric's series, by the metric's name.
     """
 
     def __init__(self, makers: Mapping[str, Callable[[], Vector]]) -> None:
@@ -113,14 +117,14 @@ class SampleView:
         self._made: dict[str, Vector] = {}
 
     def of(self, metric: str) -> Vector:
-        """Return the series of a metric, none of a metric that is not known."""
+        """Return the series of a metric, none for an unknown metric."""
         if metric not in self._made:
             maker = self._makers.get(metric)
             self._made[metric] = maker() if maker is not None else ()
         return self._made[metric]
 
     def extended(self, metric: str, maker: Callable[[], Vector]) -> SampleView:
-        """Return a view that has one metric more."""
+        """Return a view with an additional metric."""
         known = {each: partial(self.of, each) for each in self._makers}
         return SampleView(known | {metric: maker})
 
@@ -136,7 +140,7 @@ def metrics(readers: Iterable[object]) -> frozenset[str]:
 
 
 def vector(samples: Iterable[Sample]) -> Vector:
-    """Put series together by the names of their labels."""
+    """Return samples as series, grouped by the names of their labels."""
     found: dict[Row, tuple[list[Row], list[float]]] = {}
     for labels, value in samples:
         rows, values = found.setdefault(tuple(labels), ([], []))
@@ -148,7 +152,13 @@ def vector(samples: Iterable[Sample]) -> Vector:
 def view(
     snapshots: Iterable[Snapshot], registry: CollectorRegistry, names: Collection[str]
 ) -> SampleView:
-    """Return the newest samples of some metrics, vendors' and our own."""
+    """Return the newest samples of some metrics.
+
+    Args:
+        snapshots: The readings of all sources.
+        registry: The exporter's own metrics.
+        names: The metrics to select.
+    """
     found: dict[str, list[Callable[[], Vector]]] = {}
     for snapshot in snapshots:
         for targets in _targets(snapshot):
@@ -168,14 +178,14 @@ def view(
 
 
 class _Targets:
-    """The targets of a snapshot that a mapping is about."""
+    """The targets in the readings of one type, for one mapping."""
 
     def __init__(
         self, mapping: TargetMapping, readings: Sequence[Any], common: Mapping[str, str]
     ) -> None:
         self.mapping = mapping
         self._readings = readings
-        # No source is given a label of a family's.
+        # The settings refuse labels of a source that a family has, too.
         self._common = common
 
     @cached_property
@@ -184,12 +194,12 @@ class _Targets:
 
     @cached_property
     def _rows(self) -> list[Row]:
-        """The labels of each target, behind those that all have."""
+        """The label values of each target, after those common to all targets."""
         common = tuple(self._common.values())
         return [(*common, *each) for each in map(self.mapping.identity, self._found)]
 
     def series(self, part: Callable[[Any], Any], column: Column) -> Vector:
-        """Return the series of a column; what is absent or not a number has none."""
+        """Return the series of a column; a value that is absent or NaN has none."""
         names = (*self._common, *column.family.labels)
         found = map(column.read, map(part, self._found))
         pairs: Iterable[tuple[Row, Any]]
@@ -201,7 +211,7 @@ class _Targets:
                 for row, labelled in zip(self._rows, map(column.spread, found), strict=True)
                 for more, value in labelled
             )
-        # Only a value that is not a number differs from itself.
+        # Only NaN differs from itself.
         known = [(row, float(v)) for row, v in pairs if v is not None and v == v]  # noqa: PLR0124
         return (Series(names, [row for row, _ in known], [value for _, value in known]),)
 
@@ -221,14 +231,14 @@ def _joined(makers: Iterable[Callable[[], Vector]]) -> Vector:
 
 
 class Partners:
-    """Finds the series about the same target as another one's labels."""
+    """Finds the series that have some labels in common with an alert."""
 
     def __init__(self, samples: SampleView) -> None:
         self._samples = samples
         self._found: dict[tuple[str, Row], list[tuple[Series, Mapping[Row, Sequence[int]]]]] = {}
 
     def of(self, metric: str, on: Row, labels: Mapping[str, str]) -> list[Sample]:
-        """Return the series of a metric that have the labels `on` in common with some labels."""
+        """Return the series of a metric whose labels `on` have the same values as in `labels`."""
         index = self._found.get((metric, on))
         if index is None:
             index = [(series, series.places(on)) for series in self._samples.of(metric)]
@@ -240,7 +250,7 @@ class Partners:
 
 
 def key(labels: Mapping[str, str], on: Iterable[str]) -> Row:
-    """Return the values of some labels; one that is missing is empty."""
+    """Return the values of some labels; a missing label counts as empty."""
     return tuple(labels.get(name, "") for name in on)
 
 

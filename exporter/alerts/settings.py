@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from exporter.sharding import Shard
 
 
-#: The heartbeat ends in Alertmanager after so many resend intervals without a word from us; other
-#: alerts never end sooner.
+#: The number of resend intervals after which Alertmanager ends the heartbeat if no more calls
+#: arrive. `hold_on_silence` cannot be shorter, so other alerts never end sooner.
 HEARTBEAT_INTERVALS = 4
 
 _API = re.compile(r"/api/v[0-9]+(?:/alerts)?/*$")
@@ -50,7 +50,7 @@ class BasicAuth(Section):
     Attributes:
         username: The user.
         password: The password.
-        password_file: A file with it.
+        password_file: A file with the password.
     """
 
     username: str = ""
@@ -58,7 +58,7 @@ class BasicAuth(Section):
     password_file: FilePath | None = None
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield the mistakes that no field has by itself."""
         if not self.username or ":" in self.username:
             yield Mistake(("username",), "must be a name without a colon")
         yield from secret_mistakes(self, "password")
@@ -71,7 +71,7 @@ class BasicAuth(Section):
 
 def _check_base(url: str) -> str:
     if _API.search(url):
-        raise WrongValueError("ends in the path of the API, which is added; leave /api/… out")
+        raise WrongValueError("ends in the path of the API, which is added; leave out /api/…")
     return url
 
 
@@ -79,15 +79,15 @@ class AlertmanagerSettings(Section):
     """One Alertmanager.
 
     Attributes:
-        url: Where it is, without `/api/v2`.
-        timeout: Of a call with all its tries.
-        basic_auth: A user and the password, for one behind basic authentication.
-        bearer_token: Sent with every call.
-        bearer_token_file: A file with it.
-        ca_file: What its certificate is verified against, in place of the system's authorities.
+        url: Its base URL, without `/api/v2`.
+        timeout: The time limit of a call including its retries.
+        basic_auth: User and password, if it demands basic authentication.
+        bearer_token: A bearer token, sent with every call.
+        bearer_token_file: A file with the bearer token.
+        ca_file: The CA certificates that verify its certificate, in place of the system's.
         insecure_skip_verify: Do not verify its certificate.
-        client_cert_file: The certificate shown to it.
-        client_key_file: Its key.
+        client_cert_file: The client certificate presented to it.
+        client_key_file: The key of the client certificate.
     """
 
     url: Annotated[Url, AfterValidator(_check_base)] = ""
@@ -101,23 +101,23 @@ class AlertmanagerSettings(Section):
     client_key_file: FilePath | None = None
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield the mistakes that no field has by itself."""
         if not self.url:
             yield Mistake(("url",), "is missing; give the Alertmanager's URL")
         if self.basic_auth is not None and self.bearer is not None:
-            yield Mistake(("basic_auth",), "stands beside a bearer token; remove one")
+            yield Mistake(("basic_auth",), "is given together with a bearer token; remove one")
         yield from secret_mistakes(self, "bearer_token", required=False)
         yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
 
     def secrets(self) -> Iterator[Secret]:
-        """Yield every secret that is sent."""
+        """Yield every secret that calls contain."""
         if self.bearer is not None:
             yield self.bearer
         if self.basic_auth is not None:
             yield self.basic_auth.secret
 
     def files(self) -> Iterator[Path]:
-        """Yield every file that is read: for TLS, and with a secret."""
+        """Yield every file that is read: TLS files and files with secrets."""
         named = (self.ca_file, self.client_cert_file, self.client_key_file)
         yield from (path for path in named if path is not None)
         yield from (secret.path for secret in self.secrets() if secret.path is not None)
@@ -131,7 +131,7 @@ class AlertmanagerSettings(Section):
 
 
 def _from_url(value: object) -> object:
-    # Checked here, so that the mistake stands where the text stands.
+    # Checked here, so that a mistake names the setting itself and not its `url`.
     return {"url": _check_base(check_url(value))} if isinstance(value, str) else value
 
 
@@ -143,21 +143,22 @@ class AlertingSettings(Section):
     """The built-in alerts; with neither an Alertmanager nor a heartbeat they are off.
 
     Attributes:
-        alertmanagers: Whom to tell, each as a URL or a mapping; all of them are told.
-        thresholds: What the alerts compare with, here and in the rules for Prometheus.
+        alertmanagers: The Alertmanagers, each as a URL or a mapping. All of them receive all
+            alerts.
+        thresholds: The values that alerts compare with, here and in the rules for Prometheus.
         alerts: Changes of single alerts, by the alert's name.
-        external_labels: Added to every alert that has no such label of its own.
-        evaluation_interval: How often conditions are looked at.
-        resend_interval: How often an alert that fires is told again.
-        hold_on_silence: How long an alert goes on in Alertmanager when the exporter falls silent;
-            at least four resend intervals. Ends are told, so nothing waits for this but what the
-            exporter cannot tell any more.
-        heartbeat_url: Asked with GET after evaluations that worked, at most once per resend
-            interval, so that whoever is behind it can tell when that ends.
-        heartbeat_url_file: A file with it.
-        runbook_url: Where the runbooks are served; by the exporter itself if not given and
-            `web.external_url` is.
-        grafana_url: Where the dashboards are, for links in alerts.
+        external_labels: Labels added to every alert that does not have them already.
+        evaluation_interval: The interval at which alerts are evaluated.
+        resend_interval: The interval at which a firing alert is sent again.
+        hold_on_silence: How long an alert keeps firing in Alertmanager when the exporter sends no
+            more calls; at least four resend intervals. Resolved alerts are sent at once, so this
+            matters only after the exporter has failed.
+        heartbeat_url: A URL called with GET after evaluations that worked, at most once per resend
+            interval. The service behind it can raise an alarm when the calls stop.
+        heartbeat_url_file: A file with the heartbeat's URL.
+        runbook_url: The base URL of the runbooks. If it is not set but `web.external_url` is, the
+            exporter serves them itself.
+        grafana_url: Grafana's base URL, for links from alerts to the dashboards.
     """
 
     alertmanagers: tuple[Alertmanager, ...] = ()
@@ -173,11 +174,11 @@ class AlertingSettings(Section):
     grafana_url: Url | None = None
 
     def rules(self) -> tuple[Rule, ...]:
-        """Return the table of alerts as these settings have it."""
+        """Return the table of alerts with the changes that these settings make."""
         return rules(self.thresholds, self.alerts)
 
     def secrets(self) -> Iterator[Secret]:
-        """Yield every secret that is sent."""
+        """Yield every secret that calls contain."""
         for each in self.alertmanagers:
             yield from each.secrets()
         if self.heartbeat is not None:
@@ -192,21 +193,21 @@ class AlertingSettings(Section):
 
     @cached_property
     def heartbeat(self) -> Secret | None:
-        """The heartbeat's URL, secret since whoever knows it can send one."""
+        """The heartbeat's URL, a secret since anybody who knows it can send a heartbeat."""
         if self.heartbeat_url is None and self.heartbeat_url_file is None:
             return None
         return Secret(self.heartbeat_url, self.heartbeat_url_file)
 
     @property
     def built_in(self) -> bool:
-        """True if the exporter evaluates the alerts itself, since somebody is told the outcome."""
+        """True if the exporter evaluates the alerts itself: if there is a receiver."""
         return bool(self.alertmanagers) or self.heartbeat is not None
 
     def of_shard(self, shard: Shard) -> AlertingSettings:
-        """Return how one of several processes that share the targets alerts: under its number.
+        """Return the settings of one shard, whose number is an external label of its alerts.
 
-        Half of the agents being down is judged over a share, so two shares can disagree; with the
-        same labels the one would end what the other has begun.
+        `HalfOfAgentsDown` is evaluated over the agents of each shard, so two shards can disagree.
+        With the same labels one would resolve the alert of the other.
         """
         if shard.total == 1:
             return self
@@ -214,14 +215,14 @@ class AlertingSettings(Section):
         return self.model_copy(update={"external_labels": labels})
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield the mistakes that no field has by itself."""
         for name in self.alerts:
             if name.removeprefix(PREFIX) not in NAMES:
                 yield Mistake(("alerts", name), f"there is no such alert; {nearest(name, NAMES)}")
             if name.startswith(PREFIX) and name.removeprefix(PREFIX) in self.alerts:
-                yield Mistake(("alerts", name), "is there without its prefix, too; keep one")
+                yield Mistake(("alerts", name), "is also given without its prefix; keep one")
             if PREFIX + name.removeprefix(PREFIX) == HEARTBEAT and self.alerts[name].severity:
-                text = "cannot have one, as the heartbeat always fires; remove it"
+                text = "must not be set, as the heartbeat always fires; remove it"
                 yield Mistake(("alerts", name, "severity"), text)
         yield from label_mistakes(self.external_labels, "external_labels")
         first: dict[str, int] = {}
@@ -233,8 +234,8 @@ class AlertingSettings(Section):
         if self.hold_on_silence < shortest:
             yield Mistake(
                 ("hold_on_silence",),
-                f"must be at least {format_duration(shortest)}, {HEARTBEAT_INTERVALS} intervals;"
-                " alerts would end between two calls",
+                f"must be at least {format_duration(shortest)}, {HEARTBEAT_INTERVALS} intervals,"
+                " or alerts would end between two calls",
                 ("hold_on_silence", "resend_interval", "evaluation_interval"),
             )
         yield from secret_mistakes(self, "heartbeat_url", required=False)
@@ -244,12 +245,12 @@ class AlertingSettings(Section):
         if self.heartbeat is None:
             return
         try:
-            # Unlike other URLs it may have a query: some receivers take their key there.
+            # Unlike other URLs it may have a query, in which some services expect their key.
             base, _, query = self.heartbeat.reveal().partition("?")
             check_url(base)
             right = _QUERY.fullmatch(query) is not None and "#" not in query
         except CallError:
-            return  # reported with the file
+            return  # `secret_mistakes` reports the unreadable file
         except WrongValueError:
             right = False
         if not right:

@@ -1,8 +1,8 @@
-"""The table of alerts, from which the Prometheus rules and the built-in evaluation are made.
+"""The table of alerts, the source of the rules for Prometheus and of the built-in evaluation.
 
-The meaning of the metrics keeps the conditions short: an inactive agent has no `up`, an outdated
-one that answered is up, and what a vendor did not say has no series, so that none of them can
-page. One trouble is one alert: what follows from another condition is left out by it.
+The semantics of the metrics keep the conditions short: an inactive agent has no `up`, an outdated
+agent that answers is up, and a value that the vendor does not send has no series. One fault is one
+alert: a condition excludes the targets for which another alert already reports the cause.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 def rules(
     thresholds: Thresholds, alerts: Mapping[str, AlertSettings] | None = None
 ) -> tuple[Rule, ...]:
-    """Return the rows that are on, what matters most first.
+    """Return the rules that are switched on, the most important first.
 
     Args:
         thresholds: The values that conditions compare with.
-        alerts: Changes of single alerts, by the alert's name with the prefix or without it.
+        alerts: Changes of single alerts, by the alert's name with or without the prefix.
     """
     table = (
         *about_exporters(),
@@ -62,16 +62,16 @@ def _rows(
         )
 
 
-#: Thresholds with which no alert is left out.
+#: Thresholds that switch on every alert.
 EVERYTHING = Thresholds.model_validate({"suite_overdue": "1d"})
 
 _EVERY = rules(EVERYTHING)
 
-#: The names of all alerts without their prefix, those included that are off by default.
+#: The names of all alerts without their prefix, including alerts that are off by default.
 NAMES = tuple(dict.fromkeys(rule.name.removeprefix(PREFIX) for rule in _EVERY))
 
 #: The names of the alerts about an exporter itself.
 OWN = frozenset(rule.name for rule in _EVERY if rule.about is None)
 
-#: The labels that identify what alerts are about.
+#: The labels that identify the targets of alerts.
 IDENTITY = frozenset(label for rule in _EVERY if rule.about is not None for label in rule.about.on)

@@ -1,7 +1,7 @@
-"""The texts of alerts, which Prometheus' templates and the built-in evaluation fill in the same.
+"""The texts of alerts, rendered by Prometheus' templates or identically by the built-in evaluation.
 
-A text has places for labels and the value of its alert. A detail is a sentence about the target
-that other series hold, such as the reason why it is down; without them it is left out.
+A text has placeholders for the labels and the value of its alert. A detail is a sentence with facts
+from other series, such as the reason why a target is down; without such series it is left out.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from exporter.alerts.samples import Partners
 
 
-#: The name of the field of a text that is the alert's value and no label.
+#: The placeholder for the alert's value; all other placeholders are labels.
 VALUE = "value"
 
-#: A list of targets ends after so many names.
+#: The most names in a list of targets.
 MAX_NAMES = 10
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """A sentence about an alert's target that tells a label or the value of another series.
+    """A sentence about an alert's target with a label or the value of another series.
 
     Attributes:
         text: The sentence, with one `{}` for the label or the value.
         metric: The metric of the other series.
         on: The labels that the other series has in common with the alert.
-        label: The label to tell; of several series the first in alphabetical order.
-        form: Prometheus' function that writes the value, which is told in place of a label. Of
-            several series the greatest value counts.
-        function: PromQL's function that is applied to the value: `abs` or `floor`.
-        only: The comparison that the value of a series must pass to be told.
-        listed: Whether the labels of all series are told, in alphabetical order.
+        label: The label to show. Of several series, the first label in alphabetical order counts.
+        form: The function of Prometheus' templates that formats the value, if no label is shown. Of
+            several series, the greatest value counts.
+        function: The PromQL function applied to the value: `abs` or `floor`.
+        only: A comparison that the value of a series must pass for the series to count.
+        listed: Whether to show the labels of all series, in alphabetical order.
     """
 
     text: str
@@ -56,11 +56,11 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     listed: bool = False
 
     def prometheus(self, writing: Writing) -> str:
-        """Return it as a template of Prometheus."""
+        """Return the sentence as a template of Prometheus."""
         same = ",".join(f"{name}=%q" for name in self.on)
         query = Select(metric=f"{self.metric}{{{same}}}").promql(writing)
         if self.listed:
-            # Several exporters tell of the same targets.
+            # Several exporters can show the same targets.
             query = f"max without ({', '.join(writing.without)}) ({query})"
         if self.only is not None:
             query += f" {self.only[0]} {self.only[1]:g}"
@@ -72,8 +72,8 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
             return f"{{{{ with {asked} }}}}{before}{number}{after}{{{{ end }}}}"
         asked = f'printf "{query}" {labels} | query | sortByLabel "{self.label}"'
         if not self.listed:
-            told = f'{{{{ with . | first | label "{self.label}" }}}}{before}{{{{ . }}}}{after}'
-            return f"{{{{ with {asked} }}}}{told}{{{{ end }}}}{{{{ end }}}}"
+            shown = f'{{{{ with . | first | label "{self.label}" }}}}{before}{{{{ . }}}}{after}'
+            return f"{{{{ with {asked} }}}}{shown}{{{{ end }}}}{{{{ end }}}}"
         more = f'printf "count({query}) - {MAX_NAMES} > 0" {labels} | query'
         return (
             f"{{{{ with {asked} }}}}{before}"
@@ -85,7 +85,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def render(self, labels: Mapping[str, str], partners: Partners) -> str:
-        """Fill it in from the newest samples."""
+        """Return the sentence, filled in from the newest samples; empty if no series counts."""
         series = [
             (other, value)
             for other, value in partners.of(self.metric, self.on, labels)
@@ -113,15 +113,15 @@ class Text(msgspec.Struct, frozen=True):
     details: tuple[Detail, ...] = ()
 
     def prometheus(self, writing: Writing) -> str:
-        """Return it as a template of Prometheus."""
+        """Return the text as a template of Prometheus."""
         return self._placed("$value") + "".join(each.prometheus(writing) for each in self.details)
 
     def grafana(self) -> str:
-        """Return it as a template of Grafana, which cannot look up details."""
+        """Return the text as a template of Grafana, without details, which Grafana cannot query."""
         return self._placed("$values.A.Value")
 
     def render(self, labels: Mapping[str, str], value: float, partners: Partners) -> str:
-        """Fill it in; a label that is missing is empty."""
+        """Return the text for an alert; a missing label is empty."""
 
         def label_text(label: str, form: str) -> str:
             found = labels.get(label, "")
@@ -150,7 +150,7 @@ class Text(msgspec.Struct, frozen=True):
 
 
 def humanize_duration(seconds: float) -> str:
-    """Write a duration as Prometheus' function of that name does, such as `1h 2m 3s`."""
+    """Return a duration as Prometheus' `humanizeDuration` does, such as `1h 2m 3s`."""
     if not math.isfinite(seconds):
         return _infinite(seconds)
     if abs(seconds) < 1:
@@ -169,12 +169,12 @@ def humanize_duration(seconds: float) -> str:
 
 
 def humanize_percentage(ratio: float) -> str:
-    """Write a ratio in per cent as Prometheus' function of that name does."""
+    """Return a ratio in per cent as Prometheus' `humanizePercentage` does."""
     return f"{ratio * 100:.4g}%" if math.isfinite(ratio) else f"{_infinite(ratio)}%"
 
 
 def humanize_timestamp(seconds: float) -> str:
-    """Write a Unix time as Prometheus' function of that name does with whole seconds, in UTC."""
+    """Return a Unix time in UTC as Prometheus' `humanizeTimestamp` does with whole seconds."""
     if not math.isfinite(seconds):
         return _infinite(seconds)
     return f"{utc(math.floor(seconds)):%Y-%m-%d %H:%M:%S} +0000 UTC"
@@ -194,7 +194,7 @@ def _infinite(value: float) -> str:
     return "NaN" if math.isnan(value) else f"{'+' if value > 0 else '-'}Inf"
 
 
-#: How a value can be written, by the name of Prometheus' function.
+#: The formatting functions, by the name of Prometheus' function.
 FORMATS: dict[str, Callable[[float], str]] = {
     "humanizeDuration": humanize_duration,
     "humanizePercentage": humanize_percentage,

@@ -1,4 +1,4 @@
-"""Thresholds of the alerts: the settings' section for them, and the one place of their defaults."""
+"""The settings of the alerts' thresholds, with their defaults, and of single alerts."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from exporter.config.types import Boolean, Duration, Interval, Number
 from exporter.config.validation import Section
 
 
-#: The address of this project's runbooks.
+#: The URL of this project's runbooks.
 RUNBOOK_URL = "https://github.com/loadfleet/loadfleet-exporter/blob/main/deploy/runbooks/"
 
 
 class Thresholds(Section):
-    """The values that alerts compare with; an `Interval` that is `off` leaves its alert out.
+    """The values that alerts compare with; an interval of `off` switches its alert off.
 
     Attributes:
         clock_skew: How far a clock may be off.
         run_stuck: How long a run may take from its start until it generates load.
         suite_overdue: How long a suite may go without a run.
-        slower_than_usual: How many times its usual duration a passed run of a suite may have taken.
-        longer_than_usual: How many times its usual duration a run of a suite may be in flight.
-        certificate_expiry: How long before its end a certificate is to be replaced.
-        agent_restarted: How long an agent counts as restarted.
-        agents_down_ratio: The share of a source's agents that is too many when down.
-        stale_intervals: How many of its intervals a task may go without a good poll.
-        for_scale: Multiplies the times for which conditions must hold and alerts outlive them.
-            Below 1 it makes trials short; in earnest it turns blips into pages.
+        slower_than_usual: How many times the usual duration a passed run of a suite may take.
+        longer_than_usual: How many times the usual duration a run of a suite may be in flight.
+        certificate_expiry: How long before a certificate expires the alert fires.
+        agent_restarted: How long after its start an agent counts as restarted.
+        agents_down_ratio: The share of a source's agents, 0 to 1, that is too much when down.
+        stale_intervals: How many intervals a task may go without a poll that succeeds.
+        for_scale: Multiplies the times for which conditions must hold before an alert fires, and
+            for which it keeps firing afterwards. Values below 1 are for trials: in production they
+            turn blips into pages.
     """
 
     clock_skew: Interval = 5.0
@@ -43,17 +44,17 @@ class Thresholds(Section):
     for_scale: Annotated[Number, Field(ge=0)] = 1.0
 
 
-# The only way to a field with the name of a keyword.
+# A field cannot be named `for` in a class statement, as that is a keyword.
 _Waiting = create_model("_Waiting", __base__=Section, **{"for": (Duration | None, None)})  # type: ignore[call-overload]
 
 
 class AlertSettings(_Waiting):  # type: ignore[misc, valid-type]
-    """Changes of an alert, in the built-in evaluation and in the printed rules alike.
+    """Changes of an alert, both in the built-in evaluation and in the printed rules.
 
     Attributes:
-        off: Leave it out.
-        severity: How urgent it is.
-        for: How long its condition must hold before it fires.
+        off: Switch the alert off.
+        severity: The severity of the alert.
+        for: How long the condition must hold before the alert fires.
     """
 
     off: Boolean = False
@@ -61,6 +62,6 @@ class AlertSettings(_Waiting):  # type: ignore[misc, valid-type]
 
     @property
     def hold(self) -> float | None:
-        """Seconds for which the condition must hold; `None` leaves that as it is."""
+        """Seconds for which the condition must hold; `None` keeps the default."""
         seconds: float | None = getattr(self, "for")
         return seconds

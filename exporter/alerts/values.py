@@ -1,6 +1,7 @@
-"""The values of conditions over the newest samples in memory.
+"""Evaluates conditions over the newest samples in memory.
 
-The semantics are PromQL's, an empty label being none; only the metric's name is no label here.
+The semantics are those of PromQL, in which an empty label is a missing one. Unlike in PromQL the
+metric's name is no label.
 """
 
 from __future__ import annotations
@@ -32,18 +33,23 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 _AGGREGATE: dict[e.Aggregation, Callable[[list[float]], float]] = {
     "max": lambda values: _furthest(max, values),
     "min": lambda values: _furthest(min, values),
-    # Not fsum, which refuses what is infinite both ways, nor sum, which loses the sign of zero.
+    # Not `fsum`, which raises on infinities of both signs, nor `sum`, which loses the sign of -0.
     "sum": lambda values: reduce(operator.add, values),
     "count": lambda values: float(len(values)),
 }
 
 
 def evaluated(expression: e.Expression, samples: SampleView, now: float) -> dict[Labels, float]:
-    """Return what Prometheus would, had it scraped the samples at `now`, in Unix seconds.
+    """Return the values that Prometheus would compute from the samples, by the labels.
+
+    Args:
+        expression: The condition.
+        samples: The newest samples.
+        now: The time of the evaluation in Unix seconds.
 
     Raises:
-        ValueError: Prometheus would refuse it: a series has several partners.
-        NotImplementedError: Only Prometheus can judge it.
+        ValueError: A series matches several others, which Prometheus would refuse, too.
+        NotImplementedError: Only Prometheus can evaluate the expression.
     """
     return _by_identity(evaluate(expression, samples, now))
 
@@ -54,8 +60,8 @@ def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
     """Return the series that a node selects, with their values.
 
     Raises:
-        ValueError: Prometheus would refuse it: a series has several partners.
-        NotImplementedError: Only Prometheus can judge it.
+        ValueError: A series matches several others, which Prometheus would refuse, too.
+        NotImplementedError: Only Prometheus can evaluate the node.
     """
     match node:
         case e.Select(metric=metric, matches=matches):
@@ -75,7 +81,7 @@ def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
         case e.Raised(of=of, addend=addend):
             return _changed(evaluate(of, samples, now), lambda value: value + addend)
         case e.Merged(of=of, by="max" | "min" | "sum", labels=()):
-            # The series of one process differ in more than what tells processes apart.
+            # No two series of one process have the same labels, so nothing is aggregated.
             return evaluate(of, samples, now)
         case e.Merged(of=of, by=by, labels=without):
             return _merged(evaluate(of, samples, now), without, _AGGREGATE[by])
@@ -111,7 +117,7 @@ def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
             if not isinstance(bound, e.Expression):
                 return _kept(kept, lambda series: [holds(value, bound) for value in series.values])
             bounds = _by_identity(evaluate(bound, samples, now))
-            # Nothing compares with what is not a number, as with a series that is missing.
+            # A comparison with NaN is false, as is one with a missing series.
             return _kept(
                 kept,
                 lambda series: [
@@ -153,7 +159,7 @@ def _by_identity(found: Vector) -> dict[Labels, float]:
 
 
 def _kept(found: Vector, wanted: Callable[[Series], Iterable[bool]]) -> Vector:
-    """Return what is wanted of each, and leave out those of which nothing is."""
+    """Return the wanted rows of each `Series`, without those that have none."""
     kept = (series.kept(wanted(series)) for series in found)
     return [series for series in kept if series.rows]
 
@@ -169,7 +175,7 @@ def _matching(found: Vector, matches: Iterable[e.Match]) -> Vector:
 
 
 def _holding(match: e.Match, series: Series) -> Iterator[bool]:
-    # Most series of a metric have the same few values of a label that is asked for.
+    # Most series of a metric share the few values of a label that conditions select by.
     holds = cache(match.holds)
     return (holds(text) for (text,) in series.keys((match.label,)))
 

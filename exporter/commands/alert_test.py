@@ -1,4 +1,4 @@
-"""`alert-test`: whether a page would arrive, seen before the first one is due."""
+"""`alert-test`: sends test alerts through Alertmanager to check that notifications arrive."""
 
 from __future__ import annotations
 
@@ -37,20 +37,22 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
 
 
-#: The shipped routes take it for one of the real alerts.
+#: With the prefix of the real alerts, so that the shipped routes match it.
 NAME = f"{PREFIX}Test"
 
-DOCUMENT = "https://github.com/loadfleet/loadfleet-exporter/blob/main/deploy/docs/how-to/alerting.md"
+DOCUMENT = (
+    "https://github.com/loadfleet/loadfleet-exporter/blob/main/deploy/docs/how-to/alerting.md"
+)
 
 SEVERITIES = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 
-#: Longer than the usual `group_wait`, so that people are notified.
+#: Longer than Alertmanager's default `group_wait` of 30 s, so that it sends notifications.
 HOLD_SECONDS = 120.0
 
-#: If this process is killed, its alerts end by themselves after so much longer.
+#: Added to the alerts' end time. If this process is killed, Alertmanager resolves them then.
 SPARE_SECONDS = 60.0
 
-#: The interval at which the time that is left is shown on a terminal.
+#: Update interval of the remaining time on a terminal.
 REDRAW_SECONDS = 1.0
 
 
@@ -58,7 +60,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of one Alertmanager to one alert.
 
     Attributes:
-        known: Whether it may have the alert now.
+        known: Whether the Alertmanager may have stored the alert.
     """
 
     client: AlertmanagerClient
@@ -69,31 +71,35 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the flags of the daemon, and what to send."""
+    """Declare the flags of the daemon, the severities and the duration of the test."""
     for flag in (*flags.COMMON, *flags.DAEMON):
         flag.add_to(parser)
     parser.add_argument(
         "--severity",
         action="append",
         choices=[severity.value for severity in SEVERITIES],
-        help="send an alert of this severity, repeatable; all of them if not given",
+        help="send an alert of this severity, repeatable; default: all severities",
     )
     parser.add_argument(
         "--hold",
         type=duration,
         default=HOLD_SECONDS,
         metavar="DURATION",
-        help="how long until the alerts are resolved, longer than group_wait so that people are"
-        " notified; 2m if not given, 0 is at once",
+        help="resolve the alerts after this time; must exceed Alertmanager's group_wait for"
+        " notifications to be sent; default 2m, 0 resolves at once",
     )
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Send, wait, resolve."""
+    """Send the alerts, wait and resolve them.
+
+    Returns:
+        The exit code: 0, or 1 if an Alertmanager did not accept an alert or its end.
+    """
     alerting, board = notifying(arguments, environ)
     if not alerting.alertmanagers:
         problem = (
-            "alerting.alertmanagers: names none that could be told; add one, or set"
+            "alerting.alertmanagers: is empty; add an Alertmanager, or set"
             " LOADFLEET_ALERTING__ALERTMANAGERS"
         )
         raise ConfigurationError([problem])
@@ -108,10 +114,10 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def marked(severities: Iterable[Severity], now: Moment, *, host: str) -> list[Alert]:
-    """Return an alert of each severity that says that it is a test, firing since now.
+    """Return a firing alert of each severity, marked as a test.
 
-    No other test shares its source: Alertmanager would wait for `group_interval` before it told
-    of the second one.
+    Each run uses another source label. With the same label Alertmanager would put a second test
+    into the group of the first and delay its notification by `group_interval`.
     """
     begun = datetime.fromtimestamp(now.unix, tz=UTC)
     labels = {
@@ -125,10 +131,10 @@ def marked(severities: Iterable[Severity], now: Moment, *, host: str) -> list[Al
             name=NAME,
             labels={**labels, "severity": severity.value},
             annotations={
-                "summary": f"This is a test of the alerting from {host}: nothing is wrong.",
-                "description": f"Somebody ran `loadfleet-exporter alert-test` on {host} to see"
-                f" whether alerts of severity {severity.value} arrive. Nothing is wrong, nobody has"
-                " to act, and the alert ends by itself.",
+                "summary": f"This is a test alert from {host}: nothing is wrong.",
+                "description": f"Somebody ran `loadfleet-exporter alert-test` on {host} to check"
+                f" that alerts of severity {severity.value} arrive. Nothing is wrong, no action is"
+                " needed, and the alert will be resolved automatically.",
                 "runbook_url": DOCUMENT,
             },
             value=1.0,
@@ -149,15 +155,15 @@ async def rehearse(  # noqa: PLR0913 - all but the first two by keyword
     clock: Clock,
     out: TextIO,
 ) -> bool:
-    """Send the alerts, hold them, resolve them, and tell of each step.
+    """Send the alerts, hold them, resolve them, and print each step.
 
     Args:
-        clients: The Alertmanagers; all are told all alerts.
-        alerts: What fires.
-        hold_seconds: How long they fire.
-        stop: Set to have them resolved at once.
-        clock: Where time comes from.
-        out: Where to tell.
+        clients: The Alertmanagers; each gets all alerts.
+        alerts: The firing alerts.
+        hold_seconds: How long the alerts fire.
+        stop: When set, the alerts are resolved at once.
+        clock: The source of time.
+        out: The output.
 
     Returns:
         Whether each Alertmanager has accepted each alert and its end.
@@ -165,20 +171,20 @@ async def rehearse(  # noqa: PLR0913 - all but the first two by keyword
     begun = await _post([(client, alert) for client in clients for alert in alerts], clock)
     known = [answer for answer in begun if answer.known]
     try:
-        _tell(begun, "alert", out)
+        _print_answers(begun, "alert", out)
         if known:
             print(_expectation(alerts[0], hold_seconds), file=out, flush=True)
             await _hold(hold_seconds, stop, clock, out)
     finally:
-        # Also where nobody can be told any more.
+        # Resolve the alerts even if printing fails.
         now = clock.now()
         ends = [
             msgspec.structs.replace(answer.alert, phase=Phase.RESOLVED, resolved=now)
             for answer in known
         ]
-        clients_told = [answer.client for answer in known]
-        ended = await _post(list(zip(clients_told, ends, strict=True)), clock)
-    _tell(ended, "end", out)
+        known_clients = [answer.client for answer in known]
+        ended = await _post(list(zip(known_clients, ends, strict=True)), clock)
+    _print_answers(ended, "end", out)
     return all(answer.accepted for answer in (*begun, *ended))
 
 
@@ -186,7 +192,7 @@ async def _until_stopped(
     alerting: AlertingSettings, board: str, severities: Sequence[Severity], *, hold: float
 ) -> int:
     clock = SYSTEM_CLOCK
-    # The jitter of retries is no secret.
+    # The jitter of retries needs no cryptographic randomness.
     connect: Connect = partial(HttpClient, clock=clock, random=Random())  # noqa: S311
     options: NotificationOptions = msgspec.structs.replace(
         notification_options(alerting, generator_url=board), hold_seconds=hold + SPARE_SECONDS
@@ -212,7 +218,7 @@ async def _post(
 
 
 async def _answer(client: AlertmanagerClient, alert: Alert, clock: Clock) -> _Answer:
-    """Send one alert in a call of its own, so that the answer is about it."""
+    """Send a single alert, so that the answer is about this alert alone."""
     known = True
     try:
         accepted = await client.post([alert], clock.time())
@@ -221,12 +227,12 @@ async def _answer(client: AlertmanagerClient, alert: Alert, clock: Clock) -> _An
     except PollError as error:
         accepted = False
         text = f"failed ({error.reason.value}): {str(error).partition(': ')[2] or error}"
-        # Without an answer nobody knows; an end does no harm.
+        # Without a response the Alertmanager may have the alert; resolving it does no harm.
         known = isinstance(error, CallError) and error.sent and error.status is None
     return _Answer(client=client, alert=alert, text=text, accepted=accepted, known=known)
 
 
-def _tell(answers: Iterable[_Answer], what: str, out: TextIO) -> None:
+def _print_answers(answers: Iterable[_Answer], what: str, out: TextIO) -> None:
     for answer in answers:
         severity = answer.alert.labels["severity"]
         print(f"{answer.client.name}  {severity:8}  {what} {answer.text}", file=out, flush=True)
@@ -236,16 +242,17 @@ def _expectation(alert: Alert, hold_seconds: float) -> str:
     named = f"{alert.name} of source {alert.labels['source']}"
     if not hold_seconds:
         return (
-            f"{named} is resolved at once: it was seen that Alertmanager takes alerts, but nobody"
-            " is notified. Give --hold for that."
+            f"{named} is resolved at once. This tests that Alertmanager accepts alerts, but sends"
+            " no notifications; for those, give --hold."
         )
     return (
         f"{named} fires for {format_duration(hold_seconds)}, or until Ctrl-C.\n"
-        "After its group_wait, 30s in the shipped alertmanager.yml, Alertmanager notifies those to"
-        " whom its routes lead an alert of that severity.\n"
-        "Who is told of ends, too, hears of this one by the next group_interval, 5m there.\n"
-        "If nothing arrives, look for the alert on Alertmanager's page: there, the routes or the"
-        " receiver are wrong."
+        "After group_wait (30s in the shipped alertmanager.yml), Alertmanager notifies the"
+        " receivers that its routes choose for that severity.\n"
+        "Receivers with send_resolved are notified of the end within group_interval (5m in the"
+        " shipped file).\n"
+        "If nothing arrives but Alertmanager's page shows the alert, its routes or receivers are"
+        " wrong."
     )
 
 

@@ -1,7 +1,7 @@
-"""`Needs attention`: what is wrong, the worst first, and each cause once.
+"""The table `Needs attention`: problems grouped by their cause, the worst first.
 
-A source that does not answer is one cause, however many of its tasks fail and whatever is known of
-its targets from before; many targets that fail alike are one line.
+A source that does not answer is one cause, which hides the problems of its tasks and targets.
+Many targets that fail for the same reason share one line.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from exporter.overview.sources import SourceRow
 
 
-#: So many targets that fail for the same reason are named in a line each.
+#: Up to this many targets that fail for the same reason have a line each.
 ALIKE = 3
 
-#: So many targets with the same problem, for whatever reasons, are named in a line each.
+#: Up to this many targets with the same problem, for different reasons, have a line each.
 SAME = 10
 
-#: So many targets of a line that stands for several are named.
+#: A line for several targets names this many of them.
 NAMED = 3
 
-# With these nothing else is known of a source.
+# Alerts that mean that nothing of a source can be polled.
 _WHOLE = frozenset({"CredentialsRefused", "SourceDown"})
 
 _TASK = "TaskFailing"
@@ -43,9 +43,9 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the table.
 
     Attributes:
-        what: The problem, as people call it.
-        name: The target or the task, or how many of them.
-        since_timestamp_seconds: Since when, as far as it is known, epoch.
+        what: The problem in words.
+        name: The target or the task, or the number of targets.
+        since_timestamp_seconds: Start of the problem, Unix seconds, if known.
     """
 
     severity: str
@@ -59,7 +59,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 def causes(
     problems: Iterable[Problem], rows: Iterable[TargetRow], sources: Sequence[SourceRow]
 ) -> list[Cause]:
-    """Return what needs attention in the order of the problems, the worst first."""
+    """Return the lines of the table in the order of the problems, the worst first."""
     found = troubles(problems, rows)
     failures = {source.name: dict(_failures(source)) for source in sources}
     whole = {each.problem.source: each for each in reversed(found) if each.problem.title in _WHOLE}
@@ -87,7 +87,7 @@ def causes(
 
 
 def complaints(source: SourceRow, told: Iterable[Cause]) -> Iterator[str]:
-    """Yield what is wrong with a source and stands in none of the causes."""
+    """Yield the faults of a source that none of the causes mentions."""
     mine = [cause for cause in told if cause.source == source.name]
     titles = {cause.what for cause in mine}
     if titles.isdisjoint(map(spoken, _WHOLE)):
@@ -96,7 +96,7 @@ def complaints(source: SourceRow, told: Iterable[Cause]) -> Iterator[str]:
         elif source.blocked:
             yield "calls are held back"
     if source.vendor_slow and "vendor slow" not in titles:
-        yield "the vendor is slow, its time-outs accuse no target"
+        yield "the vendor is slow, so time-outs do not count against targets"
     alike: dict[str, list[str]] = {}
     for task, failure in _failures(source):
         if not any(failure in cause.reason for cause in mine):
@@ -110,7 +110,7 @@ def _sort(trouble: Trouble) -> tuple[str, str, str]:
 
 
 def _failures(source: SourceRow) -> Iterator[tuple[str, str]]:
-    """Yield the tasks whose newest poll failed, with why."""
+    """Yield each task whose newest poll failed, with the reason."""
     for task in source.tasks:
         failure = task.last_failure
         if task.failing and failure is not None:
@@ -118,7 +118,7 @@ def _failures(source: SourceRow) -> Iterator[tuple[str, str]]:
 
 
 def _cause(same: Sequence[Trouble], failures: Mapping[str, str], hidden: int) -> Cause:
-    """Make one line of problems that are alike."""
+    """Merge problems with the same cause into one line."""
     first = same[0].problem
     names = [each.problem.name or each.problem.id for each in same]
     reasons = dict.fromkeys(each.reason for each in same)
@@ -127,7 +127,7 @@ def _cause(same: Sequence[Trouble], failures: Mapping[str, str], hidden: int) ->
         failed = dict.fromkeys(failures.values())
         reason = "; ".join((reason, *failed))
         if hidden:
-            reason += f"; {count(hidden, 'more problem')} of it from before"
+            reason += f"; {count(hidden, 'older problem')} of this source"
     elif first.title == _TASK:
         name = ", ".join(names)
         reason = failures.get(names[0], reason)

@@ -1,4 +1,4 @@
-"""`check-config`: everything that is wrong with the configuration, or the effect of a reload."""
+"""`check-config`: prints the mistakes of the configuration, or the effect of a reload."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the flags that name a configuration."""
+    """Declare the flags of the configuration, and `--diff`."""
     for flag in (*flags.COMMON, *flags.DAEMON):
         flag.add_to(parser)
     parser.add_argument(
         "--diff",
         type=remote.daemon_url,
         metavar="URL",
-        help="tell what a reload would do to the daemon at this URL",
+        help="print what a reload would change in the daemon at this URL",
     )
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Check, then tell what is watched or what a reload would change."""
+    """Check the configuration, then print its sources or the effect of a reload.
+
+    Returns:
+        The exit code: 0, or 1 if the daemon of `--diff` cannot be asked.
+    """
     loaded = checked(arguments, environ)
     if arguments.diff:
         try:
@@ -50,10 +54,10 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def checked(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Loaded:
-    """Load the configuration, the web configuration file it names, and all else the daemon reads.
+    """Return the configuration after a check of everything that the daemon reads at its start.
 
     Raises:
-        ConfigurationError: With the mistakes in the first of them that has any.
+        ConfigurationError: With the mistakes of the first wrong file or flag.
     """
     loaded = load_settings(arguments, environ, (*flags.COMMON, *flags.DAEMON))
     if loaded.settings.web.config_file is not None:
@@ -63,7 +67,11 @@ def checked(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Loaded
 
 
 def tell(loaded: Loaded) -> int:
-    """Print what a configuration without mistakes watches, and what may do harm or gets old."""
+    """Print the sources of a valid configuration, and its warnings.
+
+    Returns:
+        The exit code, 0.
+    """
     for warning in (*loaded.warnings, *loaded.settings.risks()):
         print(f"warning: {warning}", file=sys.stderr)
     for source in loaded.settings.sources:
@@ -74,7 +82,7 @@ def tell(loaded: Loaded) -> int:
 
 
 async def running(url: str) -> dict[str, Any]:
-    """Return the configuration that a daemon runs, as its `/config` shows it.
+    """Return the effective configuration of a daemon, as its page `/config` shows it.
 
     Raises:
         NotAskedError: There is no daemon at the URL, or it does not show its configuration.
@@ -90,13 +98,13 @@ async def running(url: str) -> dict[str, Any]:
 
 
 def lines(old: Mapping[str, Any], settings: Settings) -> Iterator[str]:
-    """Yield what a reload would start, restart, stop and apply.
+    """Yield a line for each source or section that a reload would start, restart, stop or apply.
 
-    Secrets are not compared: nobody shows them, and a changed secret restarts nothing.
+    Secrets are not compared, because `/config` hides them. A changed secret restarts no source.
 
     Args:
-        old: A redacted configuration.
-        settings: The ones that would be loaded.
+        old: The daemon's configuration, redacted.
+        settings: The settings that a reload would load.
     """
     new = redacted(settings)
     before, after = _by_name(old), _by_name(new)
@@ -118,7 +126,7 @@ def lines(old: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         if old.get(section) != new.get(section):
             yield (
                 f"{section} differs: only a restart of the daemon applies it"
-                " (give check-config the daemon's own flags and environment)"
+                " (run check-config with the daemon's flags and environment)"
             )
     yield "secrets are not compared"
 

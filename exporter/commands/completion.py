@@ -1,4 +1,4 @@
-"""`completion`: commands, flags and choices for a shell, from the command line's own parsers."""
+"""`completion`: shell completion of commands, flags and choices, made from the parsers."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from exporter.commands.parser import Parser
 
 
-# The name of the function of bash, which does not take a hyphen in all its modes.
+# The bash function. In POSIX mode bash allows no hyphen in a function's name.
 _FUNCTION = "_loadfleet_exporter"
 
 _FILES, _FOLDERS = "FILE", "FOLDER"
 
 
 class _Argument(msgspec.Struct, frozen=True, kw_only=True):
-    """A flag or an argument of a command.
+    """A flag or a positional argument of a command.
 
     Attributes:
-        flags: Its spellings; none of an argument.
-        about: What it means, without its variable.
-        takes: What its value is called; empty if it takes none.
-        choices: The values it can have, if they are known.
-        several: Whether an argument can be given several times.
+        flags: The spellings of a flag; empty for a positional argument.
+        about: The help text without the environment variable.
+        takes: The placeholder of the value; empty without a value.
+        choices: The allowed values; empty if any value is allowed.
+        several: Whether a positional argument can be repeated.
     """
 
     flags: tuple[str, ...]
@@ -42,7 +42,7 @@ class _Argument(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, action: argparse.Action) -> _Argument:
-        """Read what a parser has been told."""
+        """Return the argument that an action of argparse declares."""
         return cls(
             flags=tuple(action.option_strings),
             about=re.sub(r" \[\$\w+\]$", "", action.help or "").replace("%%", "%"),
@@ -53,14 +53,18 @@ class _Argument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the shell."""
+    """Declare the argument that names the shell."""
     parser.add_argument(
         "shell", metavar="SHELL", choices=tuple(_SHELLS), help=f"one of: {', '.join(_SHELLS)}"
     )
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print the script."""
+    """Print the script.
+
+    Returns:
+        The exit code, 0.
+    """
     del environ
     parser: Parser = arguments.parser
     lines = _SHELLS[arguments.shell](parser.prog, parser.commands)
@@ -73,7 +77,7 @@ def _arguments(parser: Parser) -> list[_Argument]:
 
 
 def _bash(program: str, commands: Mapping[str, Parser]) -> Iterator[str]:
-    """Yield a script; `=` is a word of its own to bash."""
+    """Yield the lines of a script. Bash splits `--flag=value` into three words."""
     yield f"# bash completion of {program}"
     yield f"{_FUNCTION}() {{"
     yield '    local word=${COMP_WORDS[COMP_CWORD]} flag="" words="" command=${COMP_WORDS[1]}'
@@ -117,7 +121,7 @@ def _bash_values(argument: _Argument) -> str:
 
 
 def _zsh(program: str, commands: Mapping[str, Parser]) -> Iterator[str]:
-    # A file of $fpath has the name of the function that it is the body of.
+    # zsh loads a function from the file of the same name in $fpath.
     function = f"_{program}"
     yield f"#compdef {program}"
     yield f"compdef {function} {program}"
@@ -143,7 +147,7 @@ def _zsh(program: str, commands: Mapping[str, Parser]) -> Iterator[str]:
         yield f"        {name}) _arguments {' '.join(specs)} ;;"
     yield "    esac"
     yield "}"
-    # When it is sourced it is registered above and completes nothing yet.
+    # A sourced script only registers the function; an autoloaded one also has to call it.
     yield f'[[ "$funcstack[1]" == "{function}" ]] && {function} "$@"'
     yield "true"
 

@@ -1,4 +1,4 @@
-"""From flags and environment to settings, the same way for every command."""
+"""Loading of settings from flags, environment and file, shared by all commands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from exporter.polling.engine import Engine
 
 
-#: How often to look for changes of the configuration's files.
+#: Interval at which the daemon checks the configuration's files for changes.
 DEFAULT_AUTO_RELOAD_SECONDS = 30.0
 
 _ALERTING, _THRESHOLDS = "alerting", "thresholds"
@@ -49,16 +49,16 @@ def load_settings(
     *,
     pipe: bool = True,
 ) -> Loaded:
-    """Load the configuration a command was asked to use.
+    """Return the configuration that a command's flags and environment choose.
 
     Args:
-        arguments: The command's.
+        arguments: The command's parsed arguments.
         environ: The environment.
-        used: The flags that give settings.
-        pipe: Whether the file may be a pipe, which can be read once.
+        used: The flags that override settings.
+        pipe: Whether the file may be a pipe, which can be read only once.
 
     Raises:
-        ConfigurationError: With every mistake in it.
+        ConfigurationError: With all mistakes of the configuration.
     """
     loaded = load(
         config_path(arguments, environ),
@@ -71,7 +71,10 @@ def load_settings(
 
 
 def auto_reload_seconds(arguments: argparse.Namespace, environ: Mapping[str, str]) -> float:
-    """Return how often to look for changes of the configuration's files; 0 is never, as of a pipe.
+    """Return the interval at which to check the configuration's files for changes.
+
+    Returns:
+        The interval in seconds; 0 for never, and always 0 for a pipe.
 
     Raises:
         ConfigurationError: The value is no duration.
@@ -86,7 +89,7 @@ def auto_reload_seconds(arguments: argparse.Namespace, environ: Mapping[str, str
 
 
 def config_path(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Path | None:
-    """Return the configuration file to read, if there is one."""
+    """Return the configuration file, or `None` if none is named and the default does not exist."""
     named = flags.CONFIG_FILE.value(arguments, environ)
     if named is not None:
         return Path(named)
@@ -95,20 +98,20 @@ def config_path(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Pa
 
 
 def warn_of_own_ledger(command: str, engine: Engine) -> None:
-    """Say so on stderr if the calls of a command were not counted with those of a daemon."""
+    """Warn on stderr if the command polled without the ledger that it would share with a daemon."""
     if engine.state.backend == MemoryState.backend:
         print(
-            f"{command}: polled without the daemon's ledger, so refused calls of this command add"
-            " to those of the daemon; --url asks the daemon instead",
+            f"{command}: polled without the daemon's ledger, so refused calls of this command count"
+            " in addition to the daemon's; --url asks the daemon instead",
             file=sys.stderr,
         )
 
 
 def duration(text: str) -> float:
-    """Read a duration, for argparse; seconds.
+    """Return a duration in seconds, as a type for argparse.
 
     Raises:
-        argparse.ArgumentTypeError: It is none.
+        argparse.ArgumentTypeError: The text is no duration.
     """
     try:
         return parse_duration(text)
@@ -117,7 +120,7 @@ def duration(text: str) -> float:
 
 
 def add_alerting_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the flags that `alerting` reads."""
+    """Declare the flags that `alerting` reads."""
     for flag in (flags.CONFIG_FILE, flags.RUNBOOK_URL):
         flag.add_to(parser)
 
@@ -125,15 +128,16 @@ def add_alerting_arguments(parser: argparse.ArgumentParser) -> None:
 def alerting(
     arguments: argparse.Namespace, environ: Mapping[str, str]
 ) -> tuple[AlertingSettings, str]:
-    """Read what rules and dashboards depend on: no source has to be there, and no secret.
+    """Read the settings that rules and dashboards depend on.
 
-    Rules and dashboards are often made elsewhere than where the daemon runs.
+    Sources and secrets may be missing, because rules and dashboards are often generated on
+    another machine than the daemon's.
 
     Returns:
-        The settings, and the board's address, empty if it is not configured.
+        The settings, and the board's URL, empty if it is not configured.
 
     Raises:
-        ConfigurationError: It cannot be used.
+        ConfigurationError: A setting is wrong.
     """
     layers = _layers((flags.CONFIG_FILE, flags.RUNBOOK_URL), arguments, environ)
     given = _part(layers, _ALERTING)
@@ -153,13 +157,13 @@ def alerting(
 def notifying(
     arguments: argparse.Namespace, environ: Mapping[str, str]
 ) -> tuple[AlertingSettings, str]:
-    """Read how the daemon notifies; no source has to be there, and none of their secrets.
+    """Read the daemon's settings for notifications. Sources and their secrets may be missing.
 
     Returns:
-        The settings, of our shard, and the board's address, empty if it is not configured.
+        The settings of this shard, and the board's URL, empty if it is not configured.
 
     Raises:
-        ConfigurationError: It cannot be used.
+        ConfigurationError: A setting is wrong.
     """
     layers = _layers((*flags.COMMON, *flags.DAEMON), arguments, environ)
     given = _settings(layers, _ALERTING, checked(AlertingSettings, _part(layers, _ALERTING)))
@@ -172,10 +176,10 @@ def notifying(
 def kept(
     arguments: argparse.Namespace, environ: Mapping[str, str]
 ) -> tuple[StateSettings, HistorySettings]:
-    """Read where state and history are kept; no source has to be there, nor a secret of one.
+    """Return the settings of state and history. Sources and their secrets may be missing.
 
     Raises:
-        ConfigurationError: It cannot be used.
+        ConfigurationError: A setting is wrong.
     """
     layers = _layers((flags.CONFIG_FILE, flags.STATE_PATH, flags.STATE_URL), arguments, environ)
     return (
@@ -202,7 +206,7 @@ def _layers(
 
 
 def _part(layers: Layers, section: str) -> Any:
-    """Return what was given for a section; only its own variables have to be readable."""
+    """Return the raw data of a section, ignoring mistakes in variables of other sections."""
     about = (f"{PREFIX}{section.upper()}", section)
     problems = [problem for problem in layers.problems(()) if problem.startswith(about)]
     if problems:

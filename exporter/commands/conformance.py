@@ -1,4 +1,4 @@
-"""`conformance`: whether a plug-in bears what every provider has to, check by check."""
+"""`conformance`: tests a plug-in against the rules that every provider must keep."""
 
 from __future__ import annotations
 
@@ -27,27 +27,37 @@ _EXTRA = ("pytest", "pytest_asyncio", "pytest_timeout", "trustme")
 
 
 class _NothingToTryError(Exception):
-    """There is no candidate; the message says why and what to do."""
+    """There is no candidate to test; the message gives the reason and the remedy."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the plug-in, and which part of the suite is run."""
+    """Declare the plug-in, and the flags that select checks."""
     parser.add_argument(
-        "package", metavar="PACKAGE", help="an installed distribution, or a provider of one"
+        "package", metavar="PACKAGE", help="an installed distribution, or one of its providers"
     )
     parser.add_argument(
-        "--only", metavar="WORDS", default="", help="run the checks whose names fit, as pytest's -k"
+        "--only",
+        metavar="WORDS",
+        default="",
+        help="run the checks whose names match this expression, as with pytest's -k",
     )
     parser.add_argument(
-        "--whole", action="store_true", help="let each fault strike each operation, not a sample"
+        "--whole",
+        action="store_true",
+        help="inject each fault into each operation, not only into a sample",
     )
     parser.add_argument(
-        "--junit", metavar="FILE", type=Path, help="write the cases to a file as JUnit XML too"
+        "--junit", metavar="FILE", type=Path, help="also write the results to a file as JUnit XML"
     )
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the suite for the candidates of a plug-in."""
+    """Run the suite for the candidates of a plug-in.
+
+    Returns:
+        The exit code: 0, 1 if a check failed or the plug-in cannot be used, 2 if nothing was
+        tested.
+    """
     del environ
     package = arguments.package
     broken = [each for each in BROKEN if _is(package, each.name, each.package)]
@@ -72,14 +82,14 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _run(candidates: list[Candidate], arguments: argparse.Namespace) -> int:
-    # Brings pytest, which is installed with an extra alone.
+    # This imports pytest, which is installed only with the extra.
     from exporter.conformance.report import run  # noqa: PLC0415
 
     for candidate in candidates:
         kinds = ", ".join(candidate.provider.kinds)
         package = INSTALLED[candidate.provider.name].package
         print(f"{candidate.name}: the provider {candidate.provider.name} of {package} ({kinds})")
-    print("Its simulated vendor is called on this machine, and nobody else; this takes minutes.")
+    print("Only its simulated vendor on this machine is called. This takes minutes.")
     report = run(
         candidates,
         sys.stdout,
@@ -89,9 +99,9 @@ def _run(candidates: list[Candidate], arguments: argparse.Namespace) -> int:
     )
     counts = report.counts
     if not counts and not report.broken:
-        print(f"conformance: no check fits --only {arguments.only!r}", file=sys.stderr)
+        print(f"conformance: no check matches --only {arguments.only!r}", file=sys.stderr)
         return 2
-    print(f"\n{counts['passed']} cases held, {counts['failed']} did not.")
+    print(f"\n{counts['passed']} cases passed, {counts['failed']} failed.")
     return 1 if counts["failed"] or report.broken else 0
 
 
@@ -99,16 +109,16 @@ def _candidates(package: str) -> Iterator[Candidate]:
     """Yield the candidates of a distribution or a provider.
 
     Raises:
-        _NothingToTryError: There are none.
+        _NothingToTryError: There is no candidate.
     """
     names = {name: each for name, each in INSTALLED.items() if _is(package, name, each.package)}
     if not names and not any(_is(package, each.name, each.package) for each in BROKEN):
         if package in BUILT_IN:
-            raise _NothingToTryError(f"{package} is built in; the exporter's own tests try it")
+            raise _NothingToTryError(f"{package} is built in; the exporter's own tests cover it")
         known = ", ".join(sorted({*INSTALLED} | {each.name for each in BROKEN})) or "none"
         raise _NothingToTryError(
             f"{package} is neither an installed package with a provider nor a provider of one;"
-            f" there is: {known}"
+            f" installed providers: {known}"
         )
     for name in names:
         yield from _candidates_of(name)
@@ -120,7 +130,7 @@ def _candidates_of(name: str) -> Iterator[Candidate]:
     points = entry_points(group=GROUP, name=name)
     if not points:
         raise _NothingToTryError(
-            f"{INSTALLED[name].package} has no candidate of {name}; name one by an entry point"
+            f"{INSTALLED[name].package} has no candidate for {name}; declare one as the entry point"
             f" {name!r} of the group {GROUP}, see the page on adding a provider"
         )
     for point in points:
@@ -133,14 +143,20 @@ def _candidates_of(name: str) -> Iterator[Candidate]:
             ) from error
         for candidate in found if isinstance(found, tuple | list) else (found,):
             if not isinstance(candidate, Candidate):
-                raise _NothingToTryError(f"{point.value} is neither a Candidate nor several")
+                raise _NothingToTryError(f"{point.value} is neither a Candidate nor a list of them")
             if candidate.provider.name != name:
-                raise _NothingToTryError(f"{point.value} is no candidate of {name}")
+                raise _NothingToTryError(f"{point.value} is no candidate for {name}")
             yield candidate
 
 
 def _is(wanted: str, name: str, package: str) -> bool:
-    """Tell whether somebody means a provider, or the distribution of it, given with its version."""
+    """Return whether `wanted` is this provider's name or that of its distribution.
+
+    Args:
+        wanted: The command's argument.
+        name: The provider's name.
+        package: The distribution and its version, separated by a space.
+    """
     return wanted == name or _normal(wanted) == _normal(package.partition(" ")[0])
 
 

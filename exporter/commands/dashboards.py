@@ -1,4 +1,4 @@
-"""`dashboards`: Grafana's dashboards, with the thresholds of the configured alerts."""
+"""`dashboards`: prints or writes Grafana dashboards with the thresholds of the alerts."""
 
 from __future__ import annotations
 
@@ -24,22 +24,28 @@ _MODULES = (overview, agents, suites, generators, exporter)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take what chooses a dashboard, where it goes, and what changes it."""
+    """Declare the dashboard, the folder and the flags of the alerts."""
     parser.add_argument(
         "uid",
         nargs="?",
         choices=list(Uid),
         metavar="DASHBOARD",
-        help=f"the one to print: {', '.join(Uid)}; without it, the titles of all",
+        help=f"the dashboard to print: {', '.join(Uid)}; without it, print all titles",
     )
     parser.add_argument(
-        "--folder", type=Path, metavar="FOLDER", help="write them there instead, a file each"
+        "--folder",
+        type=Path,
+        metavar="FOLDER",
+        help="write the dashboards to this folder instead, one file each",
     )
     configuration.add_alerting_arguments(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print or write what is asked for.
+    """Print or write the dashboards.
+
+    Returns:
+        The exit code, 0.
 
     Raises:
         ConfigurationError: The folder cannot be written to.
@@ -58,7 +64,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def dashboards(alerting: AlertingSettings) -> list[Dashboard]:
-    """Make all dashboards with the limits of the alerts, the most general first."""
+    """Return all dashboards with the thresholds of the alerts, the most general first."""
     return [module.board(alerting.thresholds) for module in _MODULES]
 
 
@@ -68,5 +74,5 @@ def _write(path: Path, text: str) -> None:
         files.write(path, text.encode())
     except OSError as error:
         raise ConfigurationError(
-            [f"--folder: {path} cannot be written ({error.strerror}); name a folder of yours"]
+            [f"--folder: {path} cannot be written ({error.strerror}); name a writable folder"]
         ) from error

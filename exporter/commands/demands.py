@@ -1,4 +1,4 @@
-"""The conditions of a preflight by flags, for who has configured none."""
+"""Preflight conditions given as flags, without a preflight in the configuration."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ NAME = "flags"
 
 _SOURCE = "--source"
 
-#: What is about agents without choosing them.
+#: Conditions that apply to agents but do not select any.
 _ABOUT_AGENTS = ("users", "clock", "idle")
 
 
 class _Flag(msgspec.Struct, frozen=True, kw_only=True):
-    """A flag with the place of its value in the settings; without a metavar it takes none."""
+    """A flag and the path of its value in the settings. Without a metavar it takes no value."""
 
     name: str
-    place: tuple[str, ...]
+    path: tuple[str, ...]
     help: str
     metavar: str = ""
 
@@ -42,66 +42,66 @@ class _Flag(msgspec.Struct, frozen=True, kw_only=True):
 _FLAGS = (
     _Flag(
         name="--agents",
-        place=("agents", "include"),
+        path=("agents", "include"),
         metavar="REGEX",
-        help="the agents with such names are needed, and have to be up, active and not outdated",
+        help="agents whose names match are needed; they must be up, active and not outdated",
     ),
     _Flag(
         name="--min-up",
-        place=("agents", "min_up"),
+        path=("agents", "min_up"),
         metavar="N",
-        help="at least this many of the agents have to be fit; all of them if neither this nor"
-        " --max-down is given",
+        help="at least this many of the agents must be fit; without this and --max-down, all of"
+        " them",
     ),
     _Flag(
         name="--max-down",
-        place=("agents", "max_down"),
+        path=("agents", "max_down"),
         metavar="N",
         help="at most this many of the agents may be unfit",
     ),
     _Flag(
         name="--clusters",
-        place=("clusters", "include"),
+        path=("clusters", "include"),
         metavar="REGEX",
-        help="the clusters with such names have to be usable, with all their members up",
+        help="clusters whose names match must be usable, with all their members up",
     ),
     _Flag(
         name="--suites",
-        place=("suites", "include"),
+        path=("suites", "include"),
         metavar="REGEX",
-        help="the suites with such names have to be runnable, and none of them may be running",
+        help="suites whose names match must be runnable and not running",
     ),
     _Flag(
         name="--slower-than-usual",
-        place=("suites", "slower_than_usual"),
+        path=("suites", "slower_than_usual"),
         metavar="FACTOR",
-        help="the newest passed run of each suite may have taken at most this many times as long as"
-        " usual",
+        help="the newest passed run of each suite may have taken at most this many times its usual"
+        " duration",
     ),
     _Flag(
         name="--users",
-        place=("users",),
+        path=("users",),
         metavar="N",
-        help="the fit agents together have to be able to carry this many users",
+        help="the fit agents together must be able to run this many virtual users",
     ),
     _Flag(
         name="--clock",
-        place=("clock",),
+        path=("clock",),
         metavar="DURATION",
-        help="the clock of each agent may be off by at most this much",
+        help="the clock of each agent may be wrong by at most this much",
     ),
-    _Flag(name="--idle", place=("idle",), help="nothing may run on the agents"),
+    _Flag(name="--idle", path=("idle",), help="the agents must be idle"),
     _Flag(
         name="--max-age",
-        place=("max_age",),
+        path=("max_age",),
         metavar="DURATION",
-        help="no reading may be older",
+        help="no reading may be older than this",
     ),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the conditions; the words of a preflight in the configuration."""
+    """Declare the conditions, named like the keys of a preflight in the configuration."""
     for flag in _FLAGS:
         if flag.metavar:
             parser.add_argument(flag.name, metavar=flag.metavar, help=flag.help)
@@ -112,12 +112,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="only targets of this source are needed, repeatable",
+        help="only targets of this source are needed; repeatable",
     )
 
 
 def given(arguments: argparse.Namespace) -> list[str]:
-    """Return the names of the flags that were given, also of those without a value."""
+    """Return the names of the flags that were given, including flags without a value."""
     found = [
         flag.name for flag in _FLAGS if getattr(arguments, flag.destination) not in (None, False)
     ]
@@ -127,28 +127,28 @@ def given(arguments: argparse.Namespace) -> list[str]:
 def read(
     arguments: argparse.Namespace, listing: Mapping[str, Collection[str]]
 ) -> tuple[PreflightSettings, tuple[str, ...]]:
-    """Read the conditions as the configuration's own would be read.
+    """Read the conditions with the same validation as those of the configuration.
 
     Args:
-        arguments: The command's.
-        listing: By the name of each source the kinds of targets that its tasks list.
+        arguments: The command's parsed arguments.
+        listing: For each source's name, the kinds of targets that its tasks list.
 
     Returns:
-        The preflight, and what is wrong with the flags, by their names.
+        The preflight, and the mistakes, each with the name of its flag.
     """
     empty = [flag.name for flag in _FLAGS if getattr(arguments, flag.destination) == ""]
     empty += [_SOURCE] if not all(arguments.source) else []
     outcome = checked(PreflightSettings, _raw(arguments, listing))
     mistakes = [*outcome.mistakes, *source_mistakes(outcome.settings, listing)]
-    told = [f"{name}= has no value" for name in empty]
-    told += (
+    texts = [f"{name}= has no value" for name in empty]
+    texts += (
         f"{name}: {mistake.text}"
         for mistake in mistakes
         for name in _names_of(mistake.path)
         if name not in empty
     )
-    # A wrong source stands in each choice of targets.
-    return outcome.settings, tuple(dict.fromkeys(told))
+    # A wrong source is reported once per kind of target.
+    return outcome.settings, tuple(dict.fromkeys(texts))
 
 
 def _raw(arguments: argparse.Namespace, listing: Mapping[str, Collection[str]]) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _raw(arguments: argparse.Namespace, listing: Mapping[str, Collection[str]]) 
         value = getattr(arguments, flag.destination)
         if value in (None, False):
             continue
-        *sections, key = flag.place
+        *sections, key = flag.path
         inner = raw
         for section in sections:
             inner = inner.setdefault(section, {})
@@ -166,7 +166,7 @@ def _raw(arguments: argparse.Namespace, listing: Mapping[str, Collection[str]]) 
     chosen = [key for key in ("agents", "clusters", "suites") if key in raw]
     about_agents = not chosen or any(key in raw for key in _ABOUT_AGENTS)
     if about_agents and not {"agents", "clusters"}.intersection(chosen):
-        # Else these conditions would be about the agents of all sources.
+        # Otherwise these conditions would apply to the agents of all sources.
         chosen.append("agents")
     for key in chosen if names else ():
         raw.setdefault(key, {})["source"] = names
@@ -174,7 +174,7 @@ def _raw(arguments: argparse.Namespace, listing: Mapping[str, Collection[str]]) 
 
 
 def _names_of(path: KeyPath) -> Iterator[str]:
-    """Yield the flag that stands for a place."""
+    """Yield the flags that set the value at a path of the settings."""
     if len(path) > 1 and path[1] == "source":
         yield _SOURCE
-    yield from (flag.name for flag in _FLAGS if flag.place == path[: len(flag.place)])
+    yield from (flag.name for flag in _FLAGS if flag.path == path[: len(flag.path)])

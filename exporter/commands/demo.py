@@ -1,4 +1,4 @@
-"""`demo`: simulated vendors and the daemon watching them, in one process."""
+"""`demo`: simulated vendors and a daemon that polls them, in one process."""
 
 from __future__ import annotations
 
@@ -26,22 +26,26 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 
-#: The demo polls faster than anybody should poll a vendor, so that there is something to see.
+#: Shorter than any sensible interval for a real vendor, so that changes show quickly.
 INTERVAL_SECONDS = 5.0
 
-#: The test for which there is a preflight begins after this long.
+#: Time until the simulated test of the demo's preflight begins.
 TEST_BEGINS_SECONDS = 7200.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take what shapes the fleet, and the daemon's flags."""
+    """Declare the simulator's flags and the daemon's."""
     options.add_arguments(parser)
     for flag in (flags.LOG_LEVEL, flags.LOG_FORMAT, *flags.DAEMON):
         flag.add_to(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run both until SIGTERM or SIGINT."""
+    """Run vendors and daemon until SIGTERM or SIGINT.
+
+    Returns:
+        The exit code, 0.
+    """
     used = (flags.LOG_LEVEL, flags.LOG_FORMAT, *flags.DAEMON)
     overrides = flags.overrides(used, arguments, environ)
     warnings = list(flags.warnings(used, arguments, environ))
@@ -65,7 +69,7 @@ async def _demonstrate(
             daemon = Daemon(
                 Loaded(settings=settings, hash=""),
                 announce=partial(_announce, simulation, real),
-                # A demonstration begins anew and leaves nothing behind.
+                # The demo starts without state and leaves none behind.
                 state=MemoryState(SYSTEM_CLOCK.monotonic),
             )
             try:
@@ -75,7 +79,7 @@ async def _demonstrate(
 
 
 def _preflight(now: float) -> PreflightSettings:
-    """Return one for a test in two hours, for which an outdated agent is missing."""
+    """Return a preflight for a test in two hours. It fails because an agent is outdated."""
     return PreflightSettings.model_validate(
         {
             "name": "nightly-checkout",
@@ -91,9 +95,9 @@ def _real(simulation: Simulation) -> AbstractAsyncContextManager[list[dict[str, 
 
 
 def _announce(simulation: Simulation, real: Sequence[dict[str, Any]], url: str) -> None:
-    """Print the URLs to open, and a command that makes something happen."""
+    """Print the URLs to open, and a command that takes an agent down."""
     for source in real:
-        print(f"{source['provider']:8} {source['url']}/ (installed here, so a real one)")
+        print(f"{source['provider']:8} {source['url']}/ (a real server, installed here)")
     agents = list(simulation.fleet.agents)[-1:]
     change = json.dumps({"change": {"agents": {agent: {"up": False} for agent in agents}}})
     print(

@@ -1,4 +1,4 @@
-"""`explain`: one target, from the vendor's reply to the samples."""
+"""`explain`: polls one target and shows the vendor's reply, the reading and the samples."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
 
 
-#: The daemon gives the vendor half a minute.
+#: Longer than the daemon's own time limit for the vendor.
 URL_TIMEOUT_SECONDS = DEFAULT_SECONDS + 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the flags that name a configuration, and the target."""
+    """Declare the flags of the configuration, `--url` and the target."""
     for flag in flags.COMMON:
         flag.add_to(parser)
     remote.add_url(parser)
@@ -42,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Ask once and print."""
+    """Poll the target once and print the result.
+
+    Returns:
+        The exit code: 0, 1 if the poll failed or the daemon gave no answer, 2 for a mistake in the
+        arguments.
+    """
     if arguments.url:
         return _ask(arguments)
     loaded = load_settings(arguments, environ)
@@ -61,7 +66,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _remedy(engine: Engine, arguments: argparse.Namespace) -> str:
-    """Return what to do about a target that is not known."""
+    """Return the remedy for an unknown source, kind or id."""
     poller = engine.pollers.get(arguments.source)
     kind = arguments.kind
     if poller is None:
@@ -69,7 +74,7 @@ def _remedy(engine: Engine, arguments: argparse.Namespace) -> str:
     kinds = PROVIDERS[poller.source.settings.provider].kinds
     if kind not in kinds:
         return hint(kind, kinds)
-    # The table has no rows of runs.
+    # The table of `status` has no rows for runs.
     listing = "status" if kind in LISTED else "status --format=json"
     return f"; give the id, as `{listing}` lists it"
 
@@ -91,14 +96,14 @@ async def _explain(settings: Settings, arguments: argparse.Namespace) -> str:
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    """Have a daemon ask, under its own guard, and print."""
+    """Request the poll from a daemon, under its lock-out guard, and print the result."""
     if wrong := remote.beside_url(arguments):
         print(f"explain: {wrong}", file=sys.stderr)
         return 2
     try:
         text = asyncio.run(_probe(arguments))
     except remote.NotAskedError as error:
-        # These are about what was asked for; without a reason of the daemon's, about the URL.
+        # With the daemon's own reason the mistake is in the arguments, otherwise in the URL.
         if error.sentence and error.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
             listing = f"`status --url={arguments.url}` lists sources, kinds and ids"
             print(f"explain: {error.sentence}; {listing}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`metrics`: every vendor family, as the catalogue has it."""
+"""`metrics`: prints every metric family about the fleet, from the catalogue."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take no flags."""
+    """Declare no flags."""
     del parser
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print a family and its meaning per line."""
+    """Print a line for each family, with labels and meaning.
+
+    Returns:
+        The exit code, 0.
+    """
     del arguments, environ
     for family in with_former_names(FAMILIES):
         labels = ", ".join((*COMMON_LABELS, *family.labels))

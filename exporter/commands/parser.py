@@ -1,4 +1,4 @@
-"""The command line's parser: what is mistyped gets the nearest word that there is."""
+"""The command line's parser, which suggests the nearest known word for a mistyped one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 class Parser(argparse.ArgumentParser):
     """A parser of the program or of one of its commands.
 
-    Values are not repeated in complaints about flags, since they may be secrets.
+    Error texts about flags do not repeat their values, since these may be secrets.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -27,10 +27,10 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def arguments(self) -> tuple[argparse.Action, ...]:
-        """All flags and arguments, but for those that are hidden."""
+        """All flags and arguments except hidden ones."""
         return tuple(
             action
-            for action in self._actions  # argparse tells them in no other way
+            for action in self._actions  # argparse has no public list
             if action.help != argparse.SUPPRESS
         )
 
@@ -41,18 +41,18 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def commands(self) -> dict[str, Parser]:
-        """The parsers of the commands by their names; of a command there are none."""
+        """The parsers of the commands by name; empty for the parser of a command."""
         for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - it has no other name
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - has no public name
                 return dict(action.choices)
         return {}
 
     def parse_known_args(  # type: ignore[override]  # the overloads of argparse's stubs
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse, and end with the nearest flag if one is not known.
+        """Return the parsed arguments and the rest; exit with a suggestion on an unknown flag.
 
-        Argparse would complain of what the unknown flag's value was taken for first.
+        Argparse alone would take the unknown flag's value for an argument and report that first.
         """
         given = list(args or ())
         if not self.commands:
@@ -60,11 +60,11 @@ class Parser(argparse.ArgumentParser):
         found, rest = super().parse_known_args(given, namespace)
         for action in self._actions:
             if rest and action.nargs == "*" and not action.option_strings:
-                # Argparse takes those that stand together alone.
+                # Argparse collects only the first group of adjacent arguments.
                 getattr(found, action.dest).extend(text for text in rest if text != "--")
                 rest = []
         if rest and not self.commands:
-            self._refuse(rest)  # more arguments than it takes
+            self._refuse(rest)  # too many arguments
         return found, rest
 
     def _check_flags(self, given: Sequence[str]) -> None:
@@ -73,7 +73,8 @@ class Parser(argparse.ArgumentParser):
         before: argparse.Action | None = None
         for text in given[: given.index("--") if "--" in given else None]:
             name, has_value, _ = text.partition("=")
-            # What stands where a value is expected may be a secret: argparse does not repeat it.
+            # A text in the position of a value may be a secret; leave it to argparse, which does
+            # not repeat it.
             expected = before is not None and before.nargs is None
             before = None if has_value else known.get(name)
             is_flag = len(name) > 1 and name.startswith("-") and " " not in name
@@ -90,7 +91,7 @@ class Parser(argparse.ArgumentParser):
         self.error(f"unrecognized arguments: {' '.join(names)}; {remedy}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Refuse a value that is none of the choices; of several, each must be one."""
+        """Refuse a value, or a tuple of values, that is not among the choices."""
         if action.choices is None:
             return
         known = [str(choice) for choice in action.choices]
@@ -100,7 +101,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def unknown(word: object, known: Iterable[str]) -> str:
-    """Return the complaint about a word that is none of those that are known."""
+    """Return the error text for a word that is not among the known words."""
     words = list(known)
     near = closest(word, words)
     rest = f"did you mean {near}? It must" if near else "it must"
@@ -108,5 +109,5 @@ def unknown(word: object, known: Iterable[str]) -> str:
 
 
 def several(text: str) -> tuple[str, ...]:
-    """Read values that are separated by commas, for argparse."""
+    """Return values that are separated by commas, as a type for argparse."""
     return tuple(part for each in text.split(",") if (part := each.strip()))

@@ -1,4 +1,4 @@
-"""`preflight`: whether the fleet is fit for a test, asked of a daemon or of the vendors."""
+"""`preflight`: checks whether the fleet is fit for a test, through a daemon or the vendors."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ if TYPE_CHECKING:
     from exporter.settings.preflights import PreflightSettings
     from exporter.sources.settings import SourceSettings
 
-    #: Asks once, within so many seconds.
+    #: Gets one answer, within the given number of seconds.
     Ask = Callable[[float], Awaitable[Answer]]
 
 
-#: Exit codes; 2 is a mistake in usage or configuration.
+#: Exit codes; 2 means a mistake in usage or configuration.
 CODES = {Status.FIT: 0, Status.NOT_FIT: 1, Status.NOT_KNOWN: 3}
 
-#: The pause before a daemon is asked again.
+#: Pause between two requests to a daemon.
 REASK_SECONDS = 5.0
 
-#: The pause before it is judged again what the command's own polls have found.
+#: Pause between two judgements of the command's own polls.
 REJUDGE_SECONDS = 1.0
 
-#: A daemon has so long for an answer even if the time is over sooner.
+#: Minimum time-out of a request to a daemon, also when less of `--wait` is left.
 LEAST_SECONDS = 1.0
 
 _PAGE = "/api/v1/preflight"
 
-#: Of replies that say something of preflights or of what was asked for.
+#: Statuses of replies that report preflights or a mistake in the request.
 _ANSWERS = frozenset(
     {
         HTTPStatus.OK,
@@ -73,25 +73,25 @@ _REMEDY = "; or give conditions as flags, such as --agents='ubuntu.*' --min-up=1
 
 
 class _Refusal(msgspec.Struct, rename="camel"):
-    """The envelope of the daemon's errors."""
+    """The JSON document of the daemon's errors."""
 
     error: str
     error_type: str
 
 
 class _MistakeError(ExporterError):
-    """The command asks for a preflight that does not exist; the arguments are sentences."""
+    """A mistake in the arguments, such as an unknown preflight; one sentence per mistake."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take which preflights, or conditions; how long to wait; the form of the answer."""
+    """Declare the preflights or conditions, the waiting time and the output format."""
     for flag in flags.COMMON:
         flag.add_to(parser)
     parser.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
-        help="a preflight of the configuration; all of them without a name and without conditions",
+        help="a preflight of the configuration; default: all of them, unless conditions are given",
     )
     demands.add_arguments(parser)
     parser.add_argument(
@@ -99,22 +99,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default=0.0,
         metavar="DURATION",
-        help="ask again until the fleet is fit, for this long at most",
+        help="repeat the check until the fleet is fit, for at most this long",
     )
     parser.add_argument(
         "--format",
         choices=FORMATS,
         default="table",
-        help="table for people, json as /api/v1/preflight has it, junit for reports of tests,"
-        " github for annotations and the summary of a job",
+        help="table: text for people; json: as from /api/v1/preflight; junit: for test reports;"
+        " github: annotations and job summary for GitHub Actions",
     )
     add_colour(parser)
     remote.add_url(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Ask, once or until the fleet is fit, and tell."""
-    told = partial(
+    """Check once or until the fleet is fit, and write the answer.
+
+    Returns:
+        The exit code: one of `CODES`, or 2 for a mistake in the arguments.
+    """
+    output = partial(
         write,
         form=arguments.format,
         colour=has_colour(arguments.color, environ),
@@ -131,19 +135,19 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except remote.NotAskedError as error:
         print(f"preflight: {error}", file=sys.stderr)
         if arguments.format in ("junit", "github"):
-            told(unanswered(str(error), at=SYSTEM_CLOCK.time()))
+            output(unanswered(str(error), at=SYSTEM_CLOCK.time()))
         return CODES[Status.NOT_KNOWN]
     if answer.lost:
-        print(f"preflight: no answer since this one: {answer.lost}", file=sys.stderr)
-    told(answer)
+        print(f"preflight: no newer answer: {answer.lost}", file=sys.stderr)
+    output(answer)
     return CODES[answer.status]
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Check that names and flags go together.
+    """Check that names and flags can be combined.
 
     Raises:
-        _MistakeError: They do not.
+        _MistakeError: They contradict each other.
     """
     if not all(arguments.names):
         raise _MistakeError("a NAME has no value")
@@ -162,18 +166,20 @@ async def awaited(
 ) -> Answer:
     """Ask until the fleet is fit or the time is over.
 
+    A failed request, for instance during a restart of the daemon, is repeated.
+
     Args:
-        ask: Asks once.
-        wait_seconds: The time; with 0 it asks once.
-        pause_seconds: From an answer to the next question; the last one is asked in the end.
-        clock: Where time comes from.
-        waiting: Is told what is waited for.
+        ask: Gets one answer.
+        wait_seconds: The time limit; with 0, ask once.
+        pause_seconds: Pause between two requests; the last request is sent at the time limit.
+        clock: The source of time.
+        waiting: Shows the reason for waiting.
 
     Returns:
-        The last answer. What gives none, as a daemon that is restarted, is asked again.
+        The last answer.
 
     Raises:
-        NotAskedError: There was none, or there will be none.
+        NotAskedError: There was no answer within the time limit, or the error is lasting.
     """
     end = clock.monotonic() + wait_seconds
     last: Answer | None = None
@@ -212,11 +218,11 @@ async def _waited(arguments: argparse.Namespace, ask: Ask, pause_seconds: float)
 
 
 async def _daemon(arguments: argparse.Namespace) -> Answer:
-    """Ask a daemon, without a call to a vendor.
+    """Return the answer of a daemon, without a call to a vendor.
 
     Raises:
-        NotAskedError: It gives no answer.
-        _MistakeError: It does not know what is asked for.
+        NotAskedError: The daemon gives no answer.
+        _MistakeError: The daemon does not know the preflight or a source.
     """
     asks = _conditions if demands.given(arguments) else _named
 
@@ -229,9 +235,9 @@ async def _daemon(arguments: argparse.Namespace) -> Answer:
 
 
 async def _named(arguments: argparse.Namespace, seconds: float) -> Answer:
-    """Ask for the daemon's own judgement."""
+    """Return the daemon's own judgement of the named preflights."""
     names: Sequence[str] = arguments.names
-    # An argument can hold bytes that are no text: these make it a name that is not there.
+    # An argument may contain invalid UTF-8, which is escaped and so becomes an unknown name.
     query = urlencode([("name", name) for name in names], errors="backslashreplace")
     page = f"{_PAGE}?{query}" if query else _PAGE
     reply = await remote.get(arguments.url, page, answers=_ANSWERS, timeout_seconds=seconds)
@@ -250,10 +256,10 @@ async def _named(arguments: argparse.Namespace, seconds: float) -> Answer:
 
 
 def _refuse(body: bytes) -> None:
-    """Tell what the daemon finds wrong with the question, if it is the daemon that answers.
+    """Raise the mistake that the daemon reports; do nothing if the reply is not the daemon's.
 
     Raises:
-        _MistakeError: It has told.
+        _MistakeError: With the daemon's error text.
     """
     try:
         error = printable(msgspec.json.decode(body, type=_Refusal).error)
@@ -265,27 +271,27 @@ def _refuse(body: bytes) -> None:
 
 
 async def _conditions(arguments: argparse.Namespace, seconds: float) -> Answer:
-    """Judge what a daemon knows, by its clock: ours may be off.
+    """Judge the conditions on a daemon's status, by the daemon's clock, as ours may be wrong.
 
     Raises:
-        NotAskedError: It gives no answer.
-        _MistakeError: The conditions are wrong, or it knows a part of the fleet alone.
+        NotAskedError: The daemon gives no answer.
+        _MistakeError: The conditions are wrong, or the daemon polls only one shard of the fleet.
     """
-    told, date = await remote.fleet(arguments.url, timeout_seconds=seconds)
-    if told.total_shards > 1:
+    fleet, date = await remote.fleet(arguments.url, timeout_seconds=seconds)
+    if fleet.total_shards > 1:
         raise _MistakeError(
-            f"the daemon at {arguments.url} watches its share of {told.total_shards} shards alone;"
-            " ask one that watches the whole fleet, or give --config.file instead of --url"
+            f"the daemon at {arguments.url} polls only one of {fleet.total_shards} shards;"
+            " ask a daemon that polls the whole fleet, or give --config.file instead of --url"
         )
-    if any(source.provider not in PROVIDERS for source in told.sources):
+    if any(source.provider not in PROVIDERS for source in fleet.sources):
         raise remote.not_a_daemon(arguments.url)
     listing = {
         source.name: listed_kinds(source.provider, [task.name for task in source.tasks])
-        for source in told.sources
+        for source in fleet.sources
     }
     settings = _demanded(arguments, listing)
     now = date or SYSTEM_CLOCK.time()
-    report = judge(settings, sources=told.sources, targets=told.targets, runs=told.runs, now=now)
+    report = judge(settings, sources=fleet.sources, targets=fleet.targets, runs=fleet.runs, now=now)
     return Answer(reports=(report,), at=now)
 
 
@@ -302,11 +308,11 @@ def _demanded(
 
 
 async def _vendors(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Answer:
-    """Poll what the preflights need, once, or on schedule while waiting.
+    """Poll the sources that the preflights need, once, or on schedule while waiting.
 
     Raises:
         ConfigurationError: The configuration is wrong.
-        _MistakeError: It has not what is asked for.
+        _MistakeError: The configuration lacks the preflight or a source.
     """
     loaded = load_settings(arguments, environ)
     settings = _narrowed(loaded.settings, _wanted(arguments, loaded.settings))
@@ -328,7 +334,7 @@ async def _vendors(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
     warn_of_own_ledger("preflight", engine)
     if any(each.suites and each.suites.slower_than_usual for each in settings.preflights):
         print(
-            "preflight: what is usual of a suite is known to the daemon alone, so slower_than_usual"
+            "preflight: only the daemon knows the usual duration of a suite, so slower_than_usual"
             " was not checked; --url asks the daemon instead",
             file=sys.stderr,
         )
@@ -336,10 +342,10 @@ async def _vendors(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
 
 
 def _wanted(arguments: argparse.Namespace, settings: Settings) -> tuple[PreflightSettings, ...]:
-    """Return the preflights that are asked for.
+    """Return the requested preflights.
 
     Raises:
-        _MistakeError: There are none.
+        _MistakeError: There are no preflights, or a name is unknown.
     """
     if demands.given(arguments):
         listing = {
@@ -357,7 +363,7 @@ def _wanted(arguments: argparse.Namespace, settings: Settings) -> tuple[Prefligh
 
 
 def _narrowed(settings: Settings, wanted: Sequence[PreflightSettings]) -> Settings:
-    """Return settings with these preflights and the sources they need, so no other is polled."""
+    """Return settings with only these preflights and the sources that they need."""
     needed = [need for preflight in wanted for need in kinds_of(preflight).items()]
 
     def is_needed(source: SourceSettings) -> bool:

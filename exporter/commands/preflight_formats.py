@@ -1,6 +1,6 @@
-"""Results of preflights, written for people, programs, reports of tests and GitHub's jobs.
+"""Output formats of preflight results: table, JSON, JUnit XML and GitHub Actions.
 
-Names come from the vendors: no character that steers anything gets through.
+Names come from the vendors, so control characters are replaced in every format.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "junit", "github")
 
-#: So many targets are told of a preflight or check; all of them are in the JSON.
+#: Maximum number of targets written per preflight or check; JSON has all of them.
 MOST_TARGETS = 20
 
-#: Where a job of GitHub's takes Markdown for its page.
+#: Environment variable with the file that takes Markdown for the page of a GitHub Actions job.
 SUMMARY_FILE = "GITHUB_STEP_SUMMARY"
 
 _WORDS = {Status.FIT: "fit", Status.NOT_FIT: "not fit", Status.NOT_KNOWN: "not known to be fit"}
@@ -55,8 +55,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The results of preflights.
 
     Attributes:
-        at: When it was so, epoch.
-        lost: Why nothing was heard since, empty where nothing more was asked.
+        at: Time of the results, Unix seconds.
+        lost: Error of the requests since then; empty if they succeeded or there were none.
     """
 
     reports: tuple[Report, ...]
@@ -65,12 +65,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def status(self) -> Status:
-        """The result of all of them together."""
+        """The overall result."""
         return overall(self.reports)
 
     @property
     def summary(self) -> str:
-        """The reasons why the fleet is not fit, without figures that change all the time."""
+        """The reasons why the fleet is not fit, without numbers that change all the time."""
         return "; ".join(
             f"{printable(report.name)} is {_WORDS[report.status]} ({_short(report)})"
             for report in self.reports
@@ -79,7 +79,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def unanswered(why: str, *, at: float) -> Answer:
-    """Return what there is to tell where nobody answers, for reports that would else be missing."""
+    """Return an answer of unknown result for a request that failed, so that reports show it."""
     check = Check(name="answer", result=Result.UNKNOWN, reason=why)
     report = Report(
         name="preflight",
@@ -93,13 +93,13 @@ def unanswered(why: str, *, at: float) -> Answer:
 
 
 def write(answer: Answer, *, form: str, colour: bool, environ: Mapping[str, str]) -> None:
-    """Write an answer to stdout, and to the summary of GitHub's job where there is one.
+    """Write an answer to stdout, and to the job summary of GitHub Actions if there is one.
 
     Args:
         answer: The answer.
         form: One of `FORMATS`.
-        colour: Whether a table has colour.
-        environ: Where GitHub names the file of the summary.
+        colour: Whether the table has colour.
+        environ: The environment, which may name the summary's file.
     """
     if form == "table":
         sys.stdout.write(as_table(answer, Paper.of_output(colour=colour)))
@@ -121,7 +121,7 @@ def _append(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        # The annotations and the exit code are there nevertheless.
+        # No failure of the command: the annotations and the exit code report the results too.
         print(
             f"preflight: cannot write the summary to {path} ({error.strerror});"
             f" correct ${SUMMARY_FILE}",
@@ -133,7 +133,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def as_table(answer: Answer, paper: Paper) -> str:
-    """Write each preflight with its checks, the targets that are not fit, and what it can take."""
+    """Return a text with the checks, unfit targets and capacity of each preflight."""
     return "\n".join(
         "\n".join(_lines(report, answer.at, paper)) + "\n" for report in answer.reports
     )
@@ -163,7 +163,7 @@ def _lines(report: Report, at: float, paper: Paper) -> Iterator[str]:
 
 
 def _result(result: Result) -> Cell:
-    # A terminal without the sign still has the word.
+    # The word is for terminals that cannot show the sign.
     return f"{_SIGNS[result]} {result}", _COLOURS[result]
 
 
@@ -184,7 +184,7 @@ def _short(report: Report) -> str:
 
 
 def _unfit(report: Report) -> list[Finding]:
-    """Return the targets that are unfit, each once with all its reasons, the worst first."""
+    """Return the unfit targets, each once with all its reasons, the worst first."""
     found: dict[tuple[str, str, str], list[Finding]] = {}
     for check in report.checks:
         for each in check.targets:
@@ -205,11 +205,11 @@ def _more(findings: Sequence[Finding]) -> str:
 
 
 def _notes(report: Report, at: float) -> Iterator[str]:
-    """Yield sentences on what the fit agents can take, and on the window."""
+    """Yield sentences on the capacity of the fit agents and on the window."""
     if report.agents_fit:
         yield f"Capacity: {'; '.join(_capacity(report))}"
     for wanted in report.capacity.wanted_twice:
-        yield f"agent {wanted.name} of {wanted.source} is wanted at once by {listed(wanted.suites)}"
+        yield f"agent {wanted.name} of {wanted.source} is needed at once by {listed(wanted.suites)}"
     begin, end = report.begin_timestamp_seconds, report.end_timestamp_seconds
     if begin is None or end is None:
         return
@@ -224,14 +224,14 @@ def _capacity(report: Report) -> Iterator[str]:
     found = report.capacity
     agents = count(report.agents_fit, "fit agent")
     if found.users_unknown >= report.agents_fit:
-        yield f"of {agents} no limit is known"
+        yield f"{agents} with unknown limit of users"
     else:
         yield f"{agents} may carry {_users(found.users)}"
         if found.users_unknown:
-            yield f"no limit is known of {found.users_unknown:,} of them"
+            yield f"the limit of {found.users_unknown:,} of them is unknown"
     if found.suites_users is not None:
-        unknown = f", {found.suites_unknown:,} of them not known" if found.suites_unknown else ""
-        yield f"the suites took {_users(found.suites_users)} at their last runs{unknown}"
+        unknown = f", {found.suites_unknown:,} of them unknown" if found.suites_unknown else ""
+        yield f"the suites ran {_users(found.suites_users)} in their last runs{unknown}"
     left = found.agents_may_fail
     if left is not None:
         yield f"{count(left, 'more agent') if left else 'no agent'} may fail"
@@ -245,7 +245,7 @@ def _users(number: float) -> str:
 
 
 def as_junit(answer: Answer) -> str:
-    """Write a suite of tests per preflight and a test per check, for Jenkins, GitLab and others."""
+    """Return JUnit XML for Jenkins, GitLab and others: a suite per preflight, a case per check."""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
     for number, report in enumerate(answer.reports):
         lines += _suite(report, number, answer.at)
@@ -259,7 +259,7 @@ def _suite(report: Report, number: int, at: float) -> Iterator[str]:
         "id": number,
         "name": report.name,
         "timestamp": stamp(at).removesuffix("Z"),
-        # Who judged is not where the trouble is.
+        # The schema wants a host name, but this host is not where a problem is.
         "hostname": "localhost",
         "tests": len(results),
         "failures": results.count(Result.FAILED),
@@ -284,13 +284,13 @@ def _case(report: Report, check: Check) -> Iterator[str]:
     yield f"    <testcase{case}>"
     yield (
         f"      <{element}{_attributes({'type': check.result, 'message': check.reason})}>"
-        f"{_xml(_told(check))}</{element}>"
+        f"{_xml(_failure_lines(check))}</{element}>"
     )
     yield "    </testcase>"
 
 
-def _told(check: Check) -> Iterator[str]:
-    """Yield the reason of a check and the targets that are not fit."""
+def _failure_lines(check: Check) -> Iterator[str]:
+    """Yield the reason of a check and its unfit targets."""
     yield check.reason
     for each in check.targets[:MOST_TARGETS]:
         yield f"{each.kind} {each.name} of {each.source}: {each.reason}"
@@ -310,7 +310,7 @@ def _xml(lines: Iterable[str]) -> str:
 
 
 def as_annotations(answer: Answer) -> str:
-    """Write an annotation per check that does not pass, and a notice per preflight that is fit."""
+    """Return workflow commands: an annotation per check not passed, a notice per fit preflight."""
     return "".join(
         f"{line}\n" for report in answer.reports for line in _annotations(report, answer.at)
     )
@@ -322,7 +322,7 @@ def _annotations(report: Report, at: float) -> Iterator[str]:
     for check in report.checks:
         if check.result in _LEVELS:
             title = f"{report.name}: {check.name}"
-            yield _annotation(_LEVELS[check.result], title, _told(check))
+            yield _annotation(_LEVELS[check.result], title, _failure_lines(check))
 
 
 def _annotation(level: str, title: str, lines: Iterable[str]) -> str:
@@ -336,7 +336,7 @@ def _escaped(text: str) -> str:
 
 
 def as_markdown(answer: Answer) -> str:
-    """Write all of it for the page of a job."""
+    """Return the answer as Markdown for the page of a job."""
     return "".join(f"{line}\n" for report in answer.reports for line in _section(report, answer.at))
 
 

@@ -1,4 +1,4 @@
-"""The progress of a long poll, on a line of the terminal that is written anew and erased."""
+"""The progress of a long poll, on a terminal line that is overwritten and finally erased."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from exporter.polling.engine import Engine
 
 
-#: The interval at which the line is brought up to date; a short poll shows none.
+#: Update interval of the line. A poll that takes less than this shows no line.
 REDRAW_SECONDS = 0.5
 
 
 class Waiting:
-    """Tells what is waited for: a terminal once per question, a log once per change.
+    """Shows why a command waits: on a terminal after each request, in a log on each change.
 
     Args:
-        out: Where it is told.
-        command: Who waits.
+        out: The output.
+        command: The command's name.
     """
 
     def __init__(self, out: TextIO, command: str) -> None:
@@ -34,7 +34,7 @@ class Waiting:
         self._told = ""
 
     def tell(self, what: str, left_seconds: float) -> None:
-        """Tell what is waited for, and for how long still."""
+        """Show the reason for waiting and the remaining time."""
         left = duration(float(round(left_seconds)))
         if self._out.isatty():
             _write(self._out, f"waiting {left} more: {what}")
@@ -43,19 +43,19 @@ class Waiting:
         self._told = what
 
     def end(self) -> None:
-        """Erase what was told on a terminal; a log keeps it."""
+        """Erase the line on a terminal."""
         if self._told and self._out.isatty():
             _write(self._out, "")
 
 
 @asynccontextmanager
 async def progress(engine: Engine, out: TextIO, *, wanted: bool) -> AsyncIterator[None]:
-    """Show how far the first poll of an engine is, for as long as the context lasts.
+    """Show the progress of an engine's first poll until the context ends.
 
     Args:
-        engine: The one that polls.
+        engine: The polling engine.
         out: The terminal.
-        wanted: Whether to show it at all.
+        wanted: Whether to show anything.
     """
     if not wanted:
         yield
@@ -70,7 +70,7 @@ async def progress(engine: Engine, out: TextIO, *, wanted: bool) -> AsyncIterato
 
 
 def line(engine: Engine, seconds: float) -> str:
-    """Return how far the first poll of an engine is."""
+    """Return a line with the number of polled tasks and targets of an engine's first poll."""
     tasks = [
         poller.status(task).health is not None
         for poller in engine.pollers.values()
@@ -94,13 +94,13 @@ async def _show(engine: Engine, out: TextIO) -> None:
 
 
 def _write(out: TextIO, text: str) -> None:
-    """Write the line anew; without a text it is erased."""
-    # The cursor stays in front, so that a line of the log takes this one's place.
+    """Overwrite the line, or erase it if the text is empty."""
+    # The cursor returns to the first column, so that a log line overwrites this one.
     out.write(f"\r\x1b[K{text[: _columns(out) - 1]}\r" if text else "\r\x1b[K")
     out.flush()
 
 
 def _columns(out: TextIO) -> int:
-    """Return the width of the terminal that is written on, which need not be that of the table."""
-    # One that does not know its own says 0.
+    """Return the width of this terminal, which may differ from that of the table."""
+    # A terminal of unknown width reports 0.
     return os.get_terminal_size(out.fileno()).columns or 80

@@ -1,4 +1,4 @@
-"""`providers`: the providers that can be configured, and where each comes from."""
+"""`providers`: prints the available providers and the package of each."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take no flags."""
+    """Declare no flags."""
     del parser
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Print a provider per line, with its kinds of targets and its package."""
+    """Print each provider with its kinds of targets and its package.
+
+    Returns:
+        The exit code: 0, or 1 if a plug-in cannot be used.
+    """
     del arguments, environ
     rows = [
         (name, ", ".join(provider.kinds), _package(name)) for name, provider in PROVIDERS.items()

@@ -1,4 +1,4 @@
-"""A running daemon, asked by a command: without a configuration, a secret or a call of our own."""
+"""HTTP requests of a command to a running daemon, which need no configuration or secret."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ if TYPE_CHECKING:
     from exporter.overview.document import Told
 
 
-#: Of an answer from its first byte to its last.
+#: Time limit of a request to a daemon.
 TIMEOUT_SECONDS = 10.0
 
-#: Several times what the daemon says of 10,000 agents.
+#: Maximum size of a reply: several times the size of the status of 10,000 agents.
 MAX_REPLY_BYTES = 128 << 20
 
-#: What the daemon writes as an error; its own reasons follow a colon.
+#: The form of the daemon's error texts, `400 Bad Request: REASON.`
 _SENTENCE = re.compile(r"(\d{3}) [A-Z][A-Za-z ]*: (.{1,500})\.\n")
 
-#: By the answer's status.
+#: Remedies by the status of the reply.
 _REMEDIES: Mapping[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "it asks for a password, which cannot be given here; open it by hand,"
-    " for instance with `curl --user=NAME`",
-    HTTPStatus.NOT_FOUND: "it has no such page; is this the daemon's URL, with its prefix, and the"
-    f" daemon of this version, {__version__}?",
+    HTTPStatus.UNAUTHORIZED: "it requires a password, which this command cannot send; use for"
+    " instance `curl --user=NAME`",
+    HTTPStatus.NOT_FOUND: "it has no such page; check that this is the daemon's URL with its"
+    f" prefix, and that the daemon has version {__version__}",
 }
 
-#: By what became of a call without an answer.
+#: Remedies by the reason of a failed call.
 _WITHOUT_ANSWER: Mapping[Reason, str] = {
     Reason.DNS: "correct the URL",
-    Reason.CONNECT: "is the daemon running there? Its URL begins with https:// if it has TLS",
+    Reason.CONNECT: "is the daemon running there? With TLS its URL begins with https://",
     Reason.TIMEOUT: "is the daemon running there?",
-    Reason.TLS: "if its authority is your own, name the file with it in SSL_CERT_FILE; if it has no"
-    " TLS, write http://",
+    Reason.TLS: "if the daemon uses your own certificate authority, name its file in SSL_CERT_FILE;"
+    " without TLS the URL begins with http://",
     Reason.DECODE: "this is not the daemon's answer; correct the URL, which begins with https:// if"
-    " the daemon has TLS",
+    " the daemon uses TLS",
 }
 
 
 class NotAskedError(ExporterError):
-    """The daemon cannot be asked, or has no answer.
+    """A request to the daemon failed, or its reply is no answer.
 
     Attributes:
-        status: Of its reply, 0 if there is none.
-        sentence: Its own reason, empty if it gives none.
+        status: HTTP status of the reply, 0 without a reply.
+        sentence: The daemon's own reason; empty if it gives none.
     """
 
     def __init__(self, message: str, *, status: int = 0, sentence: str = "") -> None:
@@ -66,47 +66,48 @@ class NotAskedError(ExporterError):
 
     @property
     def lasting(self) -> bool:
-        """True if asking again will not help, for example because the daemon wants a password."""
+        """True if a retry cannot help, for example because the daemon requires a password."""
         passing = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
         return 300 <= self.status < 500 and self.status not in passing
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
-    """Take the URL of the daemon that is asked instead of the vendors."""
+    """Declare `--url`, which names a daemon to ask instead of the vendors."""
     parser.add_argument(
         "--url",
         type=daemon_url,
         metavar="URL",
-        help="ask the daemon at this URL: without a configuration, a secret or a call to a vendor"
-        " of this command's own",
+        help="ask the daemon at this URL; the command then needs no configuration or secret and"
+        " makes no call to a vendor",
     )
 
 
 def daemon_url(text: str) -> str:
-    """Read the URL of a daemon, for argparse.
+    """Return the URL of a daemon, as a type for argparse.
 
     Raises:
-        argparse.ArgumentTypeError: It is none, or holds credentials; these are not quoted.
+        argparse.ArgumentTypeError: The text is no URL, or it contains credentials. The error text
+            does not quote them.
     """
     try:
         return check_url(text).rstrip("/")
     except WrongValueError as error:
         what = str(error).partition(";")[0]
         raise argparse.ArgumentTypeError(
-            f"{what}; give the URL of a running daemon alone, such as http://localhost:10871"
+            f"{what}; give only the URL of a running daemon, such as http://localhost:10871"
         ) from None
 
 
 def beside_url(arguments: argparse.Namespace) -> str:
-    """Return what is wrong with flags that are for polling and stand beside `--url`, else nothing.
+    """Return the error text for polling flags that cannot be combined with `--url`; empty if none.
 
-    Their environment twins are not looked at: in a container they are the daemon's.
+    Environment variables of these flags are ignored: in a container they are the daemon's.
     """
     given = [f"--{flag.name}" for flag in flags.COMMON if flag.value(arguments, {}) is not None]
     if not given:
         return ""
     names = ", ".join(given)
-    return f"--url asks a daemon, which has a configuration of its own; leave out {names}"
+    return f"--url asks a daemon, which has its own configuration; leave out {names}"
 
 
 async def get(
@@ -117,19 +118,20 @@ async def get(
     answers: Collection[int] = (HTTPStatus.OK,),
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Reply:
-    """Return what a daemon answers on one of its pages.
+    """Return a daemon's reply to a GET request.
 
     Args:
-        url: The daemon's, as `daemon_url` returns it.
-        page: The path below, with its query.
-        accept: The type that is wanted.
-        answers: The statuses of replies that are an answer.
-        timeout_seconds: For the whole of it.
+        url: The daemon's URL, as `daemon_url` returns it.
+        page: The path below the URL, with its query.
+        accept: The wanted media type.
+        answers: Statuses that count as an answer.
+        timeout_seconds: Time limit of the whole request.
 
     Raises:
-        NotAskedError: There is no answer, or it is none of a daemon that has one.
+        NotAskedError: There is no reply, or its status is not among `answers`.
     """
-    # The libraries take longer to import than `check-config` for all else, which seldom asks.
+    # Imported here, since the HTTP libraries would more than double the run time of commands that
+    # rarely need them, such as `check-config`.
     from exporter.http import Call, HttpClient, HttpOptions  # noqa: PLC0415 - see above
 
     options = HttpOptions(
@@ -145,7 +147,7 @@ async def get(
     try:
         reply = await client.send(call)
     except CallError as error:
-        # What the clients of vendors would have to do is not what is to be done here.
+        # Replace the remedy, which is about vendors.
         what = str(error).removeprefix(f"{page}: ").partition(";")[0]
         remedy = _WITHOUT_ANSWER[error.reason]
         raise NotAskedError(f"cannot read {url}{page}: {what}; {remedy}") from None
@@ -157,17 +159,18 @@ async def get(
 
 
 async def fleet(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> tuple[Told, float | None]:
-    """Return what a daemon says of its whole fleet, and when it did.
+    """Read the status of a daemon's whole fleet.
 
     Args:
-        url: The daemon's, as `daemon_url` returns it.
-        timeout_seconds: For the whole of it.
+        url: The daemon's URL, as `daemon_url` returns it.
+        timeout_seconds: Time limit of the whole request.
 
     Returns:
-        That, and the time by the daemon's clock, epoch; `None` where it does not say.
+        The status, and the time of the reply by the daemon's clock in Unix seconds, `None` if the
+        reply has no date.
 
     Raises:
-        NotAskedError: There is no answer, or it is none of a daemon of this version.
+        NotAskedError: There is no answer, or it is not from a daemon of this version.
     """
     from exporter.overview.document import told  # noqa: PLC0415 - as the HTTP client
 
@@ -179,20 +182,20 @@ async def fleet(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> tuple[
 
 
 def not_a_daemon(url: str) -> NotAskedError:
-    """Return the error for an answer that no daemon of this version gives."""
+    """Return the error for a reply that is not from a daemon of this version."""
     return NotAskedError(
-        f"what answers at {url} is no loadfleet-exporter {__version__}; correct the URL, or use the"
+        f"{url} is no loadfleet-exporter of version {__version__}; correct the URL, or use the"
         " command of the daemon's version"
     )
 
 
 def refused(page: str, reply: Reply) -> NotAskedError:
-    """Return the error for a reply that is no answer."""
+    """Return the error for a reply with an unwanted status."""
     match = _SENTENCE.fullmatch(reply.body[:1000].decode(errors="replace"))
     own = match is not None and int(match[1]) == reply.status and match[2].isprintable()
     sentence = match[2] if match and own else ""
     if 300 <= reply.status < 400:
-        why = "it answers with a redirect; give the URL that it leads to"
+        why = "it answers with a redirect; give the URL to which it redirects"
     else:
         why = _REMEDIES.get(reply.status) or f"it answers with {reply.status}"
     if sentence:

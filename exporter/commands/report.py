@@ -1,4 +1,4 @@
-"""The fleet in a terminal: the answer, what is wrong, and a table of the targets."""
+"""The report of `status` for a terminal: the verdict, the problems, and a table of the targets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 _SEVERITIES: Mapping[str, str] = {Severity.CRITICAL: "1;31", Severity.WARNING: "33"}
-# Something that is down and not wrong is nothing that anybody has to look at.
+# Plain `down` without a problem needs no attention, so it has no colour.
 _STATES = {
     Condition.UP: "32",
     Condition.DOWN: "",
@@ -49,10 +49,10 @@ _TARGETS = ("STATE", "KIND", "SOURCE", "ID", "NAME", "VERSION", "CLOCK", "PING",
 _WRONG = ("SEVERITY", "WHAT", "NAME", "SOURCE", "SINCE", "REASON")
 _TALLIES = ("TARGETS", "CRITICAL", "WARNING", "UP", "DOWN", "UNKNOWN", "INACTIVE")
 
-# On a screen what is wrong takes at most this part of the height.
+# On a screen the problems take at most one in this many lines.
 _PART = 3
 
-# What has only just been seen may have been so for long.
+# A problem seen for the first time may be much older, so its age is not shown.
 _JUST_SEEN_SECONDS = 2.0
 
 
@@ -60,16 +60,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The fleet at one moment.
 
     Attributes:
-        answer: Whether it is well.
-        problems: What is wrong by the alert table, the worst first.
-        sources: Only those that are down or fail are named, with why.
-        targets: Whatever their kind, the worst come first, and the last are left out where there
-            is no room.
-        runs: Those in flight, told by their phases.
-        at: When it was so, epoch.
-        told: The flags that leave something out.
-        group: What targets are counted by instead of being listed.
-        tallies: Their counts.
+        answer: The verdict.
+        problems: Problems by the alert table, the worst first.
+        sources: The sources; only faulty ones are written, with the reason.
+        targets: The targets of all kinds; written worst first, as many as there is room for.
+        runs: Runs in flight, written as a count per phase.
+        at: Time of the report, Unix seconds.
+        told: The flags that filter the report.
+        group: Property by which targets are counted instead of listed.
+        tallies: The counts per group.
     """
 
     answer: Headline
@@ -83,7 +82,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     tallies: Sequence[Tally] = ()
 
     def text(self, paper: Paper) -> str:
-        """Write the whole of it."""
+        """Return the whole report as text."""
         written = list(sentence(printable(self.answer.text), _LEVELS[self.answer.level], paper))
         if self.answer.details:
             written += sentence(f"({printable(', '.join(self.answer.details))})", "", paper)
@@ -147,7 +146,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _urgency(row: TargetRow) -> tuple[int, int]:
-    """Return the place of a row: by what is wrong with it, then by its state."""
+    """Return the sort key of a row: by the severity of its problems, then by its state."""
     return rank(row.severity), URGENCY[row.state]
 
 
@@ -180,7 +179,7 @@ def _cells(row: TargetRow, problems: Iterable[Problem]) -> tuple[Cell, ...]:
 
 
 def _marked(text: str, wrong: Mapping[str, Severity], ending: str) -> Cell:
-    """Mark a value if a problem with such a name says that it is wrong."""
+    """Return a cell, marked if the row has a problem whose name ends with `ending`."""
     found = [severity for title, severity in wrong.items() if title.endswith(ending)]
     if not found:
         return text, ""
@@ -207,7 +206,7 @@ def _own_remarks(row: TargetRow) -> Iterable[str]:
             yield "recording"
         case ClusterRow(state=Condition.INACTIVE):
             yield count(len(row.members), "member")
-        # Of one that cannot be asked nobody knows the members.
+        # With a reason the poll failed, so the members are unknown.
         case ClusterRow(reason=None):
             up = sum(member.state is Condition.UP for member in row.members)
             yield f"{up} of {len(row.members)} members up"
@@ -229,6 +228,6 @@ def _suite_remarks(row: SuiteRow) -> Iterable[str]:
         yield f"last run {words(outcome)}"
     elif passed is not None:
         yield "last run passed" if passed else "last run failed"
-    # Of an aborted run, say, that is not enough.
+    # An aborted run, for instance, has no verdict of its own; show the last one.
     if passed is False and outcome is not None and outcome.passed is None:
         yield "last verdict not passed"

@@ -1,4 +1,4 @@
-"""`rules`: the alerts as Prometheus or Grafana reads them."""
+"""`rules`: prints the alert rules for Prometheus, VictoriaMetrics or Grafana."""
 
 from __future__ import annotations
 
@@ -38,45 +38,48 @@ _UID = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the flags that change the rules."""
+    """Declare the flags that change the rules."""
     configuration.add_alerting_arguments(parser)
     parser.add_argument(
         "--format",
         choices=FORMATS,
         default=FORMATS[0],
-        help="a file of rules, a PrometheusRule for the Prometheus operator, a file of rules for"
-        " vmalert, or a file that provisions rules of Grafana's own",
+        help="a rules file for Prometheus, a PrometheusRule for the Prometheus operator, a rules"
+        " file for vmalert, or a provisioning file for Grafana-managed rules",
     )
     parser.add_argument(
         "--lookback",
         default=format_duration(LOOKBACK_SECONDS),
         metavar="DURATION",
-        help="how long a lost scrape is bridged, at least two scrapes; default"
-        f" {format_duration(LOOKBACK_SECONDS)}",
+        help="how far back a rule looks for samples after a failed scrape, at least two scrape"
+        f" intervals; default {format_duration(LOOKBACK_SECONDS)}",
     )
     parser.add_argument(
         "--without",
         default=",".join(WITHOUT),
         metavar="LABELS",
-        help="labels that alerts about targets do not have, as they tell apart exporters that watch"
-        f" the same; default {','.join(WITHOUT)}",
+        help="labels to remove from alerts about targets, because they differ between exporters"
+        f" that poll the same targets; default {','.join(WITHOUT)}",
     )
     parser.add_argument(
         "--board-url",
         metavar="URL",
-        help="where people see the board, for links in alerts; default web.external_url",
+        help="URL of the board for links in alerts; default web.external_url",
     )
     parser.add_argument(
         "--datasource-uid",
         default=DATASOURCE_UID,
         metavar="UID",
-        help="with --format=grafana, the data source that has the metrics; default"
+        help="with --format=grafana, the UID of the data source with the metrics; default"
         f" {DATASOURCE_UID}",
     )
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Print the rules for the configured alerts.
+
+    Returns:
+        The exit code, 0.
 
     Raises:
         ConfigurationError: The configuration or a flag cannot be used.
@@ -113,7 +116,7 @@ def _labels(text: str) -> tuple[str, ...]:
         if not _LABEL.fullmatch(name):
             raise ConfigurationError([f"--without: {name!r} is no name of a label"])
         if name in IDENTITY:
-            raise ConfigurationError([f"--without: {name} tells targets apart; leave it out"])
+            raise ConfigurationError([f"--without: {name} identifies targets; leave it out"])
     return names
 
 

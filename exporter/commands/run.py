@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take all flags of the daemon."""
+    """Declare all flags of the daemon."""
     for flag in flags.ALL:
         flag.add_to(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT.
+
+    Returns:
+        The exit code, 0.
+    """
     if flags.CONFIG_CHECK.value(arguments, environ):
         return check.tell(check.checked(arguments, environ))
     load = partial(load_settings, arguments, environ, (*flags.COMMON, *flags.DAEMON), pipe=False)

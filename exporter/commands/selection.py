@@ -1,7 +1,7 @@
-"""The part of the fleet that `status` is asked about.
+"""The part of the fleet that the flags of `status` select.
 
-Sources and labels choose what is judged: of other sources neither the headline nor the exit code
-tells. Kinds and states only choose which rows are shown.
+Sources and labels select what is judged: other sources affect neither the headline nor the exit
+code. Kinds and states only select which rows are shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from exporter.sources.settings import SourceSettings
 
 
-# The parameters of the board's address as they are called here.
+# Flags by the name of the same parameter in the board's URL.
 _FLAGS = {"source": "--source", "group": "--group-by"}
 
 
@@ -37,9 +37,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the fleet.
 
     Attributes:
-        filters: As on the board.
-        down: Whether only what is wrong is to be shown.
-        sources: The names of those that are judged, `None` for all.
+        filters: The filters, as on the board.
+        down: Whether to show only targets that are down or have a problem.
+        sources: The names of the judged sources, `None` for all.
     """
 
     filters: Filters = Filters()
@@ -61,19 +61,19 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def picks_rows(self) -> bool:
-        """True if the selection leaves out rows of the sources that are judged."""
+        """True if the selection hides rows of judged sources."""
         return bool(self.filters.kinds or self.filters.states or self.down)
 
     def judges(self, source: str) -> bool:
-        """Return whether a source is judged; the exporter itself, without a name, always is."""
+        """Return whether a source is judged. The exporter itself, with an empty name, always is."""
         return self.sources is None or not source or source in self.sources
 
     def judges_problem(self, problem: Problem) -> bool:
-        """Return whether a problem is judged; a preflight is about the whole fleet."""
+        """Return whether a problem is judged. Preflights are only judged with the whole fleet."""
         return self.sources is None if problem.preflight else self.judges(problem.source)
 
     def shows(self) -> Callable[[TargetRow], bool]:
-        """Return what tells whether a target's row is shown."""
+        """Return a predicate that is true for the rows to show."""
         matches = self.filters.matcher()
         return lambda row: (
             (not self.down or row.severity in WRONG or row.state is Condition.DOWN) and matches(row)
@@ -82,7 +82,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     def problems(
         self, problems: Iterable[Problem], shown: Iterable[TargetRow]
     ) -> Iterator[Problem]:
-        """Yield the problems of what is shown, and those that are of no target."""
+        """Yield the problems of the shown targets, and problems without a target."""
         targets = {row.target for row in shown}
         kinds = self.filters.kinds
         for problem in problems:
@@ -94,25 +94,25 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
                 yield problem
 
     def runs(self, runs: Iterable[RunRow]) -> list[RunRow]:
-        """Return the runs of the sources that are judged."""
+        """Return the runs of the judged sources."""
         return [run for run in runs if self.judges(run.source)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the filters; each can be repeated."""
+    """Declare the filters."""
     parser.add_argument(
         "--source",
         action="append",
         default=[],
         metavar="NAME",
-        help="judge and show this source alone, repeatable; no other is polled",
+        help="poll, judge and show only this source; repeatable",
     )
     parser.add_argument(
         "--label",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="judge and show the sources with this label alone, repeatable",
+        help="poll, judge and show only sources with this label; repeatable",
     )
     parser.add_argument(
         "--kind",
@@ -120,7 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=several,
         default=[],
         choices=[kind.value for kind in LISTED],
-        help="show targets of this kind alone, repeatable or separated by commas",
+        help="show only targets of this kind; repeatable or separated by commas",
     )
     parser.add_argument(
         "--state",
@@ -128,22 +128,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=several,
         default=[],
         choices=[state.value for state in State],
-        help="show targets in this state alone, repeatable or separated by commas",
+        help="show only targets in this state; repeatable or separated by commas",
     )
     parser.add_argument(
-        "--down", action="store_true", help="show only what is wrong: down, or with a problem"
+        "--down", action="store_true", help="show only targets that are down or have a problem"
     )
     parser.add_argument(
         "--group-by",
         metavar="GROUP",
-        help="count targets by source, provider or a label of yours instead of listing them",
+        help="count targets by source, provider or a configured label instead of listing them",
     )
 
 
 def selected(
     arguments: argparse.Namespace, sources: Iterable[SourceRow | SourceSettings]
 ) -> tuple[Selection, tuple[str, ...]]:
-    """Return what the flags select, and what is wrong with them."""
+    """Return the selection that the flags make, and the mistakes in them."""
     rows = tuple(sources)
     known = Known.of(rows)
     mistakes = [f"{flag} has no value" for flag in _without_value(arguments)]
@@ -165,22 +165,22 @@ def selected(
     if filters.sources or filters.labels:
         narrowed = frozenset(row.name for row in rows if filters.covers(row.name, row.labels))
         if not mistakes and not narrowed:
-            mistakes.append("no source has all that --source and --label ask for")
+            mistakes.append("no source matches all of --source and --label")
     return Selection(filters=filters, down=arguments.down, sources=narrowed), tuple(mistakes)
 
 
 def source_names(texts: Iterable[str], known: Container[str]) -> list[str]:
-    """Return the names of sources out of values that can hold several, separated by commas."""
+    """Return the names of sources in values, each of which may be a list separated by commas."""
     return [
         name
-        # The name of a source may hold a comma itself.
+        # A source's name may itself contain a comma.
         for text in texts
         for name in ((text,) if text in known else several(text))
     ]
 
 
 def _without_value(arguments: argparse.Namespace) -> Iterator[str]:
-    """Yield the flags that were given and choose nothing, as where a variable is empty."""
+    """Yield the flags with an empty value, for instance from an empty shell variable."""
     given = {"--source": arguments.source, "--kind": arguments.kind, "--state": arguments.state}
     yield from (f"{flag}=" for flag, texts in given.items() if not all(texts))
     if arguments.group_by == "":
@@ -188,7 +188,7 @@ def _without_value(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _in_flags(mistake: str) -> str:
-    """Return a mistake in an address as one in flags."""
+    """Return an error text about URL parameters with the names of the flags instead."""
     name, space, rest = mistake.partition(" ")
     text = _FLAGS.get(name, name) + space + rest
     return re.sub(rf"(^|[ ,]){re.escape(LABEL)}", r"\1--label ", text)

@@ -1,4 +1,4 @@
-"""`simulate`: the simulated vendors alone."""
+"""`simulate`: serves the simulated vendors, without a daemon."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ add_arguments = options.add_arguments
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT.
+
+    Returns:
+        The exit code, 0.
+    """
     del environ
     asyncio.run(_serve(options.options_from(arguments)))
     return 0

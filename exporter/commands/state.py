@@ -1,4 +1,4 @@
-"""`state`: the file, or the server, in which the daemon keeps what outlives it."""
+"""`state`: maintenance of the file or server in which the daemon stores its state."""
 
 from __future__ import annotations
 
@@ -31,20 +31,24 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take what to do, and the flags that say where the state is."""
+    """Declare the action, and the flags that locate the state."""
     parser.add_argument(
         "action",
         metavar="ACTION",
         choices=tuple(_ACTIONS),
-        help="check: read all of it, exit 1 if it is damaged; vacuum: give unused room back to the"
-        " disk; export: print each document as a line of JSON",
+        help="check: read the whole state, exit 1 if it is damaged; vacuum: free unused disk space;"
+        " export: print each document as a line of JSON",
     )
     for flag in (flags.CONFIG_FILE, flags.STATE_PATH, flags.STATE_URL):
         flag.add_to(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Do it."""
+    """Run the action.
+
+    Returns:
+        The exit code: 0, or 1 if the state is damaged or unreachable.
+    """
     settings, of_history = configuration.kept(arguments, environ)
     try:
         if settings.url is not None:
@@ -53,7 +57,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
             place = place_of(settings, environ)
             if place is None:
                 raise ConfigurationError(
-                    [f"{flags.STATE_PATH.spelled}: there is no folder by default; name one"]
+                    [f"{flags.STATE_PATH.spelled}: there is no default folder here; name one"]
                 )
             _ACTIONS[arguments.action](place, HostClock.of(SYSTEM_CLOCK))
         if arguments.action in _OF_HISTORY:
@@ -68,7 +72,7 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 async def _on_server(action: str, settings: StateSettings) -> None:
     if action == "vacuum":
         raise ConfigurationError(
-            ["state.url: Redis and Valkey give unused room back themselves; nothing is to be done"]
+            ["state.url: Redis and Valkey free unused space themselves; no vacuum is needed"]
         )
     state = on_server(settings, SYSTEM_CLOCK)
     try:
@@ -144,7 +148,7 @@ _ACTIONS: Mapping[str, Callable[[Place, HostClock], None]] = {
     "export": _export,
 }
 
-#: The history is exported by `/api/v1/history`.
+#: The history has no export here; `/api/v1/history` serves it.
 _OF_HISTORY: Mapping[str, Callable[[Place], None]] = {
     "check": _check_history,
     "vacuum": _vacuum_history,

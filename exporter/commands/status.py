@@ -1,4 +1,4 @@
-"""`status`: every task polled once, as a table for people or as data for scripts."""
+"""`status`: polls every task once and prints a table for people or data for scripts."""
 
 from __future__ import annotations
 
@@ -42,42 +42,50 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
     from exporter.sources.settings import SourceSettings
 
-    #: What is shown, and whether a script should fail with it.
+    #: The report to show, and whether the exit code is 1.
     _Seen = tuple[Written, bool]
 
 
 FORMATS = ("table", "json", "prom")
 
-#: The interval at which a watched table is brought up to date.
+#: Update interval of a watched table.
 REDRAW_SECONDS = 1.0
 
-#: Likewise where a daemon is asked, which writes down its whole fleet each time.
+#: Update interval when a daemon is asked, which sends its whole fleet each time.
 REREAD_SECONDS = 2.0
 
 
 class _MistakeError(ExporterError):
-    """A flag asks for what there is not; the arguments are sentences."""
+    """A mistake in the flags, such as an unknown source; one sentence per mistake."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take the flags that name a configuration, and the form of the answer."""
+    """Declare the flags of the configuration, the selection and the output format."""
     for flag in flags.COMMON:
         flag.add_to(parser)
     parser.add_argument(
-        "--format", choices=FORMATS, default="table", help="table for people, json, or prom"
+        "--format",
+        choices=FORMATS,
+        default="table",
+        help="table: text for people; json; prom: metrics in the Prometheus text format",
     )
     add_colour(parser)
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="go on polling at the configured intervals and keep the table up to date",
+        help="keep polling at the configured intervals and update the table",
     )
     selection.add_arguments(parser)
     remote.add_url(parser)
 
 
 def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Poll everything and tell, once or until interrupted."""
+    """Poll and print, once or until interrupted.
+
+    Returns:
+        The exit code: 0, 1 if the report is alarming or the daemon cannot be asked, 2 for a mistake
+        in the arguments.
+    """
     colour = has_colour(arguments.color, environ)
     try:
         _check(arguments)
@@ -101,19 +109,18 @@ def execute(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Check that the flags go together.
+    """Check that the flags can be combined.
 
     Raises:
-        _MistakeError: They do not.
+        _MistakeError: They contradict each other.
     """
     if arguments.watch and arguments.format != "table":
-        raise _MistakeError("--watch goes with --format table only")
+        raise _MistakeError("--watch works only with --format table")
     picked = ("kind", "state", "down", "group_by")
     given = [f"--{name.replace('_', '-')}" for name in picked if getattr(arguments, name)]
     if arguments.format == "prom" and given:
         raise _MistakeError(
-            "--format prom tells all of a source, for Prometheus to choose from; leave out"
-            f" {', '.join(given)}"
+            f"--format prom prints all metrics of a source; leave out {', '.join(given)}"
         )
     if arguments.url and (wrong := remote.beside_url(arguments)):
         raise _MistakeError(wrong)
@@ -122,10 +129,10 @@ def _check(arguments: argparse.Namespace) -> None:
 def _selected(
     arguments: argparse.Namespace, sources: Iterable[SourceRow | SourceSettings]
 ) -> Selection:
-    """Return the part of the fleet that is asked about.
+    """Return the selected part of the fleet.
 
     Raises:
-        _MistakeError: There is no such source, label or group.
+        _MistakeError: A source, label or group does not exist.
     """
     chosen, mistakes = selection.selected(arguments, sources)
     if mistakes:
@@ -134,9 +141,9 @@ def _selected(
 
 
 def _narrowed(settings: Settings, chosen: Selection) -> Settings:
-    """Return settings with only the sources that are asked about, so that no other is polled.
+    """Return settings with only the selected sources.
 
-    Preflights are about the whole fleet.
+    Preflights are about the whole fleet, so a selection drops them.
     """
     sources = tuple(source for source in settings.sources if chosen.judges(source.name))
     preflights = settings.preflights if chosen.sources is None else ()
@@ -144,7 +151,7 @@ def _narrowed(settings: Settings, chosen: Selection) -> Settings:
 
 
 def _report(found: Picture | Told, chosen: Selection, at: float) -> Report:
-    """Return the part that is asked about, judged by itself if that is some of the sources."""
+    """Return the report of the selection. A selection of sources gets its own verdict."""
     answer = found.headline
     targets: Sequence[TargetRow] = found.targets
     sources = [source for source in found.sources if chosen.judges(source.name)]
@@ -194,7 +201,7 @@ def _group(tally: Tally) -> dict[str, Any]:
 
 async def _poll(settings: Settings, chosen: Selection, form: str, *, colour: bool) -> int:
     async with connected(settings) as engine:
-        # A script that reads our answer from a pipe has its own way to show that it waits.
+        # A script that reads the output from a pipe shows its own progress.
         waits = sys.stderr.isatty() and (form == "table" or sys.stdout.isatty())
         async with progress(engine, sys.stderr, wanted=waits):
             await engine.poll_once()
@@ -226,10 +233,10 @@ async def _watch(settings: Settings, chosen: Selection, *, colour: bool) -> int:
 async def _follow(
     newest: Callable[[], Awaitable[_Seen]], pause_seconds: float, *, colour: bool
 ) -> bool:
-    """Show what is newest until interrupted; return whether a script should fail at the end.
+    """Show the newest report until interrupted; return whether the exit code is 1.
 
     Raises:
-        KeyboardInterrupt: The interrupt came before there was anything to show.
+        KeyboardInterrupt: The interrupt came before the first report.
     """
     failing: bool | None = None
 
@@ -242,7 +249,7 @@ async def _follow(
 
     with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
         tasks = {asyncio.create_task(show_all(show)), asyncio.create_task(stop.wait())}
-        # Nobody who interrupts waits for an answer.
+        # An interrupt does not wait for an answer that is under way.
         done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in rest:
             task.cancel()
@@ -255,11 +262,11 @@ async def _follow(
 
 
 async def _asked(arguments: argparse.Namespace) -> tuple[Report, Selection]:
-    """Ask a daemon; return what it says of what is asked.
+    """Ask a daemon and return the report of the selection, and the selection.
 
     Raises:
-        NotAskedError: It could not be asked, or is none of this version.
-        _MistakeError: It does not watch what is asked for.
+        NotAskedError: The request failed, or the daemon has another version.
+        _MistakeError: The daemon does not poll a selected source.
     """
     told, _ = await remote.fleet(arguments.url)
     chosen = _selected(arguments, told.sources)
@@ -280,11 +287,11 @@ async def _ask(arguments: argparse.Namespace, *, colour: bool) -> int:
 
 
 async def _watch_daemon(arguments: argparse.Namespace, *, colour: bool) -> int:
-    """Ask again and again until interrupted; a daemon that is restarted is waited for.
+    """Ask a daemon repeatedly until interrupted, also across its restarts.
 
     Raises:
-        NotAskedError: It could not be asked even once.
-        _MistakeError: It does not watch what is asked for.
+        NotAskedError: The first request failed.
+        _MistakeError: The daemon does not poll a selected source.
     """
     answered = False
 

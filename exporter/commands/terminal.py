@@ -1,4 +1,4 @@
-"""A terminal: what is written on it is aligned, coloured for people, plain for pipes."""
+"""Text output: aligned tables, coloured on a terminal, plain in a pipe."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    #: Writes a report on the paper it is given.
+    #: Returns a report as text for the given paper.
     Written = Callable[["Paper"], str]
 
-    #: A text and the code of its colour, empty for none.
+    #: A text and its ANSI colour code; empty for no colour.
     Cell = tuple[str, str]
 
 
-# The alternate screen and a hidden cursor; home; to the end of line or screen, cleared.
+# Escape sequences: switch to the alternate screen and hide the cursor, and back; cursor home; clear
+# to the end of the line or of the screen.
 _TAKE_SCREEN, _GIVE_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _LINE_END, _REST = "\x1b[H", "\x1b[K\n", "\x1b[K\x1b[J"
 _HEADING = "2"
 
-# A last column that would be narrower than this is written below the others, indented.
+# A last column that would be narrower than 20 characters is written below the others, indented.
 _LEAST_COLUMNS, _INDENT = 20, 4
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):
-    """The terminal or file a report is written on.
+    """The terminal or file for a report.
 
     Attributes:
-        colour: Whether it knows ANSI colours.
-        width, height: Its columns and lines, `None` for as many as it takes.
+        colour: Whether to write ANSI colours.
+        width, height: Columns and lines; `None` for no limit.
     """
 
     colour: bool = False
@@ -45,13 +46,13 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_output(cls, *, colour: bool) -> Paper:
-        """Return stdout, as long as it takes."""
+        """Return stdout with its width and without a limit of lines."""
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         return cls(colour=colour, width=width)
 
 
 def add_colour(parser: argparse.ArgumentParser) -> None:
-    """Take whether to write in colour."""
+    """Declare `--color`."""
     parser.add_argument(
         "--color",
         choices=("auto", "always", "never"),
@@ -70,13 +71,13 @@ def has_colour(wanted: str, environ: Mapping[str, str]) -> bool:
 def table(
     headings: Sequence[str], rows: Iterable[Sequence[Cell]], paper: Paper, *, wraps: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of a table, each no longer than the paper is wide.
+    """Yield the lines of a table, none wider than the paper.
 
     Args:
-        headings: Those of the columns.
-        rows: As many cells each.
-        paper: It is written on.
-        wraps: Whether what has no room in the last column goes on below instead of being cut off.
+        headings: The headings of the columns.
+        rows: The rows, each with a cell per column.
+        paper: The output.
+        wraps: Whether to wrap a long text in the last column instead of cutting it off.
     """
     lines = [[(heading, _HEADING) for heading in headings], *map(list, rows)]
     widths = [max(_width(line[column][0]) for line in lines) for column in range(len(headings))]
@@ -92,13 +93,13 @@ def table(
 
 
 def sentence(text: str, code: str, paper: Paper) -> Iterator[str]:
-    """Yield the lines of a text that is not cut off."""
+    """Yield the lines of a text, wrapped to the width of the paper."""
     for line in wrapped(text, paper.width):
         yield _paint(_clipped(line, paper.width), code, paper)
 
 
 def wrapped(text: str, width: int | None) -> list[str]:
-    """Part a text between words; one that is wider than a line stays whole."""
+    """Return the lines of a text, wrapped between words. A word wider than a line stays whole."""
     if width is None:
         return [text]
     lines = [""]
@@ -130,7 +131,7 @@ def _paint(text: str, code: str, paper: Paper) -> str:
 
 
 def _clipped(text: str, width: int | None) -> str:
-    """Cut off what does not fit into a line."""
+    """Cut a text at the width of a line, ending with an ellipsis."""
     if width is None or _width(text) <= width:
         return text
     kept, columns = "", 0
@@ -143,14 +144,14 @@ def _clipped(text: str, width: int | None) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace what could steer the terminal; names come from the vendor."""
+    """Return a text without control characters, since names come from the vendor."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
 
 
 def _width(text: str) -> int:
-    """Count the columns a text takes."""
+    """Return the number of columns of a text."""
     return sum(
         0
         if unicodedata.combining(character)
@@ -163,10 +164,11 @@ def _width(text: str) -> int:
 
 @contextmanager
 def showing(out: TextIO, *, colour: bool) -> Iterator[Callable[[Written], None]]:
-    """Yield what shows a report in place of the one before it, for as long as the context lasts.
+    """Yield a function that shows a report in place of the previous one.
 
-    On a terminal it takes the whole screen and gives it back in the end, with the last report
-    below what was there before. Elsewhere it is written whenever it has become another.
+    On a terminal the reports fill the alternate screen. When the context ends, the normal screen
+    returns and the last report is written there. Elsewhere a report is written when it differs
+    from the previous one.
     """
     last = ""
 
@@ -182,7 +184,7 @@ def showing(out: TextIO, *, colour: bool) -> Iterator[Callable[[Written], None]]
         nonlocal last
         size = shutil.get_terminal_size()
         last = written(Paper(colour=colour, width=size.columns, height=size.lines))
-        # Line by line over what is there: a cleared screen would flicker.
+        # Overwrite line by line, because clearing the screen would flicker.
         out.write(_HOME + _LINE_END.join(last.splitlines()[: size.lines]) + _REST)
         out.flush()
 

@@ -1,6 +1,6 @@
-"""Machinery for a configuration, without knowledge of ours.
+"""General tools for reading and checking a configuration.
 
-Here are the types of fields, secrets, the readers of YAML and of environment variables, and the
-checks with their messages. A key or a section of this exporter's has no place here: those are in
-`exporter.settings`, beside the sources and beside the alerts.
+This package has the types of fields, secrets, the readers of YAML and environment variables, and
+checks with their messages. It knows none of the exporter's keys or sections: those are in
+`exporter.settings` and in the packages that they configure.
 """

@@ -1,4 +1,4 @@
-"""An address to listen on, as people write it: in the settings, for commands and in URLs."""
+"""Listen addresses in text form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A host and a port; an empty host is every address of the machine, port 0 is any free one."""
+    """A host and a port. An empty host means all addresses of the machine, port 0 any free port."""
 
     host: str
     port: int
@@ -19,10 +19,10 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def parse_address(text: str) -> Address:
-    """Read `host:port`, `[IPv6]:port` or `:port`.
+    """Return the address written as `host:port`, `[IPv6]:port` or `:port`.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The text has none of these forms.
     """
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -37,7 +37,7 @@ def parse_address(text: str) -> Address:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, so that nothing goes over a network."""
+    """Return whether a host is a loopback address or `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Checks of settings that several sections have: secrets and files for TLS."""
+"""Checks that several sections share: of secrets and TLS files."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-#: Secrets that may hold any character, since they are encoded before they are sent.
+#: Secrets that may contain any character, since they are encoded before they are sent.
 _ENCODED = frozenset({"password", "proxy_url", "heartbeat_url"})
 
 _UNFIT = (
-    "holds what no HTTP header can carry, such as a line break or a space at an end;"
-    " give the secret alone, on one line of plain characters"
+    "has characters that no HTTP header can carry, such as a line break or a space at an end;"
+    " give only the secret, on one line of ASCII characters"
 )
 
 
 def tls_mistakes(
     ca_file: Path | None, client_cert_file: Path | None, client_key_file: Path | None
 ) -> Iterator[Mistake]:
-    """Yield what keeps TLS material from being used, by the names of the three fields."""
+    """Yield mistakes in TLS files, under the names of the three fields."""
     if ca_file:
         try:
             pem.trusting(ca_file)
@@ -56,25 +56,25 @@ def tls_mistakes(
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             pem.load_pair(context, client_cert_file, client_key_file)
         except (FileError, OSError) as error:
-            text = "must hold a certificate in PEM format that fits its key, not encrypted"
+            text = "must contain a certificate in PEM format that matches its unencrypted key"
             if isinstance(error, FileError):
                 text = _unread(error)
             yield Mistake(("client_cert_file",), text, ("client_cert_file", "client_key_file"))
 
 
 def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -> Iterator[Mistake]:
-    """Yield what is wrong with a secret that is given as `field` or as `field_file`.
+    """Yield mistakes in a secret that can be given as `field` or as `field_file`.
 
     Args:
-        settings: The model that has the two fields.
-        field: The field with the value.
-        required: True if one of them has to be given.
+        settings: The model with the two fields.
+        field: The name of the field for the value.
+        required: Whether one of the two must be given.
     """
     file_field = f"{field}_file"
     value, file = getattr(settings, field), getattr(settings, file_field)
     place, text = field, ""
     if value is not None and file is not None:
-        place, text = file_field, f"stands beside {field}; remove one of the two"
+        place, text = file_field, f"is given as well as {field}; remove one of the two"
     elif file is not None:
         place = file_field
         try:
@@ -90,7 +90,7 @@ def secret_mistakes(settings: BaseModel, field: str, *, required: bool = True) -
 
 
 def _secret_fault(field: str, content: str) -> str:
-    """Return why a secret cannot be used, empty if it can."""
+    """Return the reason why a secret cannot be used; empty if it can."""
     if not content:
         return f"is empty; give it, or {field}_file"
     if is_placeholder(content):

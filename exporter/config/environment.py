@@ -1,4 +1,4 @@
-"""Settings out of environment variables: names into places, texts into what the fields take."""
+"""Settings from environment variables: maps names to paths and texts to values of the fields."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 PREFIX = "LOADFLEET_"
 NEST = "__"
 
-#: Kubernetes gives every container of a namespace such variables for each of its services, also
-#: for one that is called loadfleet or loadfleet-exporter.
+#: Variables that Kubernetes sets in every container for each service of the namespace. Those of a
+#: service named loadfleet or loadfleet-exporter begin with our prefix.
 _SERVICE_LINK = re.compile(
     rf"{PREFIX}(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)\w*)?)"
 )
 
-#: In the file: the whole of a value that a variable gives.
+#: A value in the file that refers to a variable; the reference must be the whole value.
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class _UnusableError(Exception):
-    """A variable cannot be used; the text says why and never holds its value."""
+    """A variable cannot be used. The text gives the reason, never the value."""
 
 
 class EnvironmentSource(InitSettingsSource):
-    """The settings that variables beginning with `LOADFLEET_` give; an empty one counts as not set.
+    """The settings from variables that begin with `LOADFLEET_`. An empty one counts as not set.
 
     Attributes:
-        sources: One source per provider that variables speak of, nested as in the file.
-        problems: By variable why it cannot be used.
+        sources: For each provider with variables, one source, nested as in the file.
+        problems: For each unusable variable, the reason.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class EnvironmentSource(InitSettingsSource):
         """Read the variables.
 
         Args:
-            settings: The settings they are for.
+            settings: The settings class for pydantic.
             environ: The environment.
-            sections: The settings' parts by their keys.
-            providers: The sources' models by the names of their providers.
-            known: Variables that others read.
+            sections: The models of the sections by key.
+            providers: The models of sources by the provider's name.
+            known: Variables that other code reads.
         """
         self.sources: dict[str, dict[str, Any]] = {}
         self.problems: dict[str, str] = {}
@@ -72,7 +72,7 @@ class EnvironmentSource(InitSettingsSource):
         self._sections = sections
         self._providers = providers
         values: dict[str, dict[str, Any]] = {}
-        # Sorted, so that a whole mapping comes before its single keys.
+        # Sorted, so that a variable for a mapping comes before those for its keys.
         for name in sorted(environ):
             if not name.startswith(PREFIX) or name in known or not environ[name]:
                 continue
@@ -85,7 +85,7 @@ class EnvironmentSource(InitSettingsSource):
         super().__init__(settings, {key: value for key, value in values.items() if value})
 
     def location(self, path: KeyPath) -> str:
-        """Return the variable that gave a setting outside the sources, empty if none did."""
+        """Return the variable that gave a setting outside the sources; empty if none did."""
         starts = beginnings(path)
         return next((self._variables[start] for start in starts if start in self._variables), "")
 
@@ -93,7 +93,7 @@ class EnvironmentSource(InitSettingsSource):
         """Read one variable.
 
         Raises:
-            _UnusableError: It is unknown, then without a text, or its value does not fit.
+            _UnusableError: The variable is unknown (without a text), or its value does not fit.
         """
         first, *rest = name.removeprefix(PREFIX).lower().split(NEST)
         provider = next((key for key in self._providers if first.startswith(f"{key}_")), None)
@@ -102,7 +102,7 @@ class EnvironmentSource(InitSettingsSource):
             self._variables[first, *rest] = name
         elif provider is not None:
             path = [first.removeprefix(f"{provider}_"), *rest]
-            # A misspelt variable alone makes no source.
+            # A source exists only once one of its variables was valid.
             source = self.sources.get(provider, {"provider": provider})
             _put(self._providers[provider], path, text, source)
             self.sources[provider] = source
@@ -111,12 +111,12 @@ class EnvironmentSource(InitSettingsSource):
 
 
 class References:
-    """The values of a file that name a variable, as `${NAME}`, to stand for its text.
+    """References such as `${NAME}` in a file, replaced by the values of environment variables.
 
     Attributes:
-        data: The file's data with the variables' texts, empty where a variable is not set.
+        data: The file's data after replacement; empty texts for variables that are not set.
         names: The variables that the file names.
-        problems: By place which variable is not set.
+        problems: For each path with an unusable variable, the reason.
     """
 
     def __init__(self, data: Mapping[str, Any], environ: Mapping[str, str]) -> None:
@@ -139,13 +139,13 @@ class References:
         if not text:
             self.problems[dotted(path)] = f"{match[1]} is not set in the environment; set it"
         elif not is_text(text):
-            why = f"{match[1]} in the environment holds bytes that are not UTF-8; write it anew"
+            why = f"{match[1]} in the environment is not valid UTF-8; set it as UTF-8"
             self.problems[dotted(path)] = why
         return text
 
 
 def source_variable(provider: str, path: KeyPath) -> str:
-    """Return the variable that gives a place of a provider's source."""
+    """Return the variable for a path within a provider's source."""
     parts = [str(part) for part in path if not isinstance(part, int)]
     return f"{PREFIX}{provider}_{NEST.join(parts) or '*'}".upper()
 
@@ -159,7 +159,9 @@ def _put(model: type[BaseModel], path: list[str], text: str, target: dict[str, A
     if not rest:
         target[key] = _value(kind, text)
     elif is_list(kind):
-        raise _UnusableError("elements have no variables of their own; separate them by commas")
+        raise _UnusableError(
+            "elements have no variables of their own; give a whole list, separated by commas"
+        )
     elif get_origin(kind) is dict:
         mapping = target.setdefault(key, {})
         mapping[NEST.join(rest)] = _value(plain(get_args(kind)[1]), text)
@@ -173,14 +175,14 @@ def _value(kind: Any, text: str) -> Any:
     if kind is Path:
         return str(Path(text).absolute())
     if not is_text(text):
-        raise _UnusableError("holds bytes that are not UTF-8; write it anew")
+        raise _UnusableError("is not valid UTF-8; set it as UTF-8")
     if is_list(kind):
         if not text.lstrip().startswith("["):
             return [part.strip() for part in text.split(",") if part.strip()]
         return _json(text, list, "is not a JSON list; separate the elements by commas")
     if get_origin(kind) is dict or model_of(kind) is not None:
         return _json(
-            text, dict, "is not a JSON object; write one, or a variable per key, joined by __"
+            text, dict, "is not a JSON object; write one, or set a variable per key, joined by __"
         )
     return text
 

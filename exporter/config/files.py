@@ -1,8 +1,8 @@
-"""Files that others have written: read only where that comes to an end.
+"""Safe reading and writing of files.
 
-Links are followed, since Kubernetes mounts secrets through some. A device, a pipe or a socket may
-answer never or for ever, so nothing but a regular file is opened, and no more of it is read than
-the limit of its kind.
+Symbolic links are followed, since Kubernetes mounts secrets through them. Reading a device, a pipe
+or a socket could block or never end, so only regular files are opened, and each read has a size
+limit.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: No file with certificates is larger, be it of all authorities.
+#: Default size limit: more than a file with the certificates of all public authorities.
 LIMIT_BYTES = 8 << 20
 
-#: How long a pipe may take to be written.
+#: Time limit for reading a pipe.
 PIPE_SECONDS = 10.0
 
 _CHUNK_BYTES = 1 << 16
@@ -41,11 +41,11 @@ _KINDS = (
 
 
 class FileError(Exception):
-    """A file cannot be read; the text says why, without path and content.
+    """A file cannot be read. The text gives the reason, without path and content.
 
     Attributes:
-        path: Of the file.
-        remedy: The way to mend it.
+        path: The file's path.
+        remedy: The action that solves the problem.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     """A file as it was read.
 
     Attributes:
-        status: Of what was read, whatever its path names by now.
+        status: The status of the opened file, which its path may no longer name.
     """
 
     content: bytes
@@ -68,12 +68,12 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def kind_of(mode: int) -> str:
-    """Return what something is that is no regular file."""
+    """Return a description of the type of a file that is not regular."""
     return next((name for matches, name in _KINDS if matches(mode)), "a device")
 
 
 def is_pipe(path: Path) -> bool:
-    """Return whether a path names a pipe, as `<(…)` and `/dev/stdin` do."""
+    """Return whether a path names a pipe, such as `<(…)` or `/dev/stdin`."""
     try:
         return stat.S_ISFIFO(path.stat().st_mode)
     except (OSError, ValueError):
@@ -81,13 +81,13 @@ def is_pipe(path: Path) -> bool:
 
 
 def read(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> File:
-    """Read a regular file.
+    """Return the content and status of a regular file.
 
     Raises:
-        FileError: It is none, cannot be read, or is larger than the limit.
+        FileError: The file is not regular, cannot be read, or is larger than the limit.
     """
     try:
-        # Looked at before it is opened too: to open a device can do something.
+        # Checked before the opening as well, because opening a device can have an effect.
         _expect_regular(path, path.stat())
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
@@ -98,13 +98,13 @@ def read(path: Path, *, limit_bytes: int = LIMIT_BYTES) -> File:
             os.close(descriptor)
     except OSError as error:
         raise FileError(path, error.strerror or "unknown error") from error
-    except ValueError as error:  # a NUL, or half of a character; the error would quote the path
+    except ValueError as error:  # a NUL or a surrogate in the path, which the error would quote
         raise FileError(path, "not a usable path") from error
     return File(content=found, status=status)
 
 
 def content(path: Path) -> bytes:
-    """Return what a regular file holds, nothing while it cannot be read."""
+    """Return the content of a regular file; empty if it cannot be read."""
     try:
         return read(path).content
     except FileError:
@@ -112,10 +112,11 @@ def content(path: Path) -> bytes:
 
 
 def read_pipe(path: Path, *, limit_bytes: int, seconds: float = PIPE_SECONDS) -> bytes:
-    """Read all that is written into a pipe.
+    """Return everything that is written into a pipe.
 
     Raises:
-        FileError: It cannot be read, is more than the limit, or its end does not come in time.
+        FileError: The pipe cannot be read, its content exceeds the limit, or its writer is too
+            slow.
     """
     end = time.monotonic() + seconds
     try:
@@ -125,12 +126,12 @@ def read_pipe(path: Path, *, limit_bytes: int, seconds: float = PIPE_SECONDS) ->
             poll.register(descriptor, select.POLLIN)
 
             def chunk() -> bytes:
-                # Without a writer yet, to read at once would look like the end.
+                # Wait for a writer: before it opens the pipe, a read would return end of file.
                 if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
                     raise FileError(
                         path,
-                        f"nobody has written all of it within {seconds:g} s",
-                        "have its writer begin, and end, sooner",
+                        f"its writer did not finish within {seconds:g} s",
+                        "make the writer start and finish sooner",
                     )
                 return os.read(descriptor, _CHUNK_BYTES)
 
@@ -142,12 +143,12 @@ def read_pipe(path: Path, *, limit_bytes: int, seconds: float = PIPE_SECONDS) ->
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file so that whoever reads it finds all of the old one or of the new one.
+    """Replace a file atomically: readers see either the whole old or the whole new content.
 
-    A link in its place is replaced, and what it leads to stays as it is.
+    A symbolic link at the path is itself replaced; its target stays unchanged.
 
     Raises:
-        OSError: It cannot be written; what was there is left as it was.
+        OSError: The file cannot be written; the old file is unchanged.
     """
     new = path.with_name(f".{path.name}.{token_hex(8)}.new")
     descriptor = os.open(

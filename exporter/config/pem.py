@@ -1,6 +1,6 @@
-"""Certificates and keys: read like any file, and handed to OpenSSL as they were read.
+"""Certificates and keys: read safely by `exporter.config.files`, then passed to OpenSSL.
 
-OpenSSL would open whatever a path names: it would wait for a pipe, read a device for ever, and ask
+OpenSSL itself would open any path: it would block on a pipe, read a device without end, and ask
 the terminal for a passphrase.
 """
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """Make a context for clients that trusts a file's certificates, or those of the system.
+    """Return a client context that trusts the certificates of a file, or those of the system.
 
     Raises:
-        FileError: It cannot be read.
-        ssl.SSLError: There is no certificate in it.
+        FileError: The file cannot be read.
+        ssl.SSLError: The file contains no certificate.
     """
     if ca_file is None:
         return ssl.create_default_context()
@@ -34,11 +34,12 @@ def trusting(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def load_pair(context: ssl.SSLContext, cert_file: Path, key_file: Path | None) -> None:
-    """Show the other side the certificate of a file; its key is in the same one unless given.
+    """Load our certificate and key from files. Without a key file, both are in one file.
 
     Raises:
-        FileError: One of the files cannot be read.
-        ssl.SSLError: They do not fit, have a passphrase, or are none.
+        FileError: A file cannot be read.
+        ssl.SSLError: The files contain no certificate or key, these do not match, or the key has
+            a passphrase.
     """
     load_chain(
         context,
@@ -53,16 +54,16 @@ def load_chain(
     key: bytes | None,
     passphrase: Callable[[], str] = str,
 ) -> None:
-    """Show the other side a certificate.
+    """Load our certificate and key from PEM texts.
 
     Args:
-        context: Of all connections.
+        context: The context of all connections.
         cert: The certificate and its chain, PEM.
-        key: Its key, PEM; in the same text unless given.
-        passphrase: Asked for the key's, in place of the terminal.
+        key: The key, PEM; by default it is in the same text.
+        passphrase: Returns the key's passphrase, instead of a prompt on the terminal.
 
     Raises:
-        ssl.SSLError: They do not fit, or are none.
+        ssl.SSLError: The texts contain no certificate or key, or these do not match.
     """
     with ExitStack() as copies:
         cert_path = copies.enter_context(_as_file(cert))
@@ -72,8 +73,8 @@ def load_chain(
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """Offer bytes under a path, since the TLS library loads certificates only from one."""
-    if hasattr(os, "memfd_create"):  # in memory, where a container has nothing to write to
+    """Yield a path to a temporary file with the bytes, since OpenSSL's API takes only paths."""
+    if hasattr(os, "memfd_create"):  # in memory, since a container may have no writable folder
         descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -1,4 +1,4 @@
-"""Secrets: given by value or by file, shown by nobody."""
+"""Secrets, given by value or by file, and hidden in every output."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 #: Printed in place of a secret.
 HIDDEN = "<secret>"
 
-#: A larger file is no secret, but a mistaken path.
+#: Size limit of secret files. A larger file means a wrong path.
 LIMIT_BYTES = 65_536
 
-#: Why a placeholder is no value.
+#: Error text for a placeholder in place of a value.
 UNRESOLVED = (
-    "is a placeholder, and nothing fills it in; write the value, name a file with it, or give it"
-    " in a variable that begins with LOADFLEET_"
+    "is a placeholder that nothing replaces; write the value, name a file that contains it, or set"
+    " a variable that begins with LOADFLEET_"
 )
 
 _PLACEHOLDER = re.compile(r"\s*\$(\{[^{}]*\}|\([A-Za-z_]\w*\))\s*")
@@ -34,17 +34,17 @@ _FOR_HEADERS = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 def fits_header(text: str) -> bool:
-    """Return whether an HTTP header can carry a text as it is."""
+    """Return whether an HTTP header can carry a text unchanged."""
     return _FOR_HEADERS.fullmatch(text) is not None
 
 
 def is_placeholder(text: str) -> bool:
-    """Return whether a text is what a shell or a template would have put a value for."""
+    """Return whether a text is a placeholder such as `${NAME}` or `$(NAME)`."""
     return _PLACEHOLDER.fullmatch(text) is not None
 
 
 def is_text(text: str) -> bool:
-    """Return whether a text can be encoded; what stands for bytes that are not UTF-8 cannot."""
+    """Return whether a text can be encoded as UTF-8; surrogates of undecodable bytes cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -53,10 +53,10 @@ def is_text(text: str) -> bool:
 
 
 class SecretFileError(CallError):
-    """A file with a secret cannot be used; the message names its path.
+    """A secret file cannot be used; the message names its path.
 
     Attributes:
-        remedy: The way to mend it.
+        remedy: The action that solves the problem.
     """
 
     def __init__(
@@ -67,33 +67,33 @@ class SecretFileError(CallError):
 
 
 class Secret:
-    """A secret that follows its file: rotation needs no restart.
+    """A secret. If it comes from a file, changes of the file take effect without a restart.
 
-    Two secrets are equal when they come from the same value or the same path.
+    Two secrets are equal if they have the same value or the same path.
 
     Attributes:
-        path: The file it is read from.
+        path: The file of the secret, if any.
     """
 
     __slots__ = ("_content", "_hashed", "_seen", "_value", "path")
 
     def __init__(self, value: SecretStr | str | None = None, path: Path | None = None) -> None:
-        """Take a pair of settings, of which the file wins."""
+        """Take the values of the two settings. The file takes precedence."""
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         self._value = plain or ""
         self.path = path
         self._seen: tuple[int, int, int] | None = None
         self._content = ""
-        #: The content that was hashed last, with its hash.
+        #: The content that was last hashed, and its hash.
         self._hashed = ("", "")
 
     def reveal(self) -> str:
-        """Return the secret, read again when its file changed.
+        """Return the secret. If its file has changed, read it again.
 
         One newline at the end of a file is not part of the secret.
 
         Raises:
-            SecretFileError: The file cannot be read or holds no text.
+            SecretFileError: The file cannot be read, is empty or is not UTF-8.
         """
         if self.path is None:
             return self._value
@@ -110,22 +110,22 @@ class Secret:
         return self._content
 
     def known(self) -> str:
-        """Return the secret as far as it was read, without looking at its file."""
+        """Return the secret as last read, without access to its file; empty if never read."""
         return self._value if self.path is None else self._content
 
     def refresh(self) -> None:
-        """Forget what was read, so that the next use reads the file whatever its time says."""
+        """Make the next use read the file even if its time stamp and size are unchanged."""
         self._seen = None
 
     def fingerprint(self) -> str:
-        """Return a hash of the secret, empty while its file cannot be read."""
+        """Return the SHA-256 hash of the secret in hex; empty if its file cannot be read."""
         try:
             content = self.reveal()
         except CallError:
             return ""
-        # Asked for several times per call.
+        # Cached, since every call to a vendor needs it several times.
         if content != self._hashed[0] or not self._hashed[1]:
-            # From the environment there may come what is no text.
+            # A value from the environment may not be valid UTF-8.
             hashed = hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
             self._hashed = content, hashed
         return self._hashed[1]

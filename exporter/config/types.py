@@ -1,7 +1,7 @@
-"""Types of settings' fields: they read what people write and never quote it when it is wrong.
+"""Types for the fields of settings. Their error texts never quote the wrong value.
 
-Each reader takes what YAML, JSON or the environment delivers and raises `WrongValueError`
-with a text that holds the remedy.
+Each reader accepts values from YAML, JSON or the environment and raises `WrongValueError` with a
+text that gives the remedy.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _SIZE = re.compile(r"([0-9]{1,12}) ?(B|KiB|MiB|GiB)?")
 
 
 class WrongValueError(ValueError):
-    """A value cannot be read; the text holds the remedy and no part of the value."""
+    """A value is invalid. The text gives the remedy and no part of the value."""
 
 
 def parse_duration(value: object) -> float:
-    """Read a duration as Prometheus writes it, such as `90s`, `5m` or `1h30m`.
+    """Read a duration in Prometheus' format, such as `90s`, `5m` or `1h30m`.
 
     Returns:
         Seconds.
 
     Raises:
-        WrongValueError: It is none, has no unit, or is longer than 100 years.
+        WrongValueError: The value is no duration, has no unit, or is longer than 100 years.
     """
     if value == "0" or (value == 0 and not isinstance(value, bool)):
         return 0.0
@@ -60,7 +60,7 @@ def parse_duration(value: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration, to the millisecond, so that `parse_duration` reads the same again."""
+    """Return a duration as text for `parse_duration`, to the millisecond."""
     rest = round(seconds * 1000)
     text = ""
     for unit in ("d", "h", "m", "s", "ms"):
@@ -72,8 +72,11 @@ def format_duration(seconds: float) -> str:
 def parse_size(value: object) -> int:
     """Read a size such as `16MiB` or a number of bytes.
 
+    Returns:
+        Bytes.
+
     Raises:
-        WrongValueError: It is none.
+        WrongValueError: The value is no size, or larger than 1 PiB.
     """
     match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
     if match is None:
@@ -85,7 +88,7 @@ def parse_size(value: object) -> int:
 
 
 def format_size(size: int) -> str:
-    """Write a size in bytes so that `parse_size` reads the same again."""
+    """Return a size in bytes as text for `parse_size`."""
     unit = next(unit for unit, factor in reversed(_SIZES.items()) if size % factor == 0)
     return f"{size // _SIZES[unit]}{unit}" if size else "0B"
 
@@ -108,10 +111,10 @@ def _positive(seconds: float) -> float:
 
 
 def parse_boolean(value: object) -> bool:
-    """Read true or false, also as the text of a variable, where 1 and 0 are the same.
+    """Return true or false from a boolean or one of the texts true, false, 1 and 0.
 
     Raises:
-        WrongValueError: It is neither.
+        WrongValueError: The value is none of these.
     """
     if isinstance(value, bool):
         return value
@@ -122,7 +125,7 @@ def parse_boolean(value: object) -> bool:
 
 
 def listed(value: object) -> object:
-    """Take what is given as one text apart at its commas, for lists of texts."""
+    """Return a text split at its commas, and any other value unchanged; for lists of texts."""
     return value.split(",") if isinstance(value, str) else value
 
 
@@ -148,19 +151,19 @@ def _read_regex(value: object) -> object:
             return value
         raise WrongValueError("must be a regular expression; put it in quotes")
     try:
-        # As in Prometheus: a name of two lines is none that `.*` leaves out.
+        # As in Prometheus, `.` also matches a line break.
         return re.compile(value, re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise WrongValueError(
-            "is not a regular expression; escape what is meant literally with \\"
+            "is not a regular expression; escape literal characters with \\"
         ) from error
 
 
 def check_url(url: str) -> str:
-    """Return a URL that is complete and carries nothing secret.
+    """Return the URL if it is complete and contains no credentials, query or fragment.
 
     Raises:
-        WrongValueError: It does not.
+        WrongValueError: The URL is not usable; the text gives the reason.
     """
     try:
         parts = urlsplit(url)
@@ -182,34 +185,34 @@ Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(for
 #: A `Duration` that is longer than 0.
 TimeLimit = Annotated[Duration, AfterValidator(_positive)]
 
-#: Seconds, or `None` for `off`, which YAML delivers as false.
+#: Seconds, or `None` for `off`, which YAML reads as false.
 Interval = Annotated[
     float | None,
     BeforeValidator(_read_interval),
     PlainSerializer(lambda seconds: "off" if seconds is None else format_duration(seconds)),
 ]
 
-#: True or false, from the environment also 1 or 0.
+#: True or false; as text also 1 or 0.
 Boolean = Annotated[bool, BeforeValidator(parse_boolean)]
 
-#: A whole number, from the environment as digits; never a boolean or a fraction.
+#: A whole number, also as digits in a text; never a boolean or a fraction.
 Whole = Annotated[int, BeforeValidator(_read_whole)]
 
-#: A number, from the environment as digits; never a boolean.
+#: A number, also as digits in a text; never a boolean.
 Number = Annotated[float, BeforeValidator(_read_number)]
 
 #: Bytes, read by `parse_size`.
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=1), PlainSerializer(format_size)]
 
-#: A regular expression, which has to match the whole of what it is compared with.
+#: A regular expression, which must match the whole text.
 Regex = Annotated[
     re.Pattern[str],
     BeforeValidator(_read_regex),
     PlainSerializer(operator.attrgetter("pattern")),
 ]
 
-#: An http or https URL without credentials, query and fragment, kept as it was written.
+#: An http or https URL without credentials, query and fragment, unchanged.
 Url = Annotated[str, AfterValidator(check_url)]
 
-#: A file; a relative path counts from the folder of the configuration file.
+#: A file; a path in the configuration file is relative to that file's folder.
 FilePath = Path

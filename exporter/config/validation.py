@@ -1,8 +1,8 @@
-"""Mistakes in the configuration: all of them at once, each with its place and the remedy.
+"""Validation that reports all mistakes at once, each with its path and the remedy.
 
-Pydantic's own messages quote the value they complain of, which may be a secret, and its model
-validators run only once every field is right. So messages are made here from the kind of error
-alone, and checks that span fields run over whatever part of the settings is right.
+Pydantic's own messages quote the wrong value, which may be a secret, and its model validators run
+only if every field is valid. Here, messages are made from the type of error alone, and checks
+across fields run on all fields that are valid.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 
-#: The place of a value: keys of mappings and indexes of lists.
+#: The path of a value: keys of mappings and indexes of lists.
 KeyPath = tuple[str | int, ...]
 
 S = TypeVar("S", bound="Section")
@@ -56,7 +56,7 @@ _TEXTS = {
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
-    "too_short": "must hold no fewer than {min_length}",
+    "too_short": "must list at least {min_length}",
     "string_too_short": "must not be empty",
     "string_too_long": "must not be longer than {max_length} characters",
 }
@@ -66,10 +66,10 @@ class Mistake(msgspec.Struct, frozen=True):
     """One mistake.
 
     Attributes:
-        path: The place, relative to the model that reports it.
+        path: The path of the value, relative to the model that reports the mistake.
         text: The fault and the remedy; never a value that could be a secret.
-        about: The model's fields on which the mistake hangs. If one of them is wrong by itself,
-            this mistake would only be its echo.
+        about: The fields that the check compares. If one of them is wrong by itself, this mistake
+            is only a consequence and is not reported.
     """
 
     path: KeyPath
@@ -78,13 +78,13 @@ class Mistake(msgspec.Struct, frozen=True):
 
 
 class Section(BaseModel):
-    """A part of the configuration: every field has a default, an unknown key is a mistake.
+    """A part of the configuration. Every field has a default, and an unknown key is a mistake.
 
-    What a field means stands under `Attributes` in its model's docstring and nowhere else: the
-    configuration's reference is made from it.
+    The reference of the configuration is generated from `Attributes` in the models' docstrings,
+    so fields are described there only.
 
-    What has to be given although it has a default is demanded by `mistakes`, since a field
-    without a default would keep all other checks from running.
+    Required fields have a default too, and `mistakes` demands them. A field without a default
+    would prevent all other checks.
     """
 
     model_config = ConfigDict(
@@ -92,9 +92,9 @@ class Section(BaseModel):
     )
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself.
+        """Yield mistakes in the combination of fields that are each valid.
 
-        The sections within yield their own. A mistake without a path is one of the whole section.
+        Nested sections yield their own. A mistake with an empty path is about the whole section.
         """
         yield from ()
 
@@ -103,9 +103,9 @@ class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     """The outcome of a check.
 
     Attributes:
-        settings: Made from what is right; defaults stand for the rest.
-        raw: The raw data without what is wrong.
-        mistakes: Everything that is wrong.
+        settings: The settings from the valid values; defaults for the rest.
+        raw: The raw data without wrong values.
+        mistakes: All mistakes.
     """
 
     settings: S
@@ -114,12 +114,12 @@ class Checked(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
 
 
 def checked(model: type[S], raw: object, *, wrong: Collection[KeyPath] = ()) -> Checked[S]:
-    """Validate raw data as far as it goes.
+    """Return settings from the valid part of raw data, with all mistakes in the rest.
 
     Args:
         model: The section's model.
-        raw: Plain data as it came from the layers.
-        wrong: Places already reported elsewhere, whose echoes are left out.
+        raw: Plain data from the layers.
+        wrong: Paths reported elsewhere; mistakes that follow from them are left out.
     """
     if not isinstance(raw, dict):
         mistake = Mistake((), "must be a mapping of keys to values")
@@ -132,18 +132,18 @@ def checked(model: type[S], raw: object, *, wrong: Collection[KeyPath] = ()) -> 
             settings = model.model_validate(data)
         except ValidationError as error:
             fresh = {mistake.path: mistake for mistake in _translate(model, error)}
-            # A list from which every element was taken away is not too short by itself.
+            # If this loop removed all elements of a list, the list is not itself too short.
             emptied = {place for path in found for place in beginnings(path)}
             found |= {path: fresh[path] for path in fresh if path not in emptied}
             rest = _without(data, fresh)
-            # If nothing could be removed, defaults stand in; otherwise this would never end.
+            # If nothing could be removed, start from defaults; otherwise this loop would not end.
             data = rest if rest != data else {}
     found |= {mistake.path: mistake for mistake in _joint_mistakes(settings, {*wrong, *found})}
     return Checked(settings=settings, raw=_without(data, found), mistakes=tuple(found.values()))
 
 
 def dotted(path: KeyPath) -> str:
-    """Write a place as `sources[0].tasks.agents`."""
+    """Return a path as text, such as `sources[0].tasks.agents`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -177,7 +177,7 @@ def model_of(annotation: Any) -> type[BaseModel] | None:
 def _joint_mistakes(
     section: Section, failed: Collection[KeyPath], place: KeyPath = ()
 ) -> Iterator[Mistake]:
-    """Yield what is wrong in a section and in those within it, without echoes of what failed."""
+    """Yield the mistakes in a section and its nested sections that do not follow from `failed`."""
     depth = len(place)
     wrong = {path[depth] for path in failed if len(path) > depth and path[:depth] == place}
     for mistake in section.mistakes():
@@ -188,7 +188,7 @@ def _joint_mistakes(
     for name, value in section:
         if isinstance(value, Section):
             yield from _joint_mistakes(value, failed, (*place, name))
-        # Failed elements were taken out of their list before, so that the others moved.
+        # Not for lists with failed elements: these were removed, so the indexes have shifted.
         elif isinstance(value, tuple) and name not in wrong:
             for index, each in enumerate(value):
                 if isinstance(each, Section):
@@ -204,7 +204,7 @@ def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mista
         elif isinstance(context.get("error"), WrongValueError):
             yield Mistake(path, str(context["error"]))
         elif item["type"] == "literal_error":
-            # Of the value nothing is told but what it is like: it is no secret, being a choice.
+            # The message does not quote the value, it only suggests a similar choice.
             expected = context["expected"]
             near = hint(item["input"], re.findall("'([^']*)'", expected))
             yield Mistake(path, f"{_TEXTS[item['type']].format_map(context)}{near}")
@@ -213,7 +213,7 @@ def _translate(model: type[BaseModel], error: ValidationError) -> Iterator[Mista
 
 
 def known_keys(model: type[BaseModel], path: KeyPath) -> Collection[str]:
-    """Return the keys of the model that stands at a place below another."""
+    """Return the keys of the model at a path below `model`."""
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
             model = model_of(model.model_fields[part].annotation) or model
@@ -221,14 +221,14 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> Collection[str]:
 
 
 def beginnings(path: KeyPath) -> list[KeyPath]:
-    """Return a place and those it stands in, the innermost first."""
+    """Return a path and all its prefixes, the longest first."""
     return [path[:end] for end in range(len(path), 0, -1)]
 
 
 def _without(data: dict[str, Any], paths: Collection[KeyPath]) -> dict[str, Any]:
-    """Return a copy without the deepest value on the way to each place."""
+    """Return a copy without the value at each path, or without the deepest existing parent."""
     rest = copy.deepcopy(data)
-    # From the back, so that removing an element does not move one that is still to be removed.
+    # From the back, so that the indexes of elements still to be removed do not shift.
     for path in sorted(paths, key=lambda path: [(isinstance(p, str), p) for p in path])[::-1]:
         steps: list[tuple[Any, str | int]] = []
         inner: Any = rest

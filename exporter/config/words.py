@@ -1,4 +1,4 @@
-"""Words that people mistype: what is wrong with one, and the nearest that there is."""
+"""Suggestions for mistyped words."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ if TYPE_CHECKING:
 def nearest(
     word: object, known: Iterable[str], *, prefix: str = "", otherwise: str = "remove it"
 ) -> str:
-    """Return a remedy for an unknown word: the nearest known one, if one is near.
+    """Return a remedy for an unknown word: the most similar known word, if there is one.
 
     Args:
         word: The unknown word.
-        known: All that are known.
-        prefix: The beginning of all, left out of the comparison.
-        otherwise: The remedy if none is near.
+        known: All known words.
+        prefix: The common prefix, left out of the comparison.
+        otherwise: The remedy if no known word is similar.
     """
     close = closest(word, known, prefix=prefix)
     return f"did you mean {close}?" if close else otherwise
 
 
 def one_of(word: object, known: Collection[str]) -> str:
-    """Return what is wrong with an unknown word: what it must be, and the nearest of that."""
+    """Return the error text for an unknown word: the known words, and the most similar one."""
     if not known:
         return "cannot be given: there is nothing to choose from"
     return f"must be one of: {', '.join(known)}{hint(word, known)}"
 
 
 def hint(word: object, known: Iterable[str], *, prefix: str = "") -> str:
-    """Return the end of a sentence that names the nearest known word, empty if none is near.
+    """Return the end of a sentence that names the most similar known word; empty if there is none.
 
     Args:
         word: The unknown word.
-        known: All that are known.
-        prefix: Put before the known word.
+        known: All known words.
+        prefix: Text before the known word.
     """
     close = closest(word, known)
     return f"; did you mean {prefix}{close}?" if close else ""
 
 
 def closest(word: object, known: Iterable[str], *, prefix: str = "") -> str:
-    """Return the known word that an unknown one is most like, empty if none is like it.
+    """Return the known word that is most similar to an unknown one; empty if there is none.
 
     Args:
-        word: The unknown word, in any case.
-        known: All that are known.
-        prefix: The beginning of all, left out of the comparison.
+        word: The unknown word; its case is ignored.
+        known: All known words.
+        prefix: The common prefix, left out of the comparison.
     """
     rests = {other.removeprefix(prefix).casefold(): other for other in sorted(known)}
     wanted = str(word).removeprefix(prefix).casefold()

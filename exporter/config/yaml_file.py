@@ -1,4 +1,4 @@
-"""The configuration file: from bytes to plain data, without ever quoting a line of it."""
+"""Reader of the YAML configuration file. Its error texts never quote a line of the file."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 1 << 20
 
-#: Values in a file, counted as often as aliases repeat them: a few lines can stand for billions.
+#: Maximum number of values in a file, with aliases expanded: a few lines with aliases can expand
+#: to billions of values.
 LIMIT_VALUES = 100_000
 
-#: What escapes can make that no path, header or page can carry.
+#: Characters that YAML escapes can produce but no path, header or page can contain.
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def read(path: Path, *, limit_bytes: int = LIMIT_BYTES, pipe: bool = False) -> bytes:
-    """Read a file.
+    """Return the content of a configuration file.
 
     Args:
-        path: Its path.
-        limit_bytes: Its largest size.
-        pipe: Whether it may be a pipe, which can be read once.
+        path: The file's path.
+        limit_bytes: The maximum size.
+        pipe: Whether the file may be a pipe, which can be read only once.
 
     Raises:
-        ConfigurationError: It cannot be read or is too large.
+        ConfigurationError: The file cannot be read or is too large.
     """
     try:
         if not files.is_pipe(path):
@@ -50,22 +51,23 @@ def read(path: Path, *, limit_bytes: int = LIMIT_BYTES, pipe: bool = False) -> b
 
 
 def folder_of(path: Path | None) -> Path:
-    """Return from where the relative paths in a configuration file count."""
+    """Return the folder to which paths in a configuration file are relative."""
     return Path() if path is None or files.is_pipe(path) else path.parent
 
 
 def parse(content: bytes, *, name: str, begun: Collection[str] = ()) -> dict[str, Any]:
-    """Parse YAML into plain data; an empty file is an empty mapping.
+    """Return the plain data of a YAML file; an empty file is an empty mapping.
 
-    Keys without a value are left out: they count as not given.
+    Keys without a value count as not given and are left out.
 
     Args:
-        content: The file as it was read.
+        content: The file's content.
         name: The name of the file in messages.
-        begun: Keys at the top that are an empty mapping without a value.
+        begun: Top-level keys that without a value are an empty mapping.
 
     Raises:
-        ConfigurationError: It is no such file; all doubled keys are named at once.
+        ConfigurationError: The file is no valid YAML mapping. All duplicate keys are reported
+            together.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -76,7 +78,7 @@ def parse(content: bytes, *, name: str, begun: Collection[str] = ()) -> dict[str
     try:
         data = _load(text, name)
     except yaml.MarkedYAMLError as error:
-        # Without the text of YAML's own error: it quotes the line, which may hold a secret.
+        # The parser's own text is not used: it quotes the line, which may contain a secret.
         why = _position(error.problem_mark) + _remedy(error)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -97,7 +99,10 @@ def parse(content: bytes, *, name: str, begun: Collection[str] = ()) -> dict[str
 
 
 def absolute(model: type[BaseModel], raw: Any, folder: Path) -> Any:
-    """Return a file's data in which relative paths, by their fields' types, count from a folder."""
+    """Return a file's data with absolute paths; relative ones are resolved from the folder.
+
+    The types of the model's fields tell which values are paths.
+    """
     if isinstance(raw, list):
         return [absolute(model, each, folder) for each in raw]
     if not isinstance(raw, dict):
@@ -114,7 +119,7 @@ def absolute(model: type[BaseModel], raw: Any, folder: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's own, which tells where a value stands that it cannot read."""
+    """The safe loader, with the position of a value that it cannot read."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
         try:
@@ -124,7 +129,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _UnreadableError(yaml.MarkedYAMLError):
-    """A value is not of the type that its tag or its form says."""
+    """A value does not have the type that its tag or form implies."""
 
 
 def _load(text: str, name: str) -> Any:
@@ -142,12 +147,12 @@ def _load(text: str, name: str) -> Any:
 
 
 def _mistakes(root: yaml.Node, name: str) -> list[str]:
-    """Return complete messages on what YAML's loader would take in silence.
+    """Return error texts for mistakes that YAML's loader would accept silently.
 
     Raises:
-        ConfigurationError: The document would grow without bounds once its aliases are followed.
+        ConfigurationError: With its aliases expanded, the document has too many values.
     """
-    sizes: dict[int, int] = {}  # 0 while what stands in the node is counted
+    sizes: dict[int, int] = {}  # 0 while the values within the node are counted
     found: list[tuple[yaml.Node, str]] = []
 
     def size(node: yaml.Node) -> int:
@@ -155,7 +160,7 @@ def _mistakes(root: yaml.Node, name: str) -> list[str]:
         if known == 0:
             where = _position(node.start_mark)
             raise ConfigurationError(
-                [f"{name}: {where}an alias refers to what it stands in; remove it"]
+                [f"{name}: {where}an alias refers to a value that contains it; remove it"]
             )
         if known < 0:
             sizes[id(node)] = 0
@@ -173,7 +178,7 @@ def _mistakes(root: yaml.Node, name: str) -> list[str]:
 
     if size(root) > LIMIT_VALUES:
         raise ConfigurationError(
-            [f"{name}: holds more than {LIMIT_VALUES} values, aliases counted; shorten it"]
+            [f"{name}: has more than {LIMIT_VALUES} values, aliases expanded; shorten it"]
         )
     return [
         f"{name}: {_position(node.start_mark)}{text}"
@@ -182,7 +187,7 @@ def _mistakes(root: yaml.Node, name: str) -> list[str]:
 
 
 def _keep_words(node: yaml.MappingNode) -> None:
-    """Have keys such as `off` be text, which YAML 1.1 reads as truth values."""
+    """Treat keys such as `off` as text, which YAML 1.1 reads as booleans."""
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode) and key.tag == "tag:yaml.org,2002:bool":
             key.tag = "tag:yaml.org,2002:str"
@@ -193,11 +198,11 @@ def _repeated(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, str]]:
     first = {key.value: key for key in reversed(keys)}
     for key in keys:
         if key is not first[key.value]:
-            yield key, f"the key {key.value} stands here for the second time; remove one"
+            yield key, f"the key {key.value} is given for the second time; remove one"
 
 
 def _given(data: Any) -> Any:
-    """Drop keys without a value, which only stand for `nothing said`."""
+    """Return data without keys that have no value, which count as not given."""
     if isinstance(data, dict):
         return {key: _given(value) for key, value in data.items() if value is not None}
     if isinstance(data, list):
@@ -218,4 +223,4 @@ def _remedy(error: yaml.MarkedYAMLError) -> str:
         return "an alias has no anchor, or an anchor has two; put text that begins with * in quotes"
     if isinstance(error, yaml.constructor.ConstructorError):
         return "a tag, or a key that is no text; put text that begins with ! in quotes"
-    return "is not valid YAML; look at the indentation, colons and quotes here and above"
+    return "is not valid YAML; check the indentation, colons and quotes here and above"

@@ -1,6 +1,7 @@
-"""The conformance suite: what every provider has to bear before a fleet is trusted to it.
+"""The conformance suite: tests that every provider must pass before it watches a fleet.
 
-A provider joins with a `Candidate`, which has a simulated vendor. `front` plays the vendor's end of
-the wire, `trial` an engine whose sources are candidates, `faults` holds all that can go wrong, and
-`suite` the tests. They need the extra `conformance`; nothing of the daemon imports this package.
+A provider takes part with a `Candidate`, which has a simulated vendor. `front` is the server in
+front of that vendor and injects faults, `faults` lists the faults, `trial` runs an engine with
+candidates as its sources, and `suite` has the tests. The suite needs the extra `conformance`; the
+daemon does not import this package.
 """

@@ -1,7 +1,7 @@
-"""The public module for authors of candidates: everything that a simulated vendor is made of.
+"""The public module for authors of candidates: every name that a simulated vendor needs.
 
-The page "Adding a provider" of the documentation leads through one. A name that is not listed in
-`__all__` may change in any release.
+The page "Adding a provider" of the documentation builds a candidate step by step. A name that is
+not listed in `__all__` may change in any release.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A provider with all that is needed to try it: a simulated vendor, and what is special about it.
+"""Candidates: providers to test, each with a simulated vendor and its particulars.
 
-An entry point of the group `loadfleet_exporter.candidates`, with the provider's name, names one
-`Candidate` or several: one for each way to log in.
+An entry point of the group `loadfleet_exporter.candidates`, named after the provider, points to a
+`Candidate` or to several, one for each way to log in.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.simulator.vendor import Portal
 
 
-#: What the vendors are made of: small, standing still, and nothing in it is down.
+#: The options of the simulated vendors: a small world without changes, in which everything is up.
 SMALL = SimulatorOptions(
     still=True,
     agents=3,
@@ -40,12 +40,12 @@ SMALL = SimulatorOptions(
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """The effect of a fault on a source all of whose calls are struck.
+    """The expected effect of a fault that hits all calls of a source.
 
     Attributes:
-        reason: What the failed polls are counted under; `None` where no poll fails.
+        reason: The reason under which failed polls are counted; `None` if no poll fails.
         refused: Whether the credentials count as refused.
-        answered: Whether the source counts as up although polls of it fail.
+        answered: Whether the source counts as up although its polls fail.
     """
 
     reason: Reason | None
@@ -54,32 +54,39 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider, one of its ways to log in, and the vendor.
+    """A provider to test, with one of its ways to log in and a simulated vendor.
+
+    The expressions are regular expressions for requests in the form of `front.line`; they must
+    match the whole line.
 
     Attributes:
-        name: Of the case.
-        provider: Under trial.
+        name: The name in the report.
+        provider: The provider to test.
         vendor: Makes the simulated vendor, an application with its `Portal` in `state.portal`.
         settings: Makes the source's settings, without provider and name, from the vendor's URL
             and a file with the credential.
-        guarded: Whether the vendor asks for credentials. One that asks nobody cannot refuse any, so
-            nothing is tried that has to do with that.
-        credential: Turns what the portal knows as its token into what the file holds.
-        fixed: What the file holds in its place, where a login gets the token; it does not change.
-        secrets: Texts of replies that must not come out, beside the token and the settings' own.
-        secret_fields: The fields of replies that hold secrets or what identifies people.
-        allowed: Fits every request that the provider may send (see `front.line`).
-        operations: By name, what fits the calls of one operation, which faults strike alone.
-        part: Fits the calls about one target, or one kind of call if no call is about one.
-        target: The id of that target, as a label has it.
-        pings: Fits the calls that the vendor passes on to its targets, if it does that.
-        interrupted: Has a person stop the newest run of everything at the vendor, and lets the
-            runs before it fail, where there are any; `None` for a vendor without runs.
-        emptied: Tables of the vendor's world that hold all targets of which it lists all; empty if
-            it lists only those that are connected.
-        shortened: Has the vendor list less targets than it says that there are, where it says so.
-        told: The faults that mean something else to this provider than to all others, by their
-            names or by those of their classes.
+        guarded: Whether the vendor requires credentials. The tests of refused credentials run only
+            if it does.
+        credential: Turns the portal's token into the content of the credential's file.
+        fixed: The unchanging content of that file, if a login exchanges it for the token.
+        secrets: Texts in replies that must not leak, beside the token and the settings' secrets.
+        secret_fields: The fields of replies that hold secrets or personal data.
+        allowed: The expression for all requests that the provider may send.
+        operations: The expression for the calls of each operation, by its name; faults are injected
+            into each operation separately.
+        part: The expression for the calls about one target, or for one kind of call if no call is
+            about a single target.
+        target: The id of that target, as in its label.
+        pings: The expression for the calls that the vendor forwards to its targets, if there are
+            any.
+        interrupted: Makes a user stop the newest runs at the vendor, and makes the runs before
+            them fail; `None` for a vendor without runs.
+        emptied: The tables of the vendor's world with the targets that the vendor lists completely;
+            empty if it lists only connected targets.
+        shortened: Makes the vendor list fewer targets than its total says; `None` if its replies
+            have no total.
+        told: The effects of faults that differ from the common ones, by the name or the group of
+            the fault.
     """
 
     name: str
@@ -102,9 +109,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     told: Mapping[str, Told] = {}
 
     def connected(self, url: str, file: Path) -> dict[str, Any]:
-        """Return the source's settings, with the provider."""
+        """Return the source's settings, including the provider."""
         return {"provider": self.provider.name, **self.settings(url, file)}
 
     def written(self, portal: Portal, file: Path) -> None:
-        """Write the credential that the vendor accepts now to a file."""
+        """Write the credential that the vendor currently accepts to a file."""
         file.write_text(self.fixed or self.credential(portal.token or ""))

@@ -1,4 +1,4 @@
-"""The cases of the suite's tests: which candidates and which faults each is run with."""
+"""The selection of candidates for each test of the suite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Test = TypeVar("_Test", bound="Callable[..., Any]")
 
 
 def given(condition: Condition) -> Callable[[_Test], _Test]:
-    """Have a test run only for candidates of which a condition holds."""
+    """Return a decorator that restricts a test to the candidates that fulfil a condition."""
 
     def marked(test: _Test) -> _Test:
         test.given = condition  # type: ignore[attr-defined]
@@ -29,7 +29,7 @@ def given(condition: Condition) -> Callable[[_Test], _Test]:
 
 
 def parametrize(metafunc: pytest.Metafunc, candidates: Sequence[Candidate]) -> None:
-    """Make a test of each of the candidates that a test is for."""
+    """Parametrize a test with the candidates that fulfil its condition."""
     if "candidate" in metafunc.fixturenames:
         condition: Condition = getattr(metafunc.function, "given", lambda _: True)
         found = [candidate for candidate in candidates if condition(candidate)]

@@ -1,4 +1,4 @@
-"""Time that passes only when somebody says so."""
+"""A clock for tests, which moves only when a test shifts it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from exporter.clock import Clock
 
 
 class SteppedTime:
-    """Both clocks, at a standstill; a pause of their user's passes at once and moves neither."""
+    """A wall clock and a monotonic clock that stand still; a sleep returns at once."""
 
     def __init__(self, *, unix: float = 1_700_000_000.0, monotonic: float = 1_000.0) -> None:
         self.unix = unix
@@ -25,6 +25,6 @@ class SteppedTime:
         await asyncio.sleep(0)
 
     def shift(self, seconds: float) -> None:
-        """Move both clocks without waking anybody."""
+        """Move both clocks forward; this wakes no sleeping task."""
         self.unix += seconds
         self.monotonic += seconds

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def trial(candidate: Candidate, tmp_path: Path) -> AsyncIterator[Trial]:
-    """Connect one source of the candidate."""
+    """Return a trial with the candidate as its only source."""
     async with Trial({candidate.name: candidate}, tmp_path, timeout="4s") as connected:
         yield connected
 
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """Make the authority that all sources trust."""
+    """Return the certificate authority that all sources trust."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="session")
 def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Write its certificate to a file: the system's take long to load, source by source."""
+    """Return a file with the authority's certificate; the system's file takes long to load."""
     path = tmp_path_factory.mktemp("authority") / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return str(path)

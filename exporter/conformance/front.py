@@ -1,7 +1,7 @@
-"""A vendor's front door that misbehaves when told to; whatever it lets pass the vendor answers.
+"""A server in front of a simulated vendor that injects faults and forwards all other requests.
 
-It listens on a real socket, so that every fault of a wire can be played. The vendor behind it is
-an ASGI application and is called in process.
+The server listens on a real socket, so that every fault of a connection can be injected. The vendor
+behind it is an ASGI application in the same process.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """An answer of the vendor."""
+    """A reply of the vendor."""
 
     status: int = 0
     headers: dict[str, str] = {}
     body: bytes = b""
 
 
-#: Gets the answer that the vendor gives to the request.
+#: Forwards the request to the vendor and returns its reply.
 Ask = Callable[[], Awaitable[Answer]]
 
-#: What is done to a request instead of answering it.
+#: A fault for a request, in place of the vendor's reply.
 Treatment = Callable[[Wire, Ask], Awaitable[None]]
 
-#: What is done to a new connection; it is over afterwards.
+#: A fault for a new connection, which is closed afterwards.
 Greeting = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def instead(step: Step) -> Treatment:
-    """Do something to a request that the vendor never hears of."""
+    """Return a treatment that takes a step without forwarding the request to the vendor."""
 
     async def treat(wire: Wire, ask: Ask) -> None:
         del ask
@@ -56,7 +56,7 @@ def instead(step: Step) -> Treatment:
 
 
 def changed(change: Callable[[bytes], bytes]) -> Treatment:
-    """Answer with the vendor's reply and another body."""
+    """Return a treatment that changes the body of the vendor's reply."""
 
     async def treat(wire: Wire, ask: Ask) -> None:
         answer = await ask()
@@ -66,7 +66,7 @@ def changed(change: Callable[[bytes], bytes]) -> Treatment:
 
 
 def changed_json(change: Callable[[Any], bytes]) -> Treatment:
-    """Answer with the vendor's reply and a body made from its JSON; other bodies stay."""
+    """Return a treatment that changes the JSON in the vendor's reply; other bodies stay."""
 
     def body(content: bytes) -> bytes:
         try:
@@ -79,7 +79,7 @@ def changed_json(change: Callable[[Any], bytes]) -> Treatment:
 
 
 def judged(step: Step) -> Treatment:
-    """Do something to a request in the place of the answer that the vendor has given."""
+    """Return a treatment that forwards the request and then takes a step in place of the reply."""
 
     async def treat(wire: Wire, ask: Ask) -> None:
         await ask()
@@ -89,23 +89,24 @@ def judged(step: Step) -> Treatment:
 
 
 def line(seen: Seen) -> str:
-    """Write a request as one text, for expressions to be compared with."""
-    url = urlsplit(seen.target)  # a proxy is asked with the whole URL
+    """Return a request as one line of text, to match it with expressions."""
+    url = urlsplit(seen.target)  # a request to a proxy has a full URL
     query = f"?{url.query}" if url.query else ""
     return f"{seen.method} {url.path}{query} {seen.body.decode()}"
 
 
 class Front:
-    """The front door.
+    """The server in front of a vendor.
 
     Attributes:
-        treatment: What is done to requests, `None` lets them pass.
-        struck: Which requests are treated; by default all.
-        greeting: What is done to new connections, in the place of everything else.
-        tls: The door's end of TLS for new connections, `None` for none.
-        before: Called with each request before anything else is done to it.
-        seen: The requests that came.
-        treated: How many of them were treated.
+        treatment: The fault for requests; `None` forwards them to the vendor.
+        struck: Returns whether to inject the fault into a request; by default into all.
+        greeting: The fault for new connections; takes precedence over everything else.
+        tls: The server's TLS context for new connections; `None` for plain HTTP.
+        before: Called with each request before anything else.
+        seen: The received requests.
+        treated: The number of requests with an injected fault.
+        port: The port at which the server listens.
     """
 
     def __init__(self, app: Starlette, *, tls: ssl.SSLContext | None = None) -> None:
@@ -126,7 +127,7 @@ class Front:
 
     @property
     def url(self) -> str:
-        """The URL at which it listens."""
+        """The URL of the server."""
         return f"{self._scheme}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
@@ -143,13 +144,13 @@ class Front:
         self._socket.close()
 
     async def open(self) -> None:
-        """Listen, on the same port each time."""
+        """Start to listen, always on the same port."""
         if self._accepting is None:
             self._socket.listen()
             self._accepting = asyncio.create_task(self._accept())
 
     async def refuse(self) -> None:
-        """Listen no more, but keep the port; end all connections."""
+        """Stop listening and close all connections, but keep the port."""
         if self._accepting is not None:
             self._accepting.cancel()
             await asyncio.gather(self._accepting, return_exceptions=True)
@@ -159,7 +160,7 @@ class Front:
         await self.hang_up()
 
     async def hang_up(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self._closing.set()
         self._closing = asyncio.Event()
         serving = tuple(self._serving)
@@ -217,12 +218,12 @@ class Front:
 
 
 async def _ask(app: Starlette, seen: Seen) -> Answer:
-    """Hand a request to an application as a server does.
+    """Call an ASGI application with a request and return its reply.
 
     Raises:
-        ConnectionAbortedError: It gave no answer, because it was cancelled or drops connections.
+        ConnectionAbortedError: The application returned without a reply.
     """
-    url = urlsplit(seen.target)  # a proxy is asked with the whole URL
+    url = urlsplit(seen.target)  # a request to a proxy has a full URL
     answer = Answer()
     scope = {
         "type": "http",
@@ -253,6 +254,6 @@ async def _ask(app: Starlette, seen: Seen) -> Answer:
 
 
 def answered(answer: Answer, body: bytes) -> Step:
-    """Answer as the vendor does, with a body of its own."""
+    """Return a step that sends the vendor's reply with another body."""
     headers = {name: text for name, text in answer.headers.items() if name != "content-length"}
     return reply(body, status=answer.status, headers=headers)

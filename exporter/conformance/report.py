@@ -1,4 +1,4 @@
-"""A run of the suite for candidates, told check by check as it goes on."""
+"""A run of the suite for candidates, with a report that is printed check by check."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ timeout = 120
 verbosity_assertions = 2
 """
 
-#: How pytest ends if it could do what it was asked for.
-_ENDS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+#: The exit codes of a pytest run without an internal error or a wrong option.
+_COMPLETED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 
-#: Of what was seen in place of what must hold.
+#: The limits for the message of a failed check in the report.
 MAX_LINES, MAX_CHARACTERS = 12, 1_500
 
 
 class Report:
-    """A plug-in of pytest that chooses the cases and prints what became of them.
+    """A pytest plug-in that selects the cases and prints their outcomes.
 
     Attributes:
-        counts: Of the cases, by outcome: `passed`, `failed`, `skipped`.
-        broken: Whether a part of the suite could not be run.
+        counts: The number of cases by outcome: `passed`, `failed`, `skipped`.
+        broken: Whether a part of the suite could not run.
     """
 
     def __init__(self, candidates: Sequence[Candidate], out: TextIO, *, whole: bool) -> None:
@@ -57,10 +57,10 @@ class Report:
         self._seen: list[str] = []
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run each test for the candidates that it is for, and each fault."""
+        """Parametrize a test with its candidates, or with batches of faults."""
         parametrize(metafunc, self._candidates)
         if "batch" in metafunc.fixturenames:
-            # What floods or refuses is about the exporter's own client.
+            # Faults that flood or refuse connections test only the exporter's own HTTP client.
             common = (each for each in table.FAULTS if not (each.refuses or each.floods))
             cells = list(grid.cells(self._candidates, (*common, *grid.FAULTS)))
             found = cells if self._whole else grid.sample(cells, 1)
@@ -68,7 +68,7 @@ class Report:
 
     @pytest.fixture
     def others(self, candidate: Candidate) -> Mapping[str, Candidate]:
-        """Return what is polled beside the candidate: the same once more, as it is well."""
+        """Return the healthy sources beside the faulty one: a second one of the same candidate."""
         return {"well": candidate}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -79,13 +79,13 @@ class Report:
         self._left = Counter(map(_check, self._items.values()))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Tell of a module that cannot be imported."""
+        """Report a module that cannot be imported."""
         if report.failed:
             self.broken = True
-            print(f"cannot be run: {report.nodeid}\n{report.longrepr}", file=self._out)
+            print(f"cannot run: {report.nodeid}\n{report.longrepr}", file=self._out)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the outcome of a phase down, and print the check after its last case."""
+        """Record the outcome of a phase, and print the check after its last case."""
         item = self._items[report.nodeid]
         if report.failed or (report.skipped and report.when == "setup"):
             self._outcomes[report.outcome] += 1
@@ -127,14 +127,17 @@ def run(
     junit: Path | None = None,
     whole: bool = False,
 ) -> Report:
-    """Run the suite and print it.
+    """Run the suite and print the report.
 
     Args:
-        candidates: Of which it is run.
-        out: Where the report goes; what the tests print goes nowhere.
-        only: An expression of names, as pytest's `-k`.
-        junit: A file for the cases as JUnit XML.
-        whole: Whether each fault strikes each operation, and not a sample.
+        candidates: The candidates to test.
+        out: Receives the report; the tests' own output is discarded.
+        only: An expression of test names, as for pytest's `-k`.
+        junit: A file for the results as JUnit XML.
+        whole: Whether to inject each fault into each operation; else a sample.
+
+    Returns:
+        The report with the numbers of passed, failed and skipped cases.
     """
     report = Report(candidates, out, whole=whole)
     with tempfile.TemporaryDirectory() as folder:
@@ -147,17 +150,17 @@ def run(
             *(("-k", only) if only else ()),
             *(("--junitxml", str(junit)) if junit else ()),
         ]
-        # Options of the user's own tests mean nothing here.
+        # These options are for the user's own tests.
         os.environ.pop("PYTEST_ADDOPTS", None)
         code = pytest.main(arguments, plugins=[report, fixtures])
-    report.broken |= code not in _ENDS
+    report.broken |= code not in _COMPLETED
     if REPLAYS:
-        print(f"\nplayed again, since the machine stood still: {len(REPLAYS)}", file=out)
+        print(f"\nrepeated, because the machine was too slow: {len(REPLAYS)}", file=out)
     return report
 
 
 def _check(item: pytest.Function) -> str:
-    """Return the name of a check, as `--only` takes it."""
+    """Return the name of a check for `--only`."""
     return item.originalname
 
 
@@ -166,7 +169,7 @@ def _sentence(thing: object) -> str:
 
 
 def _seen(item: pytest.Function, report: pytest.TestReport) -> list[str]:
-    """Return the case and what was seen in it, within bounds."""
+    """Return the case and its error message, within the limits."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text: str = crash.message if crash is not None else str(report.longrepr)
     lines = text[:MAX_CHARACTERS].splitlines()[:MAX_LINES]

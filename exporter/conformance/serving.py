@@ -1,4 +1,4 @@
-"""A simulated vendor that a few lines make: replies by request, behind a portal."""
+"""A builder for simple simulated vendors: a table of replies behind a portal."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def application(
     authorization: Callable[[str], str] | None = None,
     changes: Collection[str] = (),
 ) -> Starlette:
-    """Build a vendor that answers requests, refuses bad credentials and notes violations.
+    """Build a vendor that answers requests, refuses bad credentials and records violations.
 
     Args:
-        portal: Counts, refuses and blocks.
-        replies: By method and path, such as `GET /agents`, what makes the reply: a `Response`, or
-            something that is sent as JSON. A path may have parameters, as Starlette's.
+        portal: Counts calls, refuses bad credentials and blocks callers.
+        replies: The function that makes the reply, by method and path, such as `GET /agents`. It
+            returns a `Response` or data to send as JSON. A path may have Starlette's parameters.
         authorization: Makes the header `Authorization` of an accepted call from the portal's token;
-            without it anybody may call.
-        changes: Requests that change something although they are a GET, or are none of `replies`.
-            So is every request with another method that is not among the replies.
+            without it the vendor requires no credentials.
+        changes: GET requests, not in `replies`, that count as violations because they change
+            something. A request with another method that is not in `replies` always does.
 
     Returns:
         The application, with the portal in `state.portal`.
@@ -53,7 +53,8 @@ def application(
         return await portal.answer("unknown", work)
 
     routes = [_route(portal, name, make, authorization) for name, make in replies.items()]
-    # Last, and without the page for other methods that a path of its own would answer with.
+    # The route for all other requests comes last. A path of its own would answer other methods
+    # with 405, and the portal would not see them.
     vendor = Starlette(
         routes=[portal.route(), *routes, Route("/{rest:path}", other, methods=_METHODS)]
     )

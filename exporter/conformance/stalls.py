@@ -1,7 +1,7 @@
-"""A busy machine may let the tests stand still for longer than a short time-out in them waits.
+"""Repetition of tests that failed because the event loop stalled on a busy machine.
 
-A play that failed meanwhile is played again. Each of these is told at the end of the test run, so
-that a test that fails now and then by its own fault does not hide behind the machine.
+A stall can be longer than a short time-out in a test. A test that fails during a stall is repeated.
+Every repetition is listed at the end of the test run, so that a flaky test does not go unnoticed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 0.05
 
-#: So often a play may fail for having stood still.
+#: The largest number of repetitions of a test.
 REPEATS = 2
 
-#: What was played again in this test run, a line each; `tests/conftest.py` prints them.
+#: The repetitions in this test run, a line each; printed at its end.
 REPLAYS: list[str] = []
 
 
 class Heart:
-    """Beats in the loop, and notices when that stands still."""
+    """A heartbeat in the event loop that measures stalls of the loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -39,7 +39,7 @@ class Heart:
 
     @property
     def longest_stall(self) -> float:
-        """For how many seconds at most it has not beaten although it should have."""
+        """The largest delay of a beat, in seconds."""
         return max(self._longest, self._loop.time() - self._due)
 
     async def beat(self) -> None:
@@ -52,7 +52,7 @@ class Heart:
 
 @asynccontextmanager
 async def beating() -> AsyncIterator[Heart]:
-    """Have a heart beat while the context lasts."""
+    """Run a heartbeat while the context lasts."""
     heart = Heart()
     task = asyncio.create_task(heart.beat())
     try:
@@ -69,16 +69,15 @@ async def undisturbed(
     patience_seconds: float,
     note: Callable[[str], None] = REPLAYS.append,
 ) -> None:
-    """Play something in which calls time out, and again if it failed because the loop stood still.
+    """Run a test with short time-outs, and repeat it if it failed while the event loop stalled.
 
-    What is wrong with the product fails in every play, and what fails while the loop went on is
-    not played again.
+    A fault of the product fails in every repetition. A failure without a stall is not repeated.
 
     Args:
-        play: Takes a folder of its own.
-        folder: Where these folders go.
-        patience_seconds: A stall that is no longer explains nothing.
-        note: Told of each play that failed and is played again.
+        play: The test; takes an empty folder.
+        folder: The parent of these folders.
+        patience_seconds: The longest stall that cannot be the cause of a failure.
+        note: Called with a line about each failure that is repeated.
     """
     for number in range(REPEATS + 1):
         own = folder / f"play-{number}"
@@ -91,13 +90,13 @@ async def undisturbed(
                 if number == REPEATS or stall <= patience_seconds:
                     raise
                 test = os.environ.get("PYTEST_CURRENT_TEST", "")
-                note(f"{test}: the loop stood still for {stall:.1f} s; {error!r}")
+                note(f"{test}: the event loop stalled for {stall:.1f} s; {error!r}")
             else:
                 return
 
 
 def replayed(*, patience_seconds: float) -> Callable[[Play], Play]:
-    """Have a test that takes nothing but `tmp_path` played by `undisturbed`."""
+    """Return a decorator that runs a test, which takes only `tmp_path`, through `undisturbed`."""
 
     def around(play: Play) -> Play:
         @functools.wraps(play)

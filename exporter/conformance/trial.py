@@ -1,4 +1,4 @@
-"""An engine with sources that are candidates, each behind a front door of its own."""
+"""A trial: an engine whose sources are candidates, each with a server in front of its vendor."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """One source of a trial.
 
     Attributes:
-        file: Where its credential is.
+        name: The source's name.
+        candidate: The candidate.
+        front: The server in front of the vendor.
+        portal: The vendor's portal.
+        file: The file with the credential.
     """
 
     name: str
@@ -56,12 +60,16 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trial:
-    """An engine, its sources, and a clock that only moves when told to, or when somebody pauses.
+    """An engine with its sources and a clock for tests.
 
-    A pause of the exporter's own, as between two tries, passes at once.
+    The clock moves only when a test shifts it, or when the exporter pauses, as between two tries;
+    such a pause returns at once.
 
     Attributes:
-        subjects: By name.
+        time: The clock to shift.
+        clock: The engine's clock.
+        engine: The engine.
+        subjects: The sources by name.
         data: The configuration.
     """
 
@@ -78,18 +86,18 @@ class Trial:
         state: State | None = None,
         **defaults: Any,
     ) -> None:
-        """Make the vendors.
+        """Make the simulated vendors.
 
         Args:
-            candidates: What the sources are, by their names.
-            folder: Where credentials are put.
-            options: Of the vendors.
-            tls: The vendors' end of TLS, if they have it.
-            domain: Where the vendors' names are; without it they are called by address.
-            clock: Taken in the place of the one that moves when told to.
-            vendors_clock: The vendors', if it is another.
-            state: Where the engine's state is kept; in memory if not given.
-            defaults: Settings of all sources.
+            candidates: The candidates by the names of the sources.
+            folder: The folder for the files with credentials.
+            options: The options of the vendors.
+            tls: The vendors' TLS context; plain HTTP if not given.
+            domain: The domain of the vendors' host names; without it their addresses are used.
+            clock: The engine's clock, in place of the one that a test shifts.
+            vendors_clock: The vendors' clock, if it differs from the engine's.
+            state: The storage for the engine's state; in memory if not given.
+            defaults: Settings for all sources.
         """
         self.time = SteppedTime()
         self.clock = clock or msgspec.structs.replace(self.time.clock, sleep=self._pause)
@@ -97,10 +105,10 @@ class Trial:
         self.engine = self._engine()
         self.subjects: dict[str, Subject] = {}
         self.data: dict[str, Any] = {
-            # One interval for all, whatever their defaults are, so that times mean the same.
+            # One interval for all sources, so that a test's times fit every provider.
             "defaults": {"auth_retry": "60s", "interval": "60s", **defaults}
         }
-        # Sources that are alike have one vendor, behind several doors.
+        # Sources with the same candidate share a vendor, with several servers in front.
         apps = {
             each.name: each.vendor(options, vendors_clock or self.clock)
             for each in candidates.values()
@@ -121,12 +129,12 @@ class Trial:
 
     @property
     def only(self) -> Subject:
-        """Return the one source there is."""
+        """The only source."""
         (subject,) = self.subjects.values()
         return subject
 
     async def __aenter__(self) -> Self:
-        """Open the vendors' doors and connect the sources."""
+        """Start the vendors' servers and connect the sources."""
         try:
             await self._open()
         except BaseException:
@@ -156,7 +164,7 @@ class Trial:
         await self._stack.__aexit__(kind, error, traceback)
 
     def alike(self, page: str) -> str:
-        """Return a page on which all vendors have one address, so that sources can be compared."""
+        """Return a page with the same address for all vendors, so that sources can be compared."""
         for subject in self.subjects.values():
             address = self._url(subject).partition("//")[2]
             page = page.replace(f'"{address}"', '"vendor"')
@@ -169,7 +177,7 @@ class Trial:
 
     async def _pause(self, seconds: float) -> None:
         if seconds in {RENEWAL_SECONDS, ASK_AGAIN_SECONDS}:
-            # The guard's, which lasts as long as calls do, and these are real.
+            # The guard waits this long for calls in flight, which take real time.
             await asyncio.sleep(seconds)
             return
         self.time.shift(seconds)
@@ -183,26 +191,26 @@ class Trial:
         await self.engine.end(grace_seconds=0)
 
     async def restart(self, **defaults: Any) -> None:
-        """Go on with another engine, with other defaults if any are given."""
+        """Replace the engine by a new one, with changed defaults if any are given."""
         await self._end()
         self.data = {**self.data, "defaults": {**self.data["defaults"], **defaults}}
         self.engine = self._engine()
         await self.engine.connect(from_data(self.data))
 
     async def reload(self, **defaults: Any) -> None:
-        """Go over to a configuration with other defaults."""
+        """Apply a configuration with changed defaults."""
         self.data = {**self.data, "defaults": {**self.data["defaults"], **defaults}}
         await self.engine.apply(from_data(self.data))
 
     async def poll(self, name: str = "") -> None:
-        """Poll all tasks of a source at once, those it is blocked for left out."""
+        """Poll all tasks of a source concurrently, unless its guard blocks calls."""
         poller = self.engine.pollers[name or self.only.name]
         tasks = poller.source.settings.intervals()
         if not poller.source.blocked:
             await asyncio.gather(*(poller.poll(task) for task in tasks))
 
     def readings(self, name: str = "") -> list[Reading]:
-        """Return what is known of a source's targets."""
+        """Return the current readings of a source's targets."""
         return [
             reading
             for snapshot in self.engine.store.snapshots()
@@ -212,7 +220,7 @@ class Trial:
         ]
 
     def targets(self) -> dict[str, str]:
-        """Return the id of one target of each kind that can be looked at."""
+        """Return the id of one target of each kind that `explain` supports, by kind."""
         kinds = self.only.candidate.provider.kinds
         found: dict[str, str] = {}
         for reading in self.readings():
@@ -223,11 +231,11 @@ class Trial:
         return found
 
     def page(self) -> Page:
-        """Scrape and parse."""
+        """Return the parsed metrics page."""
         return parsed(self.engine.exposition.metrics().body.decode())
 
     def failures(self) -> dict[str, Counter[str]]:
-        """Count the failed polls by source and reason."""
+        """Return the number of failed polls by source and reason."""
         counts: dict[str, Counter[str]] = {name: Counter() for name in self.subjects}
         for family in self.engine.telemetry[own.POLL_FAILURES].collect():
             for sample in family.samples:
@@ -236,7 +244,7 @@ class Trial:
         return counts
 
 
-#: What ends in `_up` and says of no machine whether it is up.
+#: Families that end in `_up` and do not show whether a machine is up.
 _NO_TARGETS = frozenset(
     {
         "loadfleet_exporter_state_up",
@@ -248,7 +256,7 @@ _NO_TARGETS = frozenset(
 
 
 def parsed(text: str) -> Page:
-    """Read a page with prometheus-client's parser, which raises what is wrong with it."""
+    """Return a page parsed by prometheus-client, which raises an error if the page is invalid."""
     page: Page = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -259,13 +267,13 @@ def parsed(text: str) -> Page:
 
 
 def select(page: Page, name: str, **labels: str) -> dict[Labels, float]:
-    """Return the samples of a name that have certain labels."""
+    """Return the samples of a metric that have certain labels."""
     wanted = labels.items()
     return {found: value for (of, found), value in page.items() if of == name and found >= wanted}
 
 
 def vendor_samples(page: Page, source: str) -> Page:
-    """Return what was learnt from a vendor, without what is known of the source itself."""
+    """Return the samples about a source's targets, without those about the source itself."""
     return {
         (name, labels): value
         for (name, labels), value in page.items()
@@ -275,7 +283,7 @@ def vendor_samples(page: Page, source: str) -> Page:
 
 
 def accused(page: Page, source: str) -> dict[str, str]:
-    """Return who is said to be down, by family and id, with the reason."""
+    """Return the reason of each target that is shown as down, by family and id."""
     down: dict[str, str] = {}
     for (name, labels), value in vendor_samples(page, source).items():
         text = dict(labels)
@@ -288,10 +296,10 @@ def accused(page: Page, source: str) -> dict[str, str]:
 
 
 def ups(page: Page) -> set[Labels]:
-    """Return the machines of which a page knows whether they are up."""
+    """Return the labels of all machines whose up or down state a page shows."""
     return {labels for name, labels in page if name.endswith("_up") and name not in _NO_TARGETS}
 
 
 def fits(pattern: str, seen: Any) -> bool:
-    """Tell whether a request is one of a kind."""
+    """Return whether an expression matches a request."""
     return re.fullmatch(pattern, line(seen), re.DOTALL) is not None

@@ -1,4 +1,4 @@
-"""A server on loopback that does to each request what a test says, byte for byte."""
+"""A server on the loopback interface that answers each request with the bytes a test chooses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as it came: the target stands as in the request line."""
+    """A received request; `target` is that of the request line, unchanged."""
 
     method: str
     target: str
@@ -38,7 +38,7 @@ Step = Callable[[Wire], Awaitable[None]]
 def reply(
     body: bytes = b"{}", *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Step:
-    """Answer properly and keep the connection."""
+    """Return a step that sends a valid reply and keeps the connection."""
     fields = {"Content-Length": str(len(body)), **(headers or {})}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
 
@@ -46,7 +46,7 @@ def reply(
 
 
 def say(data: bytes, *, then: Step | None = None) -> Step:
-    """Send bytes as they are."""
+    """Return a step that sends bytes unchanged, and then takes another step if given."""
 
     async def step(wire: Wire) -> None:
         wire.writer.write(data)
@@ -58,24 +58,24 @@ def say(data: bytes, *, then: Step | None = None) -> Step:
 
 
 async def hang(wire: Wire) -> None:
-    """Send nothing more until the server is closed."""
+    """Send nothing until the server closes."""
     await wire.closing.wait()
 
 
 async def drop(wire: Wire) -> None:
-    """Close the connection in good order."""
+    """Close the connection properly."""
     wire.writer.close()
 
 
 async def reset(wire: Wire) -> None:
-    """Tear the connection down."""
+    """Reset the connection."""
     sock = wire.writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.writer.transport.abort()
 
 
 def endless(head: bytes, piece: bytes, *, pause_seconds: float = 0.0) -> Step:
-    """Send a head and then pieces for ever."""
+    """Return a step that sends a head and then pieces without end."""
 
     async def step(wire: Wire) -> None:
         wire.writer.write(head)
@@ -88,7 +88,7 @@ def endless(head: bytes, piece: bytes, *, pause_seconds: float = 0.0) -> Step:
 
 
 class Vendor:
-    """The server. Its steps are taken in turn, one for each request; the last one is repeated."""
+    """The server; takes one step per request, in their order, and repeats the last step."""
 
     def __init__(self, *steps: Step, tls: ssl.SSLContext | None = None) -> None:
         self._steps = list(steps)
@@ -103,7 +103,7 @@ class Vendor:
 
     @property
     def url(self) -> str:
-        """The URL at which it listens."""
+        """The URL of the server."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/api"
 
     async def __aenter__(self) -> Self:
@@ -115,7 +115,7 @@ class Vendor:
         await self.close()
 
     async def close(self) -> None:
-        """Listen no more and end all connections."""
+        """Stop listening and close all connections."""
         self._closing.set()
         if self._server is not None:
             self._server.close()
@@ -140,7 +140,7 @@ class Vendor:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Seen:
-    """Read a request with its body."""
+    """Return the next request of a connection, with its body."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.strip().split("\r\n")
     method, target, _ = first.split(" ")

@@ -1,4 +1,4 @@
-"""Waiting for a condition of real processes and loops, never for a duration."""
+"""Waiting for a condition that other processes, threads or tasks fulfil."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 async def until(condition: Callable[[], object], *, timeout_seconds: float = 60.0) -> None:
-    """Return as soon as a condition holds; it may be a coroutine function.
+    """Wait until a condition holds; it may be a coroutine function.
 
     Raises:
-        TimeoutError: It did not come to hold.
+        TimeoutError: The condition did not hold in time.
     """
     async with asyncio.timeout(timeout_seconds):
         while True:
@@ -24,5 +24,5 @@ async def until(condition: Callable[[], object], *, timeout_seconds: float = 60.
                 holds = await holds
             if holds:
                 return
-            # What is waited for happens in other processes or threads, which set no event of ours.
+            # Other processes or threads fulfil the condition, so there is no event to wait for.
             await asyncio.sleep(0.02)

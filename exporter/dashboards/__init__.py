@@ -1,4 +1,4 @@
-"""Grafana's dashboards: a module for each has a row per panel, with its queries.
+"""Grafana's dashboards: a module per dashboard, with its panels and their queries.
 
-`panels.md` says what each panel shows, `grafana.json` has what Grafana reads of all alike.
+`panels.md` holds the panels' descriptions, `grafana.json` the JSON that dashboards or panels share.
 """

@@ -1,4 +1,4 @@
-"""Agents and controllers: everything about a few machines, or one."""
+"""The dashboard about agents and controllers, in detail for a few machines."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _clocks(limits: Thresholds, machine: Machine, title: str, answers: str) -> p
 
 
 def _listed(machine: Machine, *columns: p.Column) -> list[p.Column]:
-    """Keep what a list shows: machines that are worst off, with equal ones as they come."""
+    """Return columns restricted to the machines in the worst state."""
     few = f"and {q.on(machine.labels)} topk({q.MANY}, {q.states(machine)})"
     return [msgspec.structs.replace(one, query=f"{one.query} {few}") for one in columns]
 
@@ -94,7 +94,7 @@ def _limits(machine: Machine) -> tuple[p.Column, p.Column]:
 
 
 def board(limits: Thresholds) -> Dashboard:
-    """Make the dashboard."""
+    """Return the dashboard, coloured by the alerts' thresholds."""
     panels = (
         _over_time(AGENT, "Agents", "AgentUnreachable AgentOutdated", w=24, h=9),
         _now(limits, AGENT, "version location", *_started(limits, c.AGENT_START),
@@ -160,7 +160,7 @@ def board(limits: Thresholds) -> Dashboard:
     return Dashboard(
         uid=Uid.AGENTS,
         title="Load test fleet: agents and controllers",
-        description="How are these machines now and over the day, and what limits them?",
+        description="The state of machines now and over time, and their limits.",
         variables={
             "agent": c.AGENT_INFO,
             "controller": c.CONTROLLER_INFO,

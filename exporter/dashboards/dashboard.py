@@ -1,4 +1,4 @@
-"""A dashboard: its variables and marks, and how its panels fill the grid."""
+"""A dashboard: its variables, its annotations, and the layout of its panels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: The width of a dashboard in columns.
 COLUMNS = 24
 
-# The variables of every dashboard: each label with the family whose values it offers.
+# The variables of every dashboard: labels with the family from which their values are taken.
 _COMMON: Mapping[str, NamedFamily] = {
     "job": own.BUILD_INFO,
     "provider": c.SOURCE_UP,
@@ -35,7 +35,7 @@ _COMMON: Mapping[str, NamedFamily] = {
 
 
 def _mark(name: str, query: str, text: str, colour: str) -> Json:
-    """Return an annotation: lines over all panels at the seconds that a query finds."""
+    """Return an annotation: lines in all panels at the Unix times that a query returns."""
     head = {"name": name, "iconColor": colour, "titleFormat": name, "textFormat": text}
     return {**SHAPES["mark"], **head, "expr": f"{query} * 1000"}
 
@@ -55,10 +55,12 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """A dashboard.
 
     Attributes:
-        variables: Labels that choose objects, after job, provider and source, each with the family
-            whose values it offers.
-        since: How far back it looks until somebody decides otherwise.
-        panels: From left to right, line by line; those of a line are of one height and fill it.
+        variables: Labels to filter by, after job, provider and source, each with the family from
+            which its values are taken.
+        since: The beginning of the default time range.
+        marks: The annotations.
+        panels: The panels from left to right, line by line. The panels of a line have the same
+            height and fill its width.
     """
 
     uid: str
@@ -70,7 +72,10 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     panels: tuple[Panel, ...]
 
     def json(self, alerting: AlertingSettings) -> Json:
-        """Return it as Grafana reads it; panels link to the runbooks of the alerts that are on."""
+        """Return the dashboard in Grafana's JSON model.
+
+        Panels link to the runbooks of the alerts that are switched on.
+        """
         variables = {**_COMMON, **self.variables}
         marks = (mark | {"expr": q.chosen(mark["expr"], variables)} for mark in self.marks)
         choices = (SHAPES["data source variable"], *_choices(variables), *SHAPES["other variables"])
@@ -86,7 +91,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def text(self, alerting: AlertingSettings) -> str:
-        """Return the file's text."""
+        """Return the text of the dashboard's file."""
         return json.dumps(self.json(alerting), indent=2, ensure_ascii=False) + "\n"
 
     def _placed(self, variables: Collection[str], alerting: AlertingSettings) -> Iterator[Json]:
@@ -112,10 +117,10 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _choices(labels: Mapping[str, NamedFamily]) -> Iterator[Json]:
-    """Yield a choice of each label's values, narrowed by the choices before it."""
+    """Yield a variable for each label, whose values the variables before it restrict."""
     names = tuple(labels)
     for index, (label, family) in enumerate(labels.items()):
-        # Only the exporter's own metric tells which jobs are exporters.
+        # The first variable, the job, takes the jobs that have the exporter's build info.
         chosen = q.chosen(q.select(family), names[:index]) if index else family.name
         query = f"label_values({chosen}, {label})"
         yield SHAPES["query variable"] | {
@@ -123,6 +128,6 @@ def _choices(labels: Mapping[str, NamedFamily]) -> Iterator[Json]:
             "label": label.title(),
             "query": {"query": query, "refId": "StandardVariableQuery"},
             "definition": query,
-            # A thing without a name is still one of all.
+            # "All" includes objects whose name is empty.
             "allValue": ".+" if label in _COMMON else ".*",
         }

@@ -1,4 +1,4 @@
-"""The exporter: are the numbers fresh, what do the vendors' APIs cost, and do alerts get out."""
+"""The dashboard about the exporter: age of readings, calls to vendors' APIs, notifications."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ _OPERATION = (*COMMON_LABELS, "operation")
 _EXPORTER = ("job", "instance")
 _OF_SOURCE, _OF_TASK = "{{source}} ({{provider}})", "{{source}} {{task}}"
 
-# The age of each task's newest good poll, in intervals, so that tasks of every pace compare.
+# The age of each task's newest successful poll, in intervals so that tasks can be compared.
 _success = q.merged(f"({q.select(own.POLL_LAST_SUCCESS)} > 0)")
 _age = f"(time() - {_success}) / {q.each(own.POLL_INTERVAL)}"
 
-# What each exporter sees of each source; of two troubles that at which nothing is known counts.
+# The state of each source from the view of each exporter. Of two faults, the one that prevents
+# readings counts.
 _up, _refused, _slow, _leads = (
     q.by("max", (*COMMON_LABELS, "instance"), q.select(family))
     for family in (c.SOURCE_UP, own.BREAKER_OPEN, own.VENDOR_SLOW, own.LEADER)
@@ -48,8 +49,8 @@ def _none(kind: Kind) -> str:
     return f"""{q.each(c.SOURCE_TARGETS, f'kind="{kind}"')} == 0"""
 
 
-# Lists without any targets where there should be some, and those of agents anyway, but for
-# vendors whose agents are those of locations.
+# Lists that are empty although targets are expected, and each empty list of agents, except for
+# vendors with locations that have none.
 _lists = q.on((*COMMON_LABELS, "kind"))
 _expected = f"{q.select(own.TARGETS_EXPECTED)} == 1"
 _missing = f"({_expected}) and {_lists} ({q.each(c.SOURCE_TARGETS)} == 0)"
@@ -64,9 +65,9 @@ _expired = q.shares(own.SERIES_EXPIRED, _rate)
 
 
 def _ours(series: str, how: str = "max", labels: tuple[str, ...] = _EXPORTER) -> str:
-    """Leave out other programs, which have these metrics too: all jobs are theirs as well.
+    """Return the series of exporters, as other programs have metrics of the same name.
 
-    An exporter that is gone is still one of ours while it was there at some time shown.
+    An exporter that is gone is included if it was there at some time of the time range.
     """
     seen = f"last_over_time({q.select(own.BUILD_INFO)}[$__range])"
     return q.by(how, labels, f"{series} and on (job, instance) {seen}")
@@ -77,7 +78,7 @@ def _mine(family: NamedFamily, how: str = "max", *labels: str) -> str:
 
 
 def board(limits: Thresholds) -> Dashboard:
-    """Make the dashboard."""
+    """Return the dashboard, coloured by the alerts' thresholds."""
     stale = limits.stale_intervals
     panels = (
         p.stat("Oldest reading", f"max({_age})",
@@ -161,7 +162,7 @@ def board(limits: Thresholds) -> Dashboard:
     return Dashboard(
         uid=Uid.EXPORTER,
         title="Load test fleet: exporter",
-        description="Are the numbers fresh, what do the vendors' APIs cost, do alerts get out?",
+        description="Are readings up to date, how do the vendors' APIs answer, are alerts sent?",
         variables={"task": own.POLL_INTERVAL},
         marks=(RELOADS,),
         panels=panels,

@@ -1,4 +1,4 @@
-"""Locust and Selenium Grid: the load on workers and nodes, and the tests that make it."""
+"""The dashboard about Locust and Selenium Grid: the load on workers and nodes, and the tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _of_grid(family: Family) -> str:
 
 
 def board(limits: Thresholds) -> Dashboard:
-    """Make the dashboard."""
+    """Return the dashboard."""
     del limits
     panels = (
         p.heading("Tests of Locust"),
@@ -75,7 +75,7 @@ def board(limits: Thresholds) -> Dashboard:
     return Dashboard(
         uid=Uid.GENERATORS,
         title="Load test fleet: Locust and Selenium",
-        description="How much load do workers and nodes carry, and what do the tests measure?",
+        description="The load on workers and nodes, and the results of tests.",
         variables={"agent": c.AGENT_INFO, "run": c.RUN_INFO},
         marks=(RUNS, RELOADS),
         panels=panels,

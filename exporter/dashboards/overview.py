@@ -1,4 +1,4 @@
-"""The fleet overview: do I have to act, on what, and since when."""
+"""The overview dashboard: whether to act, on which object, and since when."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _down = f"({_changed}) * 1000 and {q.MACHINE} ({_attention} == {Code.UNREACHABLE
 _failures = q.either(*(q.each(one.family("FAILURE")) for one in MACHINES))
 _reasons = f"({_failures}) and {q.MACHINE} {_attention}"
 
-# Alerts on what is absent have no job; of rules that Prometheus does not know, the exporter's
-# own evaluation tells.
+# The alert about an absent exporter has no label `job`. If Prometheus has no rules, the exporter's
+# own count of firing alerts is shown.
 _by_rules = 'ALERTS{alertname=~"LoadFleet.+", alertstate="firing", severity!="none"}'
 _alerts = q.either(
     q.by("count", ("alertname", "severity"), _by_rules), f"{q.in_sum(own.ALERTS_FIRING)} > 0"
@@ -55,7 +55,7 @@ _outdated = (
 _version = ("component", "version")
 _too_old = q.by("count", _version, q.either(*_outdated))
 
-# Of several exporters one that finds the fleet unfit is right, as for the alert.
+# If one of several exporters finds the fleet unfit, it is unfit, as for the alert.
 _ready = q.merged(q.select(own.PREFLIGHT_READY), how="min")
 _fitness = q.either(f"{_ready} + 1", f"{q.each(own.PREFLIGHT_DUE)} * 0")
 _checks = q.merged(q.select(own.PREFLIGHT_CHECK_PASSED), how="min")
@@ -72,7 +72,7 @@ _engines = f"{q.each(c.LOCATION_SLOTS)} * {q.each(c.LOCATION_THREADS_PER_ENGINE)
 
 
 def board(limits: Thresholds) -> Dashboard:
-    """Make the dashboard."""
+    """Return the dashboard, coloured by the alerts' thresholds."""
     panels = (
         p.stat("Sources down", f"sum({q.each(c.SOURCE_UP)} == bool 0)", steps=s.NONE_IS_WELL),
         p.stat("Agents down", f"sum({q.states(AGENT)} == bool {Code.UNREACHABLE})",

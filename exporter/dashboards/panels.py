@@ -1,4 +1,4 @@
-"""Panels, made by a helper per type; `grafana.json` has what all panels of a type share."""
+"""Panels, with a function per type; `grafana.json` holds the JSON that panels of a type share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# What the panels show, by their titles, or by what several of them are about.
+# The panels' descriptions by title, or by a common title for several similar panels.
 _, *_parts = re.split(
     r"^#+ (.+)$", files(__package__).joinpath("panels.md").read_text("utf-8"), flags=re.MULTILINE
 )
@@ -32,22 +32,22 @@ TEXTS = {
     for title, text in zip(_parts[::2], _parts[1::2], strict=True)
 }
 
-# The ending of a description that depends on recorded series, whose names have colons.
+# The end of a description if the panel needs recorded metrics, whose names contain colons.
 _RULES = " Needs the recording rules that `loadfleet-exporter rules` prints."
 
-# A cell that is coloured all over, and one whose text is coloured.
+# Cell options: a coloured background, and a coloured text.
 _GROUND, _TEXT = {"type": "color-background", "mode": "basic"}, {"type": "color-text"}
 
 
-#: How a line of a chart is drawn that others are compared with.
+#: The style of a line in a chart that serves as a reference for others.
 DASHED: Json = {"custom__lineStyle": {"fill": "dash", "dash": [8, 8]}, "custom__lineWidth": 1}
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
-    """A panel as Grafana reads it, but for its place and for what its dashboard's variables choose.
+    """A panel in Grafana's JSON model, without its position and the matchers for variables.
 
     Attributes:
-        answers: The alerts of the table that this panel explains.
+        answers: The alerts that this panel helps to examine.
     """
 
     json: Json
@@ -72,24 +72,24 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
     h: int = 0,
     **more: Any,
 ) -> Panel:
-    """Make a panel.
+    """Return a panel.
 
     Args:
         kind: Grafana's name of the type.
-        title: One that tells it from all others.
-        queries: By the legend of their series.
+        title: The title, unique within the dashboard.
+        queries: The queries, by the legend of their series.
         unit: Grafana's name of the unit.
-        steps: Colours by value; dashed lines in charts.
-        named: The words for the values; in charts the series that have a colour of their own.
-        stacked: The series are parts of a whole.
-        signed: The values have a sign; else the axis begins at 0.
+        steps: Colours by value, which charts show as dashed lines.
+        named: Words for the values; in charts, the series with a fixed colour.
+        stacked: Whether the series are stacked, as parts of a whole.
+        signed: Whether values can be negative; otherwise the axis begins at 0.
         overrides: Properties of some fields.
-        empty: The text without any value.
-        about: Under which title `panels.md` tells of it, if not under its own.
-        answers: The alerts of the table that it explains, without their prefix.
-        w: Its width in columns, where it is not the type's.
-        h: Its height, likewise.
-        more: What else Grafana reads.
+        empty: The text shown if there is no value.
+        about: The title of the description in `panels.md`, if it is not the panel's own.
+        answers: The alerts that the panel helps to examine, without their prefix.
+        w: The width in columns; 0 takes the default of the type.
+        h: The height in rows; 0 takes the default of the type.
+        more: Further properties of Grafana's JSON model.
     """
     if isinstance(queries, Mapping):
         legends = list(queries.items())
@@ -103,7 +103,7 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
         SHAPES["target"] | how | {"refId": name, "expr": query, "legendFormat": legend}
         for name, (legend, query) in zip(string.ascii_uppercase, legends, strict=False)
     ]
-    # Panels that name no version are taken for those of a very old Grafana, and converted.
+    # Grafana takes panels without a version for very old ones, and converts them.
     found: Json = {"type": kind, "pluginVersion": "11.0.0", "title": title}
     if targets:
         found["description"] = TEXTS[about or title] + _origin(targets)
@@ -139,29 +139,29 @@ history = partial(panel, "status-history")
 
 
 def text(title: str, **given: Any) -> Panel:
-    """Make a panel of a text of `panels.md`."""
+    """Return a panel that shows a text of `panels.md`."""
     return panel("text", title, options={"content": TEXTS[title]}, **given)
 
 
 def _drawn(unit: str, steps: states.Steps, *, stacked: bool) -> Json:
     found: Json = {"thresholdsStyle": {"mode": "dashed"}} if steps else {}
     found |= {"fillOpacity": 60, "stacking": {"mode": "normal"}} if stacked else {}
-    # While all shares are 0, Grafana would draw an axis of 0 to 10000 %.
+    # Without this, Grafana draws an axis from 0 to 10000 % if all shares are 0.
     return found | ({"axisSoftMax": 1} if unit == "percentunit" else {})
 
 
 def _origin(targets: list[Json]) -> str:
-    """Return the sentences that say where the values come from."""
-    # Every selector has braces, because it chooses by labels.
+    """Return the sentences that name the panel's metrics and prerequisites."""
+    # Every selector has braces, even without matchers.
     asked = re.findall(r"([\w:]+)\{", " ".join(target["expr"] for target in targets))
     names = [f"`{name}`" for name in dict.fromkeys(asked)]
-    few = names if len(names) <= 3 else [*names[:2], "the like"]
-    told = f" From {', '.join(few[:-1])}{' and ' if few[1:] else ''}{few[-1]}." if few else ""
-    return told + (_RULES if any(":" in name for name in names) else "")
+    few = names if len(names) <= 3 else [*names[:2], "others"]
+    origin = f" From {', '.join(few[:-1])}{' and ' if few[1:] else ''}{few[-1]}." if few else ""
+    return origin + (_RULES if any(":" in name for name in names) else "")
 
 
 def overlaid(shape: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
-    """Return a shape with more in it, which counts where both say something."""
+    """Return a mapping merged recursively with another one, whose values take precedence."""
     found = dict(shape)
     for name, value in more.items():
         deeper = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
@@ -170,19 +170,19 @@ def overlaid(shape: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
 
 
 def override(name: str, *, by: str = "byName", **properties: Any) -> Json:
-    """Return the properties of a field; `__` in a property's name stands for a dot."""
+    """Return an override of a field's properties; `__` in a property's name stands for a dot."""
     found = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
     return {"matcher": {"id": by, "options": name}, "properties": found}
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A query whose values are a column of a table.
+    """A column of a table, with the query for its values.
 
     Attributes:
         unit: Grafana's name of the unit.
-        named: The words for the values, if they are no numbers.
+        named: Words for the values, if they are codes.
         steps: Colours of the text by value.
-        hidden: Only the query's labels are wanted.
+        hidden: Whether the values are hidden, because only the query's labels are needed.
     """
 
     title: str
@@ -193,7 +193,7 @@ class Column(msgspec.Struct, frozen=True):
     hidden: bool = False
 
 
-# Labels that only links need, or that say the same in every row; the users' own are shown.
+# Hidden labels: only links need them, or their value is the same in every row. Users' labels show.
 _UNSEEN = frozenset(SHAPES["unseen labels"])
 
 
@@ -205,25 +205,27 @@ def table(
     sort: str = "-A",
     **given: Any,
 ) -> Panel:
-    """List objects with their newest values.
+    """Return a table of objects with their newest values.
 
-    All queries must have the labels that tell the rows apart; what only one has is a column too.
+    All queries must have the labels that identify the rows. A label of only one query becomes a
+    column, too.
 
     Args:
-        title: The panel's.
-        labels: Those that are shown, in their order.
-        columns: One per query.
-        links: Where the first label leads.
-        sort: By which label or which column's letter, downwards if a minus stands before it.
-        given: Size, alerts that it explains, and so on, as of `panel`.
+        title: The title of the panel.
+        labels: The labels to show, in their order.
+        columns: The columns, each with a query.
+        links: The links of the first label.
+        sort: The label, or the letter of the column, to sort by; descending if it begins with `-`.
+        given: Further arguments of `panel`.
     """
     shown = labels.split()
     names = (f"Value #{name}" for name in string.ascii_uppercase)
     fields = dict(zip(names, columns, strict=False))
-    # Grafana calls the values so when only one query has found something.
+    # Grafana names the column "Value" if only one query returns series.
     seen = {"Value": columns[0]} | {name: one for name, one in fields.items() if not one.hidden}
     unseen = "|".join(sorted({"Time", *_UNSEEN, *fields} - {*shown, *seen}))
-    # Links need what is hidden. Grafanas before 12 know only the first of the two.
+    # Hidden and not removed, since links need these fields. Grafana before 12 knows only the first
+    # of the two properties.
     hidden: Json = {"custom__hidden": True, "custom__hideFrom__viz": True}
     overrides = [
         override(f"^({unseen})$", by="byRegexp", **hidden),
@@ -249,7 +251,7 @@ def table(
 
 def _of_label(name: str, links: tuple[Json, ...]) -> Json:
     called = SHAPES["called"].get(name) or name.replace("_", " ").capitalize()
-    # Grafana gives the others equal shares of what is left; by a least width they would stick out.
+    # Grafana divides the rest of the width equally. With least widths, columns would not fit.
     given: Json = {"links": links, "custom__width": 150} if links else {}
     if name == "alertname":
         given |= {"custom__width": 230}
@@ -272,9 +274,12 @@ _CELL = "${{__data.fields.{}:percentencode}}".format
 
 
 def details(uid: str, label: str, *, named_by: str = "") -> Json:
-    """Return the link to a dashboard that shows the object of a row alone.
+    """Return the link to a dashboard restricted to the object of a row.
 
-    The variable that chooses it is named as the label with its name, or by what another label says.
+    Args:
+        uid: The dashboard.
+        label: The label with the object's name, which is also the name of the variable.
+        named_by: The label that holds the name of the variable instead.
     """
     variable = _CELL(named_by) if named_by else label
     kept = "${datasource:queryparam}&${job:queryparam}&${board:queryparam}"

@@ -1,4 +1,4 @@
-"""PromQL as text, with selectors that a dashboard completes by what its variables choose."""
+"""PromQL for panels, with selectors to which a dashboard adds matchers for its variables."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from exporter.metrics.catalogue import NamedFamily
 
 
-#: How many objects of a kind a list or a chart shows, of those that are worst off.
+#: The most objects in a list, and in a chart.
 MANY, SOME = 50, 20
 
-# What tells apart processes that watch the same; all other labels are the targets' or the users'.
+# The labels of processes that watch the same targets; other labels are the targets' or the users'.
 _PROCESS = ", ".join(("job", *WITHOUT))
 
-# By which the series of machines of all kinds are matched.
+#: The matching of series about machines of all kinds.
 MACHINE = "on (provider, source, agent_id, controller, cluster_id, member_id, recorder_id)"
 
 _LABELS = {
@@ -37,13 +37,13 @@ _LABELS = {
 
 
 def select(family: NamedFamily, *matchers: str) -> str:
-    """Select the series of a family."""
+    """Return the selector of a family's series."""
     name = family.series if isinstance(family, OwnFamily) else family.name
     return f"{name}{{{', '.join(matchers)}}}"
 
 
 def chosen(query: str, variables: Iterable[str]) -> str:
-    """Narrow the selectors of a query to what the variables choose, each named as its label."""
+    """Return a query with matchers for the variables, each of which is named like its label."""
 
     def narrowed(found: re.Match[str]) -> str:
         name, matchers = found.groups()
@@ -52,43 +52,43 @@ def chosen(query: str, variables: Iterable[str]) -> str:
         given = [f'{each}=~"${each}"' for each in variables if each in ("job", *labels)]
         return f"{name}{{{', '.join((*given, *filter(None, [matchers])))}}}"
 
-    # Alerts on what is absent have no job.
+    # Not `ALERTS`: the alert about an absent exporter has no label `job`.
     return re.sub(r"\b(?!ALERTS)([\w:]+)\{([^}]*)\}", narrowed, query)
 
 
 def merged(series: str, *but: str, how: str = "max") -> str:
-    """Make one series of those that differ only in the process that watches, or in some labels."""
+    """Return the aggregation over the processes that watch the same, and over some labels."""
     return f"{how} without ({', '.join((_PROCESS, *but))}) ({series})"
 
 
 def each(family: NamedFamily, *matchers: str, but: Iterable[str] = ()) -> str:
-    """Select one series per object, however many exporters watch it, with the users' labels."""
+    """Return one series per object, however many exporters watch it, with the users' labels."""
     return merged(select(family, *matchers), *but)
 
 
 def only(family: Family, label: str, value: str) -> str:
-    """Select the series with one value of a label, without that label."""
+    """Return the series with one value of a label, without that label."""
     return each(family, f'{label}="{value}"', but=(label,))
 
 
 def facts(family: Family, identity: Iterable[str], *labels: str) -> str:
-    """Select the series of an info family with a few of its labels."""
+    """Return the series of an info family with a few of its labels."""
     kept = {*COMMON_LABELS, *identity, *labels}
     return each(family, but=(label for label in family.labels if label not in kept))
 
 
 def states(machine: Machine | None = None, *matchers: str) -> str:
-    """Select the recorded codes of the states of a kind of machines, or of all."""
+    """Return the selector of the recorded state codes of a kind of machines, or of all kinds."""
     return f"{STATE}{{{', '.join((*_kind(machine), *matchers))}}}"
 
 
 def available(machine: Machine | None = None) -> str:
-    """Return the share of the time shown in which machines were up; unknown time is left out."""
+    """Return the share of the time range in which machines were up, without unknown time."""
     return f"avg_over_time({UP}{{{', '.join(_kind(machine))}}}[$__range])"
 
 
 def worst(machine: Machine) -> str:
-    """Return the codes of a few machines of a kind: those with the worst in the time shown."""
+    """Return the state codes of the machines of a kind with the worst in the time range."""
     rank = f"max_over_time({states(machine)}[$__range] @ end())"
     return f"{states(machine)} and topk({SOME}, {rank})"
 
@@ -98,56 +98,56 @@ def _kind(machine: Machine | None) -> tuple[str, ...]:
 
 
 def at_end(family: NamedFamily) -> str:
-    """Return the newest values in the time shown, at all times of it."""
+    """Return the newest values in the time range, the same at each time of the range."""
     return merged(f"last_over_time({select(family)}[$__range] @ end())")
 
 
 def highest(family: NamedFamily, rank: str = "topk", *, signed: bool = False) -> str:
-    """Return the series of a few objects: those with the highest values at the end, or lowest."""
+    """Return the series with the highest, or lowest, values at the end of the time range."""
     newest = f"abs({at_end(family)})" if signed else at_end(family)
     return f"{each(family)} and {rank}({SOME}, {newest})"
 
 
 def in_sum(family: NamedFamily) -> str:
-    """Add up what shards show of a family; of several processes of a shard one counts."""
+    """Return the sum of a family over the shards; of several processes of a shard one counts."""
     return shares(family, select(family))
 
 
 def shares(family: NamedFamily, series: str) -> str:
-    """Add up what each shard has of a family's series."""
+    """Return the sum over the shards of an expression with a family's labels."""
     place, number = ("job", "instance"), select(own.SHARD_ORDINAL)
     shards = f'(count_values by ({", ".join(place)}) ("shard", {number}) > bool 0)'
-    told = f"{series} * {on(place)} group_left (shard) {shards}"
+    numbered = f"{series} * {on(place)} group_left (shard) {shards}"
     labels = (*COMMON_LABELS, *family.labels) if isinstance(family, Family) else family.labels
-    return by("sum", labels, by("max", (*labels, "shard"), told))
+    return by("sum", labels, by("max", (*labels, "shard"), numbered))
 
 
 def per_minute(counter: NamedFamily, labels: Iterable[str], *matchers: str) -> str:
-    """Return by how much a counter grows in a minute, added up by labels."""
+    """Return the growth of a counter per minute, summed by labels."""
     return f"{by('sum', labels, f'rate({select(counter, *matchers)}[$__rate_interval])')} * 60"
 
 
 def quantile(share: float, histogram: NamedFamily, *labels: str) -> str:
-    """Return the quantile of a histogram's newest observations, by labels."""
+    """Return a quantile of a histogram's newest observations, by labels."""
     grown = f"rate({select(histogram)}[$__rate_interval])"
     return f"histogram_quantile({share:g}, {by('sum', ('le', *labels), grown)})"
 
 
 def by(aggregation: str, labels: Iterable[str], expression: str) -> str:
-    """Aggregate over all labels but these, the users' labels as well."""
+    """Return an aggregation by these labels, which drops the users' labels, too."""
     return f"{aggregation} by ({', '.join(labels)}) ({expression})"
 
 
 def on(labels: Iterable[str]) -> str:
-    """Return by which labels two expressions are matched."""
+    """Return the clause that matches two expressions on some labels."""
     return f"on ({', '.join(labels)})"
 
 
 def either(*expressions: str) -> str:
-    """Unite what expressions select; where the labels are the same, the first one's counts."""
+    """Return the union of expressions; of series with the same labels the first one counts."""
     return " or ".join(expressions)
 
 
 def labelled(expression: str, label: str, value: str) -> str:
-    """Give all series a label."""
+    """Return an expression with an additional label."""
     return f'label_replace({expression}, "{label}", "{value}", "", "")'

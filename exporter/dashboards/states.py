@@ -1,4 +1,4 @@
-"""Words and colours of values, once for all dashboards: the same word has the same colour."""
+"""Words and colours of values for all dashboards; the same word always has the same colour."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from exporter.alerts.rule import Severity
 from exporter.fleet.readings import JOB_STATES, PHASES, Outcome
 
 
-#: What is the same in all dashboards, and in all panels of a type, as Grafana reads it.
+#: The JSON that all dashboards, or all panels of a type, have in common.
 SHAPES: Mapping[str, Any] = json.loads(
     files(__package__).joinpath("grafana.json").read_text("utf-8")
 )
 
-# Green is well, blue is at work, orange is degraded, red is failed, grey is unknown.
+# Green: good. Blue: at work. Orange: degraded. Red: failed. Grey: unknown.
 GREEN, BLUE, ORANGE, RED, GREY = "green", "blue", "orange", "red", "#808080"
 
 _COLOURS: Mapping[str, str] = {
@@ -27,10 +27,10 @@ _COLOURS: Mapping[str, str] = {
 #: The text of a cell without a value.
 NO_DATA = "no data"
 
-#: From which value on which colour; the first step has no value.
+#: Colours, each with the value from which on it applies; the first step has no value.
 Steps = Sequence[tuple[float | None, str]]
 
-#: Numbers of which one is too many, or enough, and a share that should be whole.
+#: Steps for numbers that should be 0, or not 0, and for a share that should be 100 %.
 NONE_IS_WELL: Steps = ((None, GREEN), (1, RED))
 NONE_IS_BETTER: Steps = ((None, GREEN), (1, ORANGE))
 SOME_IS_WELL: Steps = ((None, RED), (1, GREEN))
@@ -38,7 +38,7 @@ ALL_IS_WELL: Steps = ((None, RED), (0.9, ORANGE), (1, GREEN))
 
 
 class State(NamedTuple):
-    """A value that has a name."""
+    """A value with the word shown for it."""
 
     value: int | str
     word: str
@@ -49,7 +49,7 @@ class State(NamedTuple):
         return _COLOURS[self.word]
 
 
-#: The words for all values of a metric or a label.
+#: The values of a metric or a label, with their words.
 States = Sequence[State]
 
 
@@ -57,12 +57,12 @@ def _states(*words: str, first: int = 0) -> tuple[State, ...]:
     return tuple(State(code, word) for code, word in enumerate(words, start=first))
 
 
-#: The states of a machine, the most urgent last.
+#: The states of a machine; a more urgent state comes later.
 MACHINE = _states(*(code.name.lower() for code in Code))
 SOURCE = *_, REFUSED = _states("down", "up", "credentials refused")
 VERDICT = *_, RUNNING = _states("not passed", "passed", "running")
 TASK = *_, EMPTY = _states("no readings", "read", "nothing listed")
-#: A source as an exporter sees it.
+#: The states of a source from the view of an exporter.
 SEEN = *_, HELD_BACK, SLOW, STANDS_BY = _states(
     "no readings", "answers", "calls held back", "vendor slow", "stands by"
 )
@@ -83,7 +83,7 @@ FITNESS = _states("not known", "not fit", "fit")
 DUE = _states("not due", "due")
 CHECK = _states("not passed", "passed")
 DELIVERY = _states("delivered", "failing")
-#: The phases of a run, code 0 is none of them, the states of jobs, and what a finished run was.
+#: The phases of a run from code 1 on, the states of jobs, and the outcomes of finished runs.
 PHASE = _states(*PHASES, first=1)
 JOB = _states(*JOB_STATES)
 OUTCOME = _states(*Outcome)
@@ -91,13 +91,13 @@ SEVERITY = tuple(State(each, each) for each in Severity if each is not Severity.
 
 
 def mappings(states: States) -> list[dict[str, Any]]:
-    """Return the value mappings that turn codes into words, and nothing into `NO_DATA`."""
+    """Return the value mappings of codes to words, and of a missing value to `NO_DATA`."""
     nothing = {"match": "null+nan", "result": {"text": NO_DATA, "color": GREY}}
     return [mapping(states), {"type": "special", "options": nothing}]
 
 
 def mapping(states: States) -> dict[str, Any]:
-    """Return the value mapping that gives values their words and colours."""
+    """Return the value mapping of values to words and colours."""
     options = {
         str(state.value): {"text": state.word, "color": state.colour, "index": index}
         for index, state in enumerate(states)
@@ -106,22 +106,22 @@ def mapping(states: States) -> dict[str, Any]:
 
 
 def thresholds(steps: Steps) -> dict[str, Any]:
-    """Return thresholds as Grafana reads them."""
+    """Return thresholds in Grafana's JSON model."""
     found = [{"value": value, "color": colour} for value, colour in steps]
     return {"mode": "absolute", "steps": found}
 
 
 def beyond(limit: float | None, colour: str, inside: str = "text") -> Steps:
-    """Return the steps that colour what is farther from 0 than a limit, on either side."""
+    """Return the steps that colour values beyond a limit on either side of 0."""
     return () if limit is None else ((None, colour), (-limit, inside), (limit, colour))
 
 
 def above(limit: float | None, colour: str, below: str = "text") -> Steps:
-    """Return the steps that colour what is greater than a limit."""
+    """Return the steps that colour values from a limit on."""
     return () if limit is None else ((None, below), (limit, colour))
 
 
 def expiring(limit: float | None) -> Steps:
-    """Return the steps that colour the time that is left, before and after it is too short."""
+    """Return the steps that colour a remaining time: orange below a limit, red below 0."""
     soon: Steps = ((0, "text"),) if limit is None else ((0, ORANGE), (limit, "text"))
     return ((None, RED), *soon)

@@ -1,4 +1,4 @@
-"""Suites and runs: results run by run, what they cost, and what is in flight."""
+"""The dashboard about suites and runs: results run by run, durations, and runs in flight."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _log_errors = q.merged(q.each(c.SUITE_LAST_RUN_LOG_EVENTS, _severe), "level", ho
 _samples = q.merged(q.each(c.SUITE_LAST_RUN_SAMPLES), "result", how="sum")
 _share_failed = f"{q.only(c.SUITE_LAST_RUN_SAMPLES, 'result', 'failed')} / {_samples}"
 
-# Only the phase tells the series of a run apart; all but one are 0.
+# A run has a series per phase, of which one is 1 and the others are 0.
 _phases = {
     state.word: f"""{q.select(c.RUN_PHASE, f'phase="{state.word}"')} * {state.value}"""
     for state in s.PHASE
@@ -66,7 +66,7 @@ def _job_samples(result: str) -> str:
 
 
 def board(limits: Thresholds) -> Dashboard:
-    """Make the dashboard."""
+    """Return the dashboard, coloured by the alerts' thresholds."""
     panels = (
         p.stat("Pass rate", f"avg({_passed})", steps=s.ALL_IS_WELL, unit="percentunit", w=6),
         p.stat("Suites failed", f"sum({_passed} == bool 0)", steps=s.NONE_IS_BETTER, w=6),

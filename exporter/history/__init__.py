@@ -1,5 +1,5 @@
-"""The history of each target: transitions, hours and results of suites, in a file that is bounded.
+"""The history of each target: transitions, hourly counts and runs of suites, in a bounded file.
 
-What the readings of weeks come to is kept here; the newest readings themselves are in
+This package keeps a summary of the readings of weeks. The newest readings themselves are in
 `exporter.fleet.recent`.
 """

@@ -1,13 +1,13 @@
-"""Baselines: what is usual of suites and agents, by their history.
+"""Baselines: the usual values of suites and agents, computed from their history.
 
-* Of a suite the medians over the newest `RUNS` passed runs that are kept, of which there must be
-  `LEAST_RUNS` with a value. The newest finished run is none of them, whatever it was: it is what is
-  compared, and while it is not written yet it is the one before that is left out.
-* Of an agent the median of the hourly means of its pings over `HOURS`, of which `LEAST_HOURS` must
-  have some. The present hour is none of them.
+* The baselines of a suite are medians over its newest `RUNS` passed runs. At least `LEAST_RUNS` of
+  them must have a value. The newest finished run is left out, whatever its outcome, because it is
+  compared with the baseline. (While that run is not written yet, the run before it is left out.)
+* The baseline of an agent is the median of the hourly means of its pings over the last `HOURS`
+  hours, without the present one. At least `LEAST_HOURS` of them must have pings.
 
-SQLite computes them, so that ten thousand agents with a week of hours never are Python's objects;
-and slice by slice, so that nobody waits long for the history meanwhile.
+SQLite computes the medians, so that a week of hours of 10,000 agents need not be loaded into
+Python. It computes them in slices of the targets, so that reads of the history do not wait long.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 
-#: The most and the fewest runs that a suite's baseline rests on.
+#: The most and the fewest runs in a suite's baseline.
 RUNS, LEAST_RUNS = 20, 5
 
-#: The most and the fewest hours that an agent's baseline rests on.
+#: The most and the fewest hours in an agent's baseline.
 HOURS, LEAST_HOURS = 7 * 24, 24
 
-#: So many targets are computed at once.
+#: The number of targets computed at once.
 SLICE = 500
 
-# Whatever SQLite has kept that is no number, or of a size that nobody could have measured.
+# Excludes values that are no numbers, or too large to have been measured, as in a damaged file.
 _SOUND = "value BETWEEN 0 AND 1e12"
 
-# The middle value, or the mean of the two that share the middle.
+# The median: the middle value, or the mean of the two middle values.
 _MEDIANS = f"""
     ranked AS (
         SELECT target, what, value,
@@ -90,27 +90,27 @@ _SLICE = "SELECT id FROM targets WHERE id > ? ORDER BY id LIMIT ?"
 
 
 class Baselines:
-    """The usual values of all targets; one thread computes them while others may read them.
+    """The baselines of all targets; one thread computes them while others may read them.
 
     Attributes:
-        newest: By source, `None` before all of it was computed once.
+        newest: The baselines by source, `None` before all of them have been computed once.
     """
 
     def __init__(self, *, time: Callable[[], float]) -> None:
-        """Know nothing yet; `time` returns seconds since the epoch."""
+        """Begin without baselines; `time` returns the Unix time."""
         self.newest: Mapping[str, Usuals] | None = None
         self._time = time
         self._next = _Found()
 
     def learn(self, connection: sqlite3.Connection, *, after: int) -> int | None:
-        """Compute a slice of all targets anew.
+        """Compute the baselines of the next slice of targets.
 
         Args:
-            connection: To the history.
-            after: The number of the last target of the slice before; 0 begins anew.
+            connection: The connection to the history.
+            after: The number of the last target of the slice before; 0 begins with the first slice.
 
         Returns:
-            The number of the slice's last target, `None` once all are computed.
+            The number of the slice's last target; `None` once all baselines are computed.
         """
         if not after:
             self._next = _Found()
@@ -127,7 +127,7 @@ class Baselines:
         return None
 
     def renew(self, connection: sqlite3.Connection, suites: Collection[TargetKey]) -> None:
-        """Compute some suites anew, of which runs were written."""
+        """Compute the baselines of some suites again, after new runs were written."""
         if self.newest is None:
             return
         found = _Found()
@@ -180,7 +180,7 @@ class Baselines:
 
 
 class _Found:
-    """The usual values computed so far, by source and id."""
+    """The baselines computed so far, by source and target id."""
 
     def __init__(self) -> None:
         self.suites: defaultdict[str, dict[str, Usual]] = defaultdict(dict)

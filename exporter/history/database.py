@@ -1,4 +1,4 @@
-"""The store of the history: a file that one process writes, or memory where there is none."""
+"""The store of the history: a file that one process writes, or memory if there is no file."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How long after a failure the file is tried again.
+#: Seconds after a failure until the file is tried again.
 RETRY_SECONDS = 600.0
 
-#: The share of the largest size that is left free, so that a batch finds room.
+#: The share of the largest size that is kept free, so that a batch finds room.
 _RESERVE = 1 / 16
 
 _PAGE_BYTES = 4096
 
-#: The largest size of what is kept in memory: ten days of ten thousand targets.
+#: The largest size of a history in memory: ten days of 10,000 targets.
 MEMORY_BYTES = 64 * 2**20
 
-#: A batch finds room after so many days were deleted, or never.
+#: The most days that are deleted to make room for one batch.
 _DAYS_AT_ONCE = 3
 
 
 @unique
 class Role(StrEnum):
-    """The part this process has in the history.
+    """The role of this process.
 
-    `WRITER` of the file; `READER` of a file that another process writes; `MEMORY` if there is no
-    file that can be used.
+    `WRITER` writes the file; `READER` reads a file that another process writes; `MEMORY` keeps the
+    history in memory, as no file can be used.
     """
 
     WRITER = "writer"
@@ -54,11 +54,11 @@ class Role(StrEnum):
 
 
 class Database:
-    """The history's file, or the memory in its place; used by one thread.
+    """The history's file, or memory in its place; used by one thread.
 
     Attributes:
-        role: The part in it, `None` before it is opened.
-        begun: Since when the memory is used, epoch.
+        role: The role of this process, `None` before the file is opened.
+        begun: The Unix time at which the history in memory begins.
     """
 
     def __init__(
@@ -70,15 +70,15 @@ class Database:
         time: Callable[[], float],
         known: Callable[[], list[Known]] = list,
     ) -> None:
-        """Prepare it; nothing is touched yet.
+        """Prepare the database; the file is not touched yet.
 
         Args:
-            place: The file; without one, all is kept in memory.
-            keep_seconds: What is older is deleted.
-            max_bytes: The file's largest size.
-            time: Returns seconds since the epoch.
-            known: Returns the newest transition of each target, for whatever takes the place of
-                a file that is gone.
+            place: The file; if `None`, the history is kept in memory.
+            keep_seconds: The age beyond which records are deleted.
+            max_bytes: The largest size of the file.
+            time: Returns the Unix time.
+            known: Returns the newest transition of each target, with which a replacement for a
+                lost file begins.
         """
         self.place = place
         self.role: Role | None = None
@@ -96,14 +96,14 @@ class Database:
 
     @property
     def stands_in(self) -> bool:
-        """Return whether memory is in the place of a file, and knows little of the past."""
+        """True if memory replaces a file that cannot be used, so that the past is missing."""
         return self.role is Role.MEMORY and self.place is not None
 
     def open(self) -> list[Known]:
-        """Take the part that can be had now.
+        """Open the file, or use memory in its place.
 
         Returns:
-            The newest transition of each target, if this process writes; nothing else.
+            The newest transition of each target if this process is the writer, else an empty list.
         """
         if self.place is None:
             return self._use_memory([])
@@ -113,10 +113,10 @@ class Database:
             return self._use_memory([], error)
 
     def again(self) -> list[Known] | None:
-        """Try to become the writer, where another process was, or the file could not be used.
+        """Try to become the writer, if another process was, or if the file could not be used.
 
         Returns:
-            As of `open`, where another process has written until now; else `None`.
+            As for `open`, if this process takes over from another one; else `None`.
         """
         if self.role is Role.MEMORY:
             self._back_to_file()
@@ -127,10 +127,10 @@ class Database:
         return known if self._connection is not None else None
 
     def write(self, batch: Batch) -> None:
-        """Add a batch; what cannot be written to the file is kept in memory.
+        """Add a batch; if it cannot be written to the file, it is kept in memory.
 
         Raises:
-            sqlite3.Error: Memory has its largest size, with a day of it.
+            sqlite3.Error: The memory is full although only the newest day is left in it.
         """
         if self.role is Role.WRITER:
             try:
@@ -142,18 +142,21 @@ class Database:
         self._fit(lambda: [batch])
 
     def read(self, target: TargetKey, *, hours: range) -> Records | None:
-        """Return what is kept of a target, `None` if it is not known.
+        """Return the records of a target, `None` if the target is not known.
 
         Raises:
-            StateError: It cannot be read.
+            StateError: The history cannot be read.
         """
         return self.using(lambda connection: tables.read(connection, target, hours=hours))
 
     def using(self, job: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Return what a job reads, `None` if there is nothing to read from.
+        """Return the result of a job, `None` if there is no file yet.
+
+        Args:
+            job: Reads from the connection that it is given.
 
         Raises:
-            StateError: It cannot be read.
+            StateError: The history cannot be read.
         """
         try:
             if self._connection is not None:
@@ -168,7 +171,7 @@ class Database:
             raise explained(self.place.file, error) from error
 
     def close(self) -> None:
-        """Close it, and let another process write the file."""
+        """Close the file and release its lock, so that another process can write it."""
         self._disconnect()
         self.role = None
 
@@ -180,7 +183,7 @@ class Database:
             if self.role is not Role.READER:
                 self._log.info(
                     "history_read_only",
-                    message="another process writes it; this one follows when that ends",
+                    message="another process writes the file; this one takes over when that ends",
                     file=str(place.file),
                 )
             self.role = Role.READER
@@ -207,7 +210,7 @@ class Database:
             known = tables.newest(connection)
         except BaseException as error:
             connection.close()
-            if isinstance(error, ValueError):  # a word that nobody of us has written
+            if isinstance(error, ValueError):  # a value that this program never writes
                 raise DamagedError(str(error)) from error
             raise
         self._connection, self._identity = connection, place.identity()
@@ -232,9 +235,9 @@ class Database:
             self._fit(batches)
 
     def _fit(self, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Write batches, and make room for them where the file has its largest size.
+        """Write batches, and make room for them if the file has its largest size.
 
-        They are written last, so that they are not there if any of this fails.
+        The batches are written last, so that none of them is written if a step fails.
         """
         connection = self._connection
         assert connection is not None  # noqa: S101 - a writer has one
@@ -253,7 +256,7 @@ class Database:
                 break
 
     def _is_disk_full(self, connection: sqlite3.Connection) -> bool:
-        """Return whether the disk ends before the file has its largest size."""
+        """Return whether the disk is full before the file has its largest size."""
         if self.role is Role.MEMORY or self.place is None:
             return False
         room = (self._pages - tables.pages(connection)) * _PAGE_BYTES
@@ -262,7 +265,7 @@ class Database:
     def _drop_oldest_day(self, connection: sqlite3.Connection) -> bool:
         oldest = tables.oldest_hour(connection)
         if oldest is None or oldest >= int(self._time()) // HOUR - 24:
-            return False  # the newest day is never given up for the next batch
+            return False  # the newest day is never deleted
         end = (oldest // 24 + 1) * 24
         while tables.prune(connection, end * HOUR):
             pass
@@ -275,7 +278,7 @@ class Database:
         return True
 
     def _prune(self, connection: sqlite3.Connection) -> None:
-        """Delete a part of what is too old; once an hour there is something to look for."""
+        """Delete some records that are too old; once none is left, wait for the next hour."""
         hour = int(self._time()) // HOUR
         if hour != self._pruned and not tables.prune(connection, self._time() - self._keep_seconds):
             self._pruned = hour
@@ -288,7 +291,7 @@ class Database:
             tables.write(self._connection, [_as_batch(self._known())])
 
     def _use_memory(self, known: list[Known], error: Exception | None = None) -> list[Known]:
-        """Go on without a file, with the newest transitions that are known."""
+        """Continue in memory, beginning with the newest known transitions."""
         if error is not None:
             if isinstance(error, sqlite3.Error) and self.place is not None:
                 error = explained(self.place.file, error)
@@ -310,7 +313,7 @@ class Database:
         if place is None or memory is None or abs(self._time() - self._failed) < RETRY_SECONDS:
             return
         self._failed = self._time()
-        self._connection = None  # stays open until its contents are in the file
+        self._connection = None  # `memory` stays open until its contents are in the file
         try:
             self._open(place)
             if self.role is Role.WRITER:
@@ -327,7 +330,7 @@ class Database:
         kept = place.set_aside(self._time())
         self._log.warning(
             "history_set_aside",
-            message=f"it is damaged or foreign ({error}); a new one is begun",
+            message=f"the file is damaged or foreign ({error}); a new one is begun",
             kept_as=str(kept),
         )
 

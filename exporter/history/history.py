@@ -1,4 +1,4 @@
-"""The history, followed while the daemon runs: recorded on the loop, written in a thread."""
+"""The history of a running daemon: recorded on the event loop, written in a thread."""
 
 from __future__ import annotations
 
@@ -39,16 +39,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The time from one batch to the next, which is what a killed process loses.
+#: Seconds between batches; a process that is killed loses so much.
 BATCH_SECONDS = 60.0
 
-#: The time to the first one: what the vendors tell of earlier runs soon says what is usual.
+#: Seconds until the first batch. It is early, since vendors list earlier runs, from which baselines
+#: can be computed.
 FIRST_BATCH_SECONDS = 10.0
 
-#: How long a page waits for the disk, and the end of the process.
+#: Seconds for which a page, or the end of the process, waits for the disk.
 LIMIT_SECONDS = 5.0
 
-#: The longest span that anybody can ask for.
+#: The longest span that is shown.
 _LONGEST = "30d"
 
 
@@ -61,15 +62,15 @@ def open_history(  # noqa: PLR0913 - all but the first by keyword
     lasting: bool = True,
     environ: Mapping[str, str] = os.environ,
 ) -> History | None:
-    """Return the history that the configuration asks for; its file is opened later.
+    """Return the configured history, `None` if it is off; its file is opened later.
 
     Args:
-        settings: For how long it is kept, and where.
-        state: Where the state is, for where the history is if its settings do not say.
-        shard: Which share of the targets is ours; each has a file of its own.
-        clock: Where time comes from.
-        lasting: Whether anything may be left behind.
-        environ: The environment, for where the state is by default.
+        settings: The settings of the history.
+        state: The settings of the state, whose folder is the default.
+        shard: The share of the targets of this process; each shard has a file of its own.
+        clock: The clock of the process.
+        lasting: Whether the history may be written to disk.
+        environ: The environment, which can set the default folder of the state.
     """
     if settings.keep is None:
         return None
@@ -85,18 +86,18 @@ def open_history(  # noqa: PLR0913 - all but the first by keyword
 
 
 class History:
-    """All targets' history; nothing of it can stop the daemon."""
+    """The history of all targets. Its failures are logged and do not stop the daemon."""
 
     def __init__(
         self, place: Place | None, *, keep_seconds: float, max_bytes: int, clock: Clock
     ) -> None:
-        """Prepare it; nothing is touched yet.
+        """Prepare the history; the file is not touched yet.
 
         Args:
-            place: The file; without one, all is kept in memory.
-            keep_seconds: What is older is deleted.
-            max_bytes: The file's largest size.
-            clock: Where time comes from.
+            place: The file; if `None`, the history is kept in memory.
+            keep_seconds: The age beyond which records are deleted.
+            max_bytes: The largest size of the file.
+            clock: The clock of the process.
         """
         self._clock = clock
         self._recorder = Recorder(keep_seconds=keep_seconds, since=clock.monotonic())
@@ -108,8 +109,9 @@ class History:
             known=self._recorder.known,
         )
         self._baselines = Baselines(time=clock.time)
-        #: The hour in which they were computed, and the suites of which runs were written since.
+        #: The hour in which all baselines were last computed.
         self._compared: int | None = None
+        #: The suites with runs written since baselines were last computed.
         self._ran: set[TargetKey] = set()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
         self._fed = asyncio.Event()
@@ -118,11 +120,14 @@ class History:
 
     @property
     def role(self) -> Role | None:
-        """The part of this process, `None` before the file was opened."""
+        """The role of this process, `None` before the file was opened."""
         return self._database.role
 
     def follow(self, store: Store) -> None:
-        """Subscribe to the store and take each new snapshot; restored ones were counted before."""
+        """Subscribe to the store and record each new snapshot.
+
+        Restored snapshots are skipped: the process that took them has recorded them.
+        """
 
         def note(change: SnapshotChange) -> None:
             snapshot = store.get(*change.key)
@@ -135,10 +140,10 @@ class History:
         store.subscribe(note)
 
     async def run(self) -> None:
-        """Open the file, and record and write until cancelled."""
+        """Open the file, then record and write until cancelled."""
         try:
             await self.begin()
-        except Exception:  # noqa: BLE001 - the daemon must outlive a mistake; it is logged
+        except Exception:  # noqa: BLE001 - the daemon must survive a bug, which is logged
             self._log.exception("history_crashed")
             return
         async with asyncio.TaskGroup() as group:
@@ -146,7 +151,7 @@ class History:
             group.create_task(self._write())
 
     async def begin(self) -> None:
-        """Open the file, or take what there is in its place."""
+        """Open the file, or keep the history in memory if that fails."""
         since = self._clock.monotonic()
         known = await self._in_worker(self._database.open)
         self._recorder.load(known, since=since)
@@ -154,12 +159,12 @@ class History:
             self._recorder.forget()
 
     async def catch_up(self) -> None:
-        """Count what the store has been given."""
+        """Record the snapshots taken since the last time."""
         async with self._working:
             await self._recorder.catch_up()
 
     async def flush(self) -> None:
-        """Write what was counted; where another process writes, try to be the one who does."""
+        """Write the recorded batch; if another process was the writer, try to take over first."""
         async with self._working:
             since = self._clock.monotonic()
             known = await self._in_worker(self._database.again)
@@ -172,15 +177,16 @@ class History:
             self._ran.update(target for target, _, _ in batch.runs)
 
     def usual(self, source: str) -> Usuals | None:
-        """Return what is usual of a source's targets, `None` while it is not known.
+        """Return the baselines of a source's targets.
 
-        That is before it was computed, or as long as the file cannot be used from the start.
+        Return `None` until they have been computed. They are not while a configured file cannot be
+        used.
         """
         newest = self._baselines.newest
         return None if newest is None else newest.get(source, Usuals())
 
     async def compare(self) -> None:
-        """Compute what is usual: once an hour, and of suites of which runs were written at once."""
+        """Compute the baselines: all of them once an hour, and those of suites with new runs."""
         hour = int(self._clock.time()) // HOUR
         ran, self._ran = self._ran, set()
         if self._database.stands_in:
@@ -192,7 +198,7 @@ class History:
         after: int | None = 0
         while after is not None:
             after = await self._using(partial(self._baselines.learn, after=after))
-        # Not before: what failed is tried again with the next batch.
+        # Set last, so that a failure is retried after the next batch.
         self._compared = hour
 
     async def aclose(self) -> None:
@@ -204,7 +210,7 @@ class History:
                     await self.catch_up()
                     await self._flush()
                 answered = True
-        # Unlike what is waited for, this stays in the queue when the wait ends before its turn.
+        # Submitted directly: a job that is awaited would leave the queue if the wait timed out.
         self._worker.submit(self._database.close)
         if answered:
             with suppress(TimeoutError):
@@ -219,20 +225,20 @@ class History:
             source: The source's name.
             kind: The target's kind.
             target_id: Its id.
-            now: The end of the spans, epoch.
+            now: The end of the spans, a Unix time.
 
         Raises:
-            StateError: It cannot be read now.
+            StateError: The history cannot be read now.
         """
         target = TargetKey(source, kind, target_id)
-        # What is on its way to the file is written before this is read.
+        # A batch on its way to the file needs no merging: the worker writes it before it reads.
         pending = self._recorder.pending(target)
         job = partial(self._read, target, pending, now)
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
                 return await self._in_worker(job)
         except TimeoutError:
-            raise StateError("the history's disk does not answer; see to it") from None
+            raise StateError("the history's disk does not answer; check the disk") from None
 
     async def _using(self, job: Callable[[sqlite3.Connection], T]) -> T | None:
         return await self._in_worker(partial(self._database.using, job))
@@ -252,7 +258,7 @@ class History:
             self._fed.clear()
             try:
                 await self.catch_up()
-            except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+            except Exception:  # noqa: BLE001 - the loop must survive a bug, which is logged
                 self._log.exception("history_crashed")
 
     async def _write(self) -> None:
@@ -260,7 +266,7 @@ class History:
         while True:
             await self._clock.sleep(seconds)
             await self._flush()
-            # Not before: a file that was just begun says nothing of what is usual.
+            # After the first batch, since a new file holds no runs to compute baselines from.
             await self._compare()
             seconds = BATCH_SECONDS
 
@@ -268,8 +274,8 @@ class History:
         try:
             await self.compare()
         except StateError as error:
-            self._log.warning("history_not_compared", message=str(error))
-        except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+            self._log.warning("baselines_not_computed", message=str(error))
+        except Exception:  # noqa: BLE001 - the loop must survive a bug, which is logged
             self._log.exception("history_crashed")
 
     async def _flush(self) -> None:
@@ -277,7 +283,7 @@ class History:
             await self.flush()
         except sqlite3.Error as error:
             self._log.warning("history_lost", message=f"a batch could not be kept: {error}")
-        except Exception:  # noqa: BLE001 - the loop must outlive a mistake; it is logged
+        except Exception:  # noqa: BLE001 - the loop must survive a bug, which is logged
             self._log.exception("history_crashed")
 
     async def _in_worker(self, job: Callable[[], T]) -> T:

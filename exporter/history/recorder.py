@@ -1,4 +1,4 @@
-"""The recorder: from snapshots to what is worth keeping, in turns with everybody else."""
+"""The recorder: extracts records from snapshots, yielding to other tasks of the event loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _KINDS = {kind.reading: kind for kind in LISTED}
 
 
-# One for all targets: Python makes each empty set anew.
+# Shared by all targets, since Python creates each empty frozenset anew.
 _NO_RUNS: frozenset[SuiteResult] = frozenset()
 
 
@@ -48,15 +48,15 @@ class _Memory(Dated):
 
 
 class Recorder:
-    """Changes since the last batch, and the states that tell a transition from a repetition."""
+    """The records since the last batch, and each target's last condition to detect transitions."""
 
     def __init__(self, *, keep_seconds: float, since: float) -> None:
-        """Begin with nothing known.
+        """Begin without any records.
 
         Args:
-            keep_seconds: Older runs of suites are left out.
-            since: Readings from before this point of the monotonic clock are left out: they were
-                restored, and counted by whoever made them.
+            keep_seconds: The age beyond which runs of suites are skipped.
+            since: The point of the monotonic clock before which readings are skipped: they were
+                restored, and the process that took them has counted them.
         """
         self._keep_seconds = keep_seconds
         self._since = since
@@ -66,7 +66,12 @@ class Recorder:
         self._batch = Batch()
 
     def load(self, known: Iterable[Known], *, since: float) -> None:
-        """Go on from what was written, by this process or another one."""
+        """Continue from the transitions that this or another process has written.
+
+        Args:
+            known: The newest transition of each target.
+            since: The point of the monotonic clock before which readings are skipped.
+        """
         self._since = since
         self._targets.clear()
         self._present.clear()
@@ -79,11 +84,11 @@ class Recorder:
         self._due[snapshot.key] = snapshot
 
     def forget(self) -> None:
-        """Drop what is queued."""
+        """Drop the queued snapshots."""
         self._due.clear()
 
     async def catch_up(self) -> None:
-        """Count what is queued, in turns; each reading once, in the order in which they came."""
+        """Record the queued snapshots in their order, each reading once; yield regularly."""
         while self._due:
             key = next(iter(self._due))
             snapshot = self._due.pop(key)
@@ -106,7 +111,7 @@ class Recorder:
         ]
 
     def drain(self) -> Batch:
-        """Return what was learnt since the last time."""
+        """Return the records since the last call, and begin a new batch."""
         batch, self._batch = self._batch, Batch()
         return batch
 
@@ -129,7 +134,7 @@ class Recorder:
             memory = self._targets.get(target)
             if memory is None:
                 memory = self._targets[target] = _Memory(target, snapshot.task)
-            # The same object wherever it is kept: of a hundred thousand, copies would be felt.
+            # Use the same object everywhere: copies for 100,000 targets would take much memory.
             target = memory.key
             present.add(target)
             self._add(target, memory, reading, snapshot)
@@ -141,7 +146,7 @@ class Recorder:
     ) -> None:
         outcome = judged(reading, snapshot.taken)
         if getattr(reading, "active", None) is False:
-            # Nobody looks at it, and the snapshot says so each time.
+            # An inactive target is not asked, so the snapshot itself is the evidence.
             outcome = Judged(snapshot.taken, None)
             condition = Condition.INACTIVE
         elif outcome is None or outcome.up is None:
@@ -158,7 +163,7 @@ class Recorder:
             self._batch.tasks[target] = snapshot.task
         tally.add(condition, outcome.duration_seconds)
         newest = memory.newest
-        # What the wall clock stamped before it was set back is stamped anew.
+        # After the wall clock was set back, the transition is recorded again with the new time.
         ahead = newest is not None and at.unix < newest.timestamp_seconds
         outdated = getattr(getattr(reading, "state", None), "outdated", None)
         if outdated is None:
@@ -173,7 +178,7 @@ class Recorder:
             self._change(target, memory, transition, snapshot.task)
 
     def _leave(self, target: TargetKey, snapshot: Snapshot) -> None:
-        """Note that a target is gone, and forget it: agents may come and go under ever new ids."""
+        """Record that a target is gone, and forget it, as agents may come and go under new ids."""
         memory = self._targets.pop(target, None)
         if memory and memory.newest:
             transition = Transition(timestamp_seconds=snapshot.taken.unix, condition=Condition.GONE)
@@ -190,8 +195,8 @@ class Recorder:
         self, target: TargetKey, memory: _Memory, suite: Suite, snapshot: Snapshot
     ) -> None:
         results = tuple(_results(suite))
-        told = frozenset(results)
-        if told == memory.runs:
+        found = frozenset(results)
+        if found == memory.runs:
             return
         for each in results:
             at = each.end_timestamp_seconds or each.start_timestamp_seconds or snapshot.taken.unix
@@ -199,7 +204,7 @@ class Recorder:
             if recent and each not in memory.runs:
                 self._batch.tasks[target] = snapshot.task
                 self._batch.runs.append((target, at, each))
-        memory.runs = told
+        memory.runs = found
 
 
 def _results(suite: Suite) -> Iterator[SuiteResult]:

@@ -1,4 +1,4 @@
-"""The records the history is made of, as they are written and read."""
+"""The records of the history, as they are written to the file and read from it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import msgspec
 from exporter.fleet.readings import Outcome
 
 
-#: Seconds of an hour.
+#: The seconds of an hour.
 HOUR = 3600
 
-#: Pings are kept in whole tenths of a millisecond.
+#: The units of a ping per second: pings are kept as whole tenths of a millisecond.
 PING_UNITS = 10_000
 
-#: Longer than any call waits.
+#: Longer durations are no pings, since no call waits that long.
 _NO_PING_SECONDS = 1e6
 
 
 @unique
 class Condition(StrEnum):
-    """The condition of a target as far as one is known; `GONE` is no longer in the inventory."""
+    """The condition of a target; `GONE` means that it has left the inventory."""
 
     UP = "up"
     DOWN = "down"
@@ -32,7 +32,7 @@ class Condition(StrEnum):
 
 
 class TargetKey(NamedTuple):
-    """The target that a record is about; its name may change."""
+    """The identity of a target, without its name, which may change."""
 
     source: str
     kind: str
@@ -43,9 +43,9 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The beginning of a condition.
 
     Attributes:
-        timestamp_seconds: When it was first read, epoch.
-        outdated: Whether the target's software is too old, as far as that is known.
-        reason: Why it is down.
+        timestamp_seconds: The time of the first reading with this condition, a Unix time.
+        outdated: Whether the target's software is known to be too old.
+        reason: The reason why the target is down; empty otherwise.
     """
 
     timestamp_seconds: float
@@ -55,7 +55,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest transition of a target, as it was written.
+    """The newest transition of a target.
 
     Attributes:
         task: The task that lists the target.
@@ -67,11 +67,12 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally(msgspec.Struct, kw_only=False):
-    """The readings of one hour by their conditions, in the order of the table's columns.
+    """The number of readings of one hour by condition, in the order of the table's columns.
 
     Attributes:
-        pings: How many of them tell how long the vendor's call to the target took.
-        ping_sum, ping_min, ping_max: Of these, in tenths of a millisecond.
+        pings: The number of readings with a ping, the duration of the vendor's call to the target.
+        ping_sum, ping_min, ping_max: The sum, least and greatest of these pings, in tenths of a
+            millisecond.
     """
 
     up: int = 0
@@ -95,7 +96,7 @@ class Tally(msgspec.Struct, kw_only=False):
             self._add_pings(1, ping, ping, ping)
 
     def merge(self, other: Tally) -> None:
-        """Count what another one has counted."""
+        """Add the counts of another tally."""
         self.up += other.up
         self.down += other.down
         self.inactive += other.inactive
@@ -113,8 +114,8 @@ class SuiteResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One finished run of a suite.
 
     Attributes:
-        error_ratio: The share of its samples, or sessions, that failed.
-        boot_seconds: How long its engines took to boot.
+        error_ratio: The share of the run's samples, or sessions, that failed.
+        boot_seconds: How long the run's engines took to boot.
     """
 
     run_id: str
@@ -127,12 +128,16 @@ class SuiteResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def passed(self) -> bool | None:
-        """Return the verdict; `None` without one."""
+        """The verdict, `None` without one."""
         return self.outcome.passed
 
 
 class Records(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is kept of one target, the oldest first; readings by the hour since the epoch."""
+    """The records of one target, the oldest first.
+
+    Attributes:
+        hours: The readings by hour, numbered since the epoch.
+    """
 
     transitions: tuple[Transition, ...] = ()
     hours: Mapping[int, Tally] = {}
@@ -140,7 +145,14 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch:
-    """Changes that are not written yet."""
+    """Records that are not written yet.
+
+    Attributes:
+        tasks: The tasks that list the targets.
+        transitions: New transitions.
+        tallies: Readings to add, by hour since the epoch and target.
+        runs: Finished runs of suites, each with a Unix time to sort by.
+    """
 
     def __init__(self) -> None:
         self.tasks: dict[TargetKey, str] = {}
@@ -149,11 +161,11 @@ class Batch:
         self.runs: list[tuple[TargetKey, float, SuiteResult]] = []
 
     def __bool__(self) -> bool:
-        """True if there is anything to write."""
+        """Return whether there is anything to write."""
         return bool(self.transitions or self.tallies or self.runs)
 
     def added_to(self, written: Records) -> Records:
-        """Return what is written of a target with what is not yet, where all is of that one."""
+        """Return a target's written records with those of this batch, all of the same target."""
         hours = dict(written.hours)
         for (hour, _), tally in self.tallies.items():
             hours[hour] = both = Tally()

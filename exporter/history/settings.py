@@ -1,4 +1,4 @@
-"""Settings of the history: for how long it is kept, and where."""
+"""Settings of the history: how long and where it is kept."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: Less than a day would leave nothing to compare with.
+#: The least value of `keep`, since the shortest span that pages show is a day.
 SHORTEST_SECONDS = 86_400.0
 
 
 class HistorySettings(Section):
-    """The history of the targets, in a file that each exporter has for itself.
+    """The history of the targets, in a file of this exporter alone.
 
     Attributes:
-        keep: For how long, at least a day; `off` keeps none.
-        path: The folder of the file `history.db`; that of the state if not given.
-        max_bytes: The file's largest size; where it is reached the oldest day goes first.
+        keep: How long records are kept, at least a day; `off` keeps no history.
+        path: The folder of the file `history.db`; by default the folder of the state.
+        max_bytes: The largest size of the file. When the file reaches it, the oldest day is
+            deleted.
     """
 
     keep: Interval = 30 * 86_400.0
@@ -32,6 +33,6 @@ class HistorySettings(Section):
     max_bytes: Annotated[Size, Field(ge=2**20)] = 2**30
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield the mistakes that no field has by itself."""
         if self.keep is not None and self.keep < SHORTEST_SECONDS:
             yield Mistake(("keep",), "is shorter than a day; write 1d or more, or off")

@@ -1,7 +1,7 @@
-"""The summary of a target's records: since when its state holds, and its state in three spans.
+"""The summary of a target's records: its present condition, and its availability in three spans.
 
-All of it is pure. A time of which nothing was read is unknown, neither up nor down; but an outage
-goes on through it, until the target is read as something else.
+All functions are pure. A time without readings is unknown, neither up nor down. But an outage
+continues through such a time, until a reading has another condition.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 Look = Literal["up", "down", "partly", "inactive", "unknown"]
 
-#: Hours of each span, by its name.
+#: The hours of each span, by its name.
 SPANS: Mapping[str, int] = {"24h": 24, "7d": 168, "30d": 720}
 
-#: Hours of a cell of the timeline; a day is drawn from its transitions.
+#: The hours of a cell of the timeline. The timeline of a day has no cells, as it is made from
+#: transitions.
 _CELLS: Mapping[str, int] = {"7d": 1, "30d": 6}
 
 _LOOKS: Mapping[Condition, Look] = {
@@ -43,7 +44,7 @@ _LOOKS: Mapping[Condition, Look] = {
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a timeline; `partly` is up and down within one cell."""
+    """A part of a timeline; `partly` means up and down within one cell."""
 
     begin_timestamp_seconds: float
     end_timestamp_seconds: float
@@ -54,8 +55,8 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
     """A time in which the target was down.
 
     Attributes:
-        end_timestamp_seconds: `None` while it is open.
-        repaired: Whether it ended because the target was up again.
+        end_timestamp_seconds: The end, `None` while the target is still down.
+        repaired: Whether the target was up afterwards.
     """
 
     begin_timestamp_seconds: float
@@ -64,18 +65,19 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """The target's state in the newest hours, the present one among them.
+    """A target's availability in the newest hours, including the present hour.
 
     Attributes:
-        span: Its name, a key of `SPANS`.
-        uptime_ratio: The share of the readings that found it up, of those that found it up or
-            down; `None` without any.
-        readings_up, readings_down: How many there were.
-        outages: How many outages reach into the span.
-        longest_outage_seconds: The whole length of the longest of them; of an open one, so far.
-        mean_repair_seconds: The mean whole length of those that ended within the span because the
-            target was up again.
-        timeline: From the span's beginning to now, without a gap.
+        span: The name of the span, a key of `SPANS`.
+        uptime_ratio: The share of the `up` readings among the `up` and `down` readings; `None` if
+            there are none.
+        readings_up, readings_down: The number of readings with this condition.
+        outages: The number of outages that overlap the span.
+        longest_outage_seconds: The length of the longest of these outages, including its time
+            before the span; an outage that is not over counts until now.
+        mean_repair_seconds: The mean length of the outages that ended within the span with the
+            target up again, including their time before the span.
+        timeline: The segments from the beginning of the span until now, without a gap.
     """
 
     span: str
@@ -94,7 +96,8 @@ class Hour(msgspec.Struct, frozen=True, kw_only=True):
     """The readings of one hour.
 
     Attributes:
-        ping_min_seconds, ping_mean_seconds, ping_max_seconds: Of the pings there were.
+        ping_min_seconds, ping_mean_seconds, ping_max_seconds: The least, mean and greatest
+            duration of the pings; `None` without pings.
     """
 
     begin_timestamp_seconds: float
@@ -106,7 +109,7 @@ class Hour(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, hour: int, tally: Tally) -> Hour:
-        """Return what was counted in an hour since the epoch."""
+        """Return the readings of an hour, numbered since the epoch."""
         pings = None
         if tally.ping_min is not None and tally.ping_max is not None:
             mean = tally.ping_sum / tally.pings
@@ -126,13 +129,15 @@ class TargetHistory(msgspec.Struct, frozen=True, kw_only=True):
     """The history of one target.
 
     Attributes:
-        in_memory_since_timestamp_seconds: Since when it is kept, where it is kept in memory only.
-        condition: The newest that is known; `None` where none ever was.
-        since_timestamp_seconds: Since when, at the latest, it has that condition, epoch.
-        spans: The shortest first.
-        transitions: The newest first.
-        runs: Of a suite, the newest first.
-        hours: Those with readings, the oldest first.
+        in_memory_since_timestamp_seconds: The Unix time at which a history in memory begins;
+            `None` for a history in a file.
+        condition: The newest known condition; `None` if there was never one.
+        outdated: Whether the target's software is known to be too old.
+        since_timestamp_seconds: The Unix time at which that condition was first read.
+        spans: The availability by span, the shortest first.
+        transitions: The transitions, the newest first.
+        runs: The finished runs of a suite, the newest first.
+        hours: The hours with readings, the oldest first.
     """
 
     in_memory_since_timestamp_seconds: float | None = None
@@ -146,7 +151,7 @@ class TargetHistory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarized(records: Records, now: float) -> TargetHistory:
-    """Compute the history of a target at a time."""
+    """Return the history of a target, computed from its records at a Unix time."""
     transitions = settled(records.transitions, now)
     newest = transitions[-1] if transitions else None
     return TargetHistory(
@@ -161,10 +166,10 @@ def summarized(records: Records, now: float) -> TargetHistory:
 
 
 def settled(transitions: Iterable[Transition], now: float) -> list[Transition]:
-    """Return transitions in the order in which they were read, none later than the next.
+    """Return transitions in the order of their readings, with time stamps that do not decrease.
 
-    A clock that was ahead has stamped them with times that had not come; what it said after it was
-    set back is believed.
+    While the clock was ahead, time stamps were too late. The time stamps after the correction are
+    believed, and earlier ones limited by them.
     """
     limit = now
     found = []
@@ -178,7 +183,10 @@ def settled(transitions: Iterable[Transition], now: float) -> list[Transition]:
 
 
 def since(transitions: Sequence[Transition]) -> float | None:
-    """Return when the present condition began, whatever became outdated meanwhile."""
+    """Return the Unix time at which the present condition began, `None` without transitions.
+
+    A change of `outdated` alone does not begin a condition.
+    """
     found = None
     for each in reversed(transitions):
         if each.condition is not transitions[-1].condition:
@@ -188,7 +196,7 @@ def since(transitions: Sequence[Transition]) -> float | None:
 
 
 def outages(transitions: Iterable[Transition]) -> Iterator[Outage]:
-    """Yield the outages, the oldest first; only the last one can be open."""
+    """Yield the outages, the oldest first; only the last one can lack an end."""
     begin = None
     for each in transitions:
         if each.condition is Condition.DOWN:
@@ -205,7 +213,7 @@ def outages(transitions: Iterable[Transition]) -> Iterator[Outage]:
 
 
 def hours_of(name: str, now: float) -> range:
-    """Return the hours of a span since the epoch; the last is the present one."""
+    """Return the hours of a span, numbered since the epoch; the last is the present hour."""
     present = int(now) // HOUR
     return range(present - SPANS[name] + 1, present + 1)
 
@@ -213,13 +221,13 @@ def hours_of(name: str, now: float) -> range:
 def span(
     name: str, transitions: Sequence[Transition], hours: Mapping[int, Tally], now: float
 ) -> Span:
-    """Compute how a target was in a span.
+    """Return the availability of a target in a span.
 
     Args:
-        name: A key of `SPANS`.
-        transitions: Settled ones.
-        hours: Those with readings.
-        now: The end, epoch.
+        name: The name of the span, a key of `SPANS`.
+        transitions: The transitions as `settled` returns them.
+        hours: The hours with readings.
+        now: The end of the span, a Unix time.
     """
     wanted = hours_of(name, now)
     begin = float(wanted[0] * HOUR)
@@ -259,7 +267,7 @@ def span(
 def _by_transitions(
     transitions: Sequence[Transition], hours: Mapping[int, Tally], wanted: range, now: float
 ) -> Iterator[Segment]:
-    """Yield the conditions, and unknown for each hour without any reading."""
+    """Yield segments by the transitions; each hour without readings is unknown."""
     times = [float("-inf"), *(each.timestamp_seconds for each in transitions), now]
     looks: list[Look] = ["unknown", *(_LOOKS[each.condition] for each in transitions)]
     parts = list(zip(pairwise(times), looks, strict=True))
@@ -280,7 +288,7 @@ def _by_transitions(
 def _by_cells(
     hours: Mapping[int, Tally], wanted: range, now: float, size: int
 ) -> Iterator[Segment]:
-    """Yield the sum of the readings of each cell."""
+    """Yield a segment for each cell, by the readings of its hours."""
     for first in range(wanted[0], wanted[-1] + 1, size):
         last = min(first + size, wanted[-1] + 1)
         found = [hours[hour] for hour in range(first, last) if hour in hours]
@@ -301,7 +309,7 @@ def _segment(begin: float, end: float, state: Look) -> Segment:
 
 
 def _joined(parts: Iterable[Segment]) -> Iterator[Segment]:
-    """Yield segments of different states, the empty ones left out."""
+    """Yield the segments without empty ones, joining neighbours with the same state."""
     open_part: Segment | None = None
     for part in parts:
         if part.end_timestamp_seconds <= part.begin_timestamp_seconds:

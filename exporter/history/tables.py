@@ -1,8 +1,8 @@
 """The tables of the history, and the statements that write them or read a target's rows.
 
-A row of `hours` is what takes the room: ten thousand targets have seven million of them in a month.
-They lie in the order of their hours, so new ones are appended and old ones go together, and a
-target's are found with one look-up for each hour.
+The table `hours` takes the most room: 10,000 targets have 7 million rows in a month. The rows are
+sorted by hour, so that new rows are appended and old ones deleted together. Reading a target's rows
+takes one look-up per hour.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from types import UnionType
 
 
-#: In the header of each file of ours; the state's has another.
+#: SQLite's application id of the history's files; the state's file has another one.
 APPLICATION_ID = 0x4C464548
 
 _TABLES = {
@@ -89,7 +89,7 @@ _TABLES = {
     ) WITHOUT ROWID""",
 }
 
-#: The statements that bring a file from the version of their place to the next.
+#: The statements that migrate a file from each version to the next; the first ones create it.
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     tuple(f"CREATE TABLE {name} {columns}" for name, columns in _TABLES.items()),
     ("ALTER TABLE runs ADD COLUMN error_ratio REAL", "ALTER TABLE runs ADD COLUMN boot REAL"),
@@ -97,7 +97,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 VERSION = len(_MIGRATIONS)
 
-# What a row of `runs` ends with.
+# The fields of `SuiteResult` in the last columns of `runs`.
 _NUMBERS = (
     "start_timestamp_seconds",
     "end_timestamp_seconds",
@@ -106,7 +106,7 @@ _NUMBERS = (
     "boot_seconds",
 )
 
-#: Rows that one transaction deletes at most.
+#: The most rows that one statement deletes.
 PRUNED_ROWS = 5_000
 
 _ADD_TARGET = """
@@ -114,10 +114,11 @@ _ADD_TARGET = """
     ON CONFLICT (source, kind, target_id) DO UPDATE SET task = excluded.task
     WHERE task != excluded.task
 """
-#: Finds a target.
+#: Finds the number of a target.
 NUMBER = "SELECT id FROM targets WHERE source = ? AND kind = ? AND target_id = ?"
-# One that is there is newer than what lies between: whatever takes the place of a file begins with
-# the newest ones, and the batch that could not be written to the file follows.
+# `REPLACE` gives a row that is there already a new id, so that it comes last again. A replacement
+# for a lost file begins with the newest transitions, and then the batch that could not be written
+# to the file follows, which holds the same ones after older ones.
 _ADD_TRANSITION = """
     INSERT OR REPLACE INTO transitions (target, at, condition, outdated, reason)
     VALUES (?, ?, ?, ?, ?)
@@ -147,7 +148,7 @@ _NEWEST = """
     SELECT source, kind, target_id, task, at, condition, outdated, reason, max(transitions.id)
     FROM transitions JOIN targets ON targets.id = target GROUP BY target
 """
-# The one that was in force when the kept time began stays.
+# The transition in force at `:before` is kept, as it holds the condition from then on.
 _PRUNE_TRANSITIONS = """
     DELETE FROM transitions WHERE id IN (
         SELECT id FROM transitions AS older WHERE at < :before AND EXISTS (
@@ -176,11 +177,11 @@ _HOURS_OF = """
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Bring a file to the newest schema, and know one of ours from any other.
+    """Migrate a file to the newest schema, after a check that it is one of the history's.
 
     Raises:
-        sqlite3.DatabaseError: It is damaged or foreign.
-        StateError: It is of a newer version, which is left as it is.
+        sqlite3.DatabaseError: The file is damaged or foreign.
+        StateError: The file is of a newer version; it stays unchanged.
     """
     version = known_version(connection)
     if version and is_small(connection):
@@ -200,8 +201,8 @@ def known_version(connection: sqlite3.Connection) -> int:
     """Return the version of a file, 0 if it is empty.
 
     Raises:
-        sqlite3.DatabaseError: It is damaged or foreign.
-        StateError: It is of a newer version.
+        sqlite3.DatabaseError: The file is damaged or foreign.
+        StateError: The file is of a newer version.
     """
     found = {name for name in names(connection) if not name.startswith("sqlite_")}
     version = version_of(
@@ -213,7 +214,7 @@ def known_version(connection: sqlite3.Connection) -> int:
 
 
 def rows(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how many rows there are, by table."""
+    """Return the number of rows by table."""
     if not known_version(connection):
         return dict.fromkeys(_TABLES, 0)
     return {
@@ -223,7 +224,7 @@ def rows(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def write(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
-    """Add batches, all of them or nothing."""
+    """Add batches, all of them or none."""
     with transaction(connection):
         for batch in batches:
             _add(connection, batch)
@@ -231,7 +232,7 @@ def write(connection: sqlite3.Connection, batches: Iterable[Batch]) -> None:
 
 def _add(connection: sqlite3.Connection, batch: Batch) -> None:
     connection.executemany(_ADD_TARGET, ((*target, task) for target, task in batch.tasks.items()))
-    # Those of the batch alone: of targets that are gone there may be many more.
+    # Only the targets of the batch: the table may hold many more that are gone.
     targets = {target for target, _ in batch.transitions}
     targets |= {target for target, _, _ in batch.runs} | {target for _, target in batch.tallies}
     numbers = {target: connection.execute(NUMBER, target).fetchone()[0] for target in targets}
@@ -242,7 +243,7 @@ def _add(connection: sqlite3.Connection, batch: Batch) -> None:
             for key, each in batch.transitions
         ),
     )
-    # In the order of the table, so that its pages are filled one after the other.
+    # In the order of the table's key, so that its pages are filled one after the other.
     rows = sorted(
         ((hour, numbers[key], each) for (hour, key), each in batch.tallies.items()),
         key=itemgetter(0, 1),
@@ -283,7 +284,7 @@ def newest(connection: sqlite3.Connection) -> list[Known]:
 
 
 def everything(connection: sqlite3.Connection) -> Iterator[Batch]:
-    """Yield all that is in a history, as batches for another one; hours each by themselves."""
+    """Yield the whole content of a history as batches for another one, with a batch per hour."""
     batch = Batch()
     keys = {}
     for number, *key, task in connection.execute(
@@ -306,12 +307,12 @@ def everything(connection: sqlite3.Connection) -> Iterator[Batch]:
 
 
 def read(connection: sqlite3.Connection, target: TargetKey, *, hours: range) -> Records | None:
-    """Return what is kept of a target, `None` if it is not known.
+    """Return the records of a target, `None` if the target is not known.
 
     Args:
-        connection: Where it is kept.
-        target: Which one.
-        hours: The hours that are wanted, since the epoch.
+        connection: The connection to the history.
+        target: The target.
+        hours: The wanted hours, numbered since the epoch.
     """
     found = connection.execute(NUMBER, target).fetchone()
     if found is None:
@@ -331,10 +332,10 @@ def read(connection: sqlite3.Connection, target: TargetKey, *, hours: range) -> 
 
 
 def _all(kinds: type | UnionType, *values: Any) -> None:
-    """Check what SQLite has kept as it was given, of whatever type.
+    """Check the types of values, which SQLite does not enforce.
 
     Raises:
-        ValueError: One is of another type than all that we have written.
+        ValueError: A value has another type.
     """
     if not all(isinstance(each, kinds) for each in values):
         raise ValueError("a value is of the wrong type")
@@ -359,16 +360,16 @@ def _transition(at: float, condition: str, outdated: int, reason: str) -> Transi
 def _result(run_id: str, outcome: str, *numbers: float | None) -> SuiteResult:
     _all(str, run_id)
     _all(float | None, *numbers)
-    # Of a file that an older version writes the last ones are missing.
+    # In a file that an older version writes, the last columns are missing.
     known = dict(zip(_NUMBERS, numbers, strict=False))
     return SuiteResult(run_id=run_id, outcome=Outcome(outcome), **known)
 
 
 def prune(connection: sqlite3.Connection, before: float, *, rows: int = PRUNED_ROWS) -> int:
-    """Delete some of what is older than a time, and targets of which nothing is left.
+    """Delete some of the rows older than a Unix time, and targets without any rows left.
 
     Returns:
-        How many rows were deleted; 0 once nothing is left to delete.
+        The number of deleted rows; 0 once nothing is left to delete.
     """
     values = {"before": before, "hour": int(before) // HOUR, "rows": rows}
     deleted = 0
@@ -388,12 +389,12 @@ def prune(connection: sqlite3.Connection, before: float, *, rows: int = PRUNED_R
 
 
 def oldest_hour(connection: sqlite3.Connection) -> int | None:
-    """Return the first hour that is kept."""
+    """Return the oldest hour with readings, `None` if there is none."""
     (found,) = connection.execute("SELECT min(hour) FROM hours").fetchone()
     return None if found is None else int(found)
 
 
 def pages(connection: sqlite3.Connection) -> int:
-    """Return how many pages are in use."""
+    """Return the number of pages in use."""
     found: int = pragma(connection, "page_count") - pragma(connection, "freelist_count")
     return found

@@ -1,4 +1,4 @@
-"""Upkeep of the history's files by people: check them, and make them small."""
+"""Maintenance of the history's files by hand: check them, and shrink them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: The file of who is the only one; each of several shards has its number in the name.
+#: The name of the file, unless the targets are sharded: then the name contains the shard's number.
 FILE = "history.db"
 
 SETTING = "history.path"
 
 
 def places(folder: Path | None, environ: Mapping[str, str]) -> list[Place]:
-    """Return the histories in a folder, or in that of the state by default.
+    """Return the history's files in a folder.
 
     Args:
-        folder: As the settings name it.
-        environ: The environment.
+        folder: The folder in the settings; if `None`, the default folder of the state.
+        environ: The environment, which can set that default.
     """
     place = place_in(folder, environ, name=FILE, setting=SETTING)
     found = [] if place is None else sorted(place.folder.glob("history*.db"))
@@ -37,13 +37,13 @@ def places(folder: Path | None, environ: Mapping[str, str]) -> list[Place]:
 
 
 def check(place: Place) -> dict[str, int]:
-    """Read the whole file, without changing it.
+    """Check the whole file, without changing it.
 
     Returns:
         The number of rows by table.
 
     Raises:
-        StateError: It is damaged, or cannot be used.
+        StateError: The file is damaged, or cannot be used.
     """
     with upkeep.reading(place) as connection:
         tables.known_version(connection)
@@ -55,10 +55,10 @@ def vacuum(place: Place) -> tuple[int, int]:
     """Give unused room back to the disk.
 
     Returns:
-        The bytes of the file before and after.
+        The size of the file before and after, in bytes.
 
     Raises:
-        StateError: As of `check`, or somebody else holds the file.
+        StateError: As for `check`, or another process holds the file.
     """
     check(place)
     before = place.size()

@@ -1,5 +1,5 @@
-"""Metrics: their names, the mapping from readings to samples, and the exporter's own figures.
+"""Metrics: the families, the mapping from readings to samples, and the exporter's own metrics.
 
-A metric's name is spelled in `catalogue` or `own` and nowhere else. How samples become the bytes of
-`/metrics` is in `exposition`.
+The names of metrics are only in `catalogue` and `own`. `exposition` turns samples into the bytes of
+`/metrics`.
 """

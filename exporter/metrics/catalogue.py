@@ -1,7 +1,7 @@
-"""Every vendor family, once: name, help, labels.
+"""All metric families about vendors: name, help and labels.
 
-Nothing else in the project spells a vendor family's name. The exporter's own metrics are declared
-in `own`. What each family means is a contract: a published name never changes its meaning.
+The names occur nowhere else in the project. The exporter's own metrics are declared in `own`. A
+published name never changes its meaning.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 PREFIX = "loadfleet_"
 
-#: Labels of every vendor family, before its own.
+#: Labels of every vendor family, before its own labels.
 COMMON_LABELS = ("provider", "source")
 
-#: Full names that a renamed family had, each with the version that renamed it.
+#: Former full names of a family, each with the version that renamed it.
 FormerNames = tuple[tuple[str, str], ...]
 
 
 class NamedFamily(msgspec.Struct, frozen=True, kw_only=True):
-    """As much of a metric family as a vendor's and our own have in common.
+    """The common part of vendor families and own families.
 
     Attributes:
-        name: The full name, with the `_info` of an info family and the `_total` of a counter.
-        former_names: It is served under these, too, for two minor releases.
+        name: The full name, including `_info` of an info family and `_total` of a counter.
+        former_names: Old names, under which the family is also served for two minor releases.
     """
 
     name: str
@@ -40,16 +40,16 @@ class NamedFamily(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def base(self) -> str:
-        """Return the name as prometheus-client's `Metric` has it, without such an ending."""
+        """The name without `_info` and `_total`, as in prometheus-client's `Metric`."""
         return self.name.removesuffix("_info").removesuffix("_total")
 
 
 class Family(NamedFamily, frozen=True, kw_only=True):
-    """A vendor family; its labels follow upon `COMMON_LABELS`."""
+    """A vendor family. Its series have `COMMON_LABELS` before its own labels."""
 
     @property
     def kind(self) -> str:
-        """Return the type; `info` families are gauges of value 1 in the text format."""
+        """The metric type. In the text format, `info` families are gauges with value 1."""
         return "info" if self.name.endswith("_info") else "gauge"
 
 
@@ -57,7 +57,7 @@ F = TypeVar("F", bound=NamedFamily)
 
 
 def with_former_names(families: Iterable[F]) -> Iterator[F]:
-    """Yield the families, and after each what it is under the names it had."""
+    """Yield the families, each followed by itself under its former names."""
     for family in families:
         yield family
         for name, version in family.former_names:
@@ -71,7 +71,7 @@ _families: list[Family] = []
 def _declare(
     identity: tuple[str, ...], name: str, text: str, *labels: str, former_names: FormerNames = ()
 ) -> Family:
-    """Declare a family of targets that the labels `identity` tell apart."""
+    """Declare a family of targets that are identified by the labels `identity`."""
     family = Family(
         name=PREFIX + name, help=text, labels=(*identity, *labels), former_names=former_names
     )
@@ -85,34 +85,34 @@ _source = partial(_declare, ())
 
 SOURCE_UP = _source(
     "source_up",
-    "Whether the vendor's API answers: the newest poll of at least one task brought readings, even"
-    " if a part of its list is missing or doubted.",
+    "Whether the vendor's API answers: the newest poll of at least one task returned readings, even"
+    " if its list was incomplete or implausible.",
 )
 SOURCE_TASK_UP = _source(
     "source_task_up",
-    "Whether the newest poll of the task brought readings; 0: its list or a part of it could not be"
-    " read, or is doubted because it is suddenly empty or short, or none of its targets could be"
-    " asked.",
+    "Whether the newest poll of the task returned readings; 0 if its list or a part of it could not"
+    " be read, or is implausible because it is suddenly empty or short, or if no target could be"
+    " polled.",
     "task",
 )
 SOURCE_TASK_FAILURE = _source(
     "source_task_failure",
-    "1 with the reason of the newest failure, while the newest poll of the task brought no"
-    " readings.",
+    "1, with the reason of the newest failure; present only while the newest poll of the task"
+    " returned no readings.",
     "task",
     "reason",
 )
 SOURCE_TARGETS = _source(
     "source_targets",
-    "Targets of a kind in the newest inventory, after include and exclude.",
+    "Targets of a kind in the newest inventory, after the include and exclude filters.",
     "kind",
 )
 SOURCE_AUTH_FAILED = _source(
-    "source_auth_failed", "Whether calls are held back because the credentials were refused."
+    "source_auth_failed", "Whether calls are blocked because the vendor refused the credentials."
 )
 ACCOUNT_JOB_DURATION_LIMIT = _source(
     "account_job_duration_limit_seconds",
-    "Longest load job the price plan allows; +Inf is unlimited.",
+    "Maximum duration of a load job in the price plan; +Inf is unlimited.",
 )
 MIN_REQUIRED_VERSION_INFO = _source(
     "min_required_version_info",
@@ -124,32 +124,32 @@ MIN_REQUIRED_VERSION_INFO = _source(
 # -- Agents -------------------------------------------------------------------------------------
 
 _agent = partial(_declare, ("agent_id", "agent"))
-_AS_IT_IS = "is up or down as it is now; survives restarts."
+_PRESENT_STATE = "has been up or down as it is now; survives restarts."
 _FACTS = ("host", "port", "version", "os", "os_version", "java_version", "java_vendor", "location")
 
 AGENT_INFO = _agent(
     "agent_info",
-    "Facts about an agent; managed is vendor for one that the vendor starts and ends by itself.",
+    "Facts about an agent; managed is vendor if the vendor itself starts and stops the agent.",
     *_FACTS,
     "managed",
 )
 AGENT_ACTIVE = _agent(
     "agent_active",
-    "Whether the agent is in use at the vendor; one that is not is not judged and has no up.",
+    "Whether the agent is active at the vendor; an inactive agent has no loadfleet_agent_up.",
 )
 AGENT_UP = _agent(
     "agent_up",
     "Whether the agent was reached at the newest poll; an outdated agent that answered is up.",
 )
 AGENT_FAILURE = _agent(
-    "agent_failure", "Why the agent is not up; present only while it is not.", "reason"
+    "agent_failure", "Why the agent is down; present only while it is down.", "reason"
 )
 AGENT_OUTDATED = _agent(
-    "agent_outdated", "Whether the agent is older than the oldest version accepted."
+    "agent_outdated", "Whether the agent is older than the oldest version the vendor accepts."
 )
 AGENT_CLOCK_DELTA = _agent(
     "agent_clock_delta_seconds",
-    "Agent's clock against the vendor's; positive: the agent's is ahead (the sign is inferred from"
+    "Agent's clock minus the vendor's; positive if the agent's is ahead (the sign is inferred from"
     " the example of cluster members in the vendor's reference).",
 )
 AGENT_PING_DURATION = _agent(
@@ -158,33 +158,33 @@ AGENT_PING_DURATION = _agent(
 AGENT_BASELINE_PING = _agent(
     "agent_baseline_ping_duration_seconds",
     "Usual duration of the vendor's call to the agent: median of the hourly means of 7 days; absent"
-    " below 24 hours with any.",
+    " with fewer than 24 hourly means.",
 )
 AGENT_START = _agent("agent_start_timestamp_seconds", "When the agent's software started.")
 AGENT_LAST_UP = _agent(
     "agent_last_up_timestamp_seconds", "When the exporter last saw the agent up; survives restarts."
 )
 AGENT_CHANGED = _agent(
-    "agent_changed_timestamp_seconds", f"Since when, at the latest, the agent {_AS_IT_IS}"
+    "agent_changed_timestamp_seconds", f"Since when, at the latest, the agent {_PRESENT_STATE}"
 )
 AGENT_HEARTBEAT = _agent(
-    "agent_heartbeat_timestamp_seconds", "When the vendor last heard of the agent."
+    "agent_heartbeat_timestamp_seconds", "When the vendor last heard from the agent."
 )
 AGENT_DISK_FREE = _agent(
-    "agent_disk_free_bytes", "Smallest free space of the disks of the agent's host."
+    "agent_disk_free_bytes", "Smallest free space among the disks of the agent's host."
 )
-AGENT_MEMORY_LIMIT = _agent("agent_memory_limit_bytes", "Most memory the agent's runtime may take.")
+AGENT_MEMORY_LIMIT = _agent("agent_memory_limit_bytes", "Maximum memory of the agent's runtime.")
 AGENT_USERS_LIMIT = _agent(
-    "agent_users_limit", "Most virtual users of one job on the agent; +Inf is unlimited."
+    "agent_users_limit", "Maximum virtual users of one job on the agent; +Inf is unlimited."
 )
 AGENT_JOB_DURATION_LIMIT = _agent(
-    "agent_job_duration_limit_seconds", "Longest job on the agent; +Inf is unlimited."
+    "agent_job_duration_limit_seconds", "Maximum duration of a job on the agent; +Inf is unlimited."
 )
 AGENT_PROTECTED = _agent(
-    "agent_protected", "Whether the agent demands a token; if not, anyone can use it."
+    "agent_protected", "Whether the agent requires a token; if not, anyone can use it."
 )
-AGENT_BUSY = _agent("agent_busy", "Whether the agent executes something now.")
-AGENT_JOBS = _agent("agent_jobs", "Jobs the agent keeps, by state.", "state")
+AGENT_BUSY = _agent("agent_busy", "Whether the agent is executing something.")
+AGENT_JOBS = _agent("agent_jobs", "Jobs stored on the agent, by state.", "state")
 
 # -- Controllers --------------------------------------------------------------------------------
 
@@ -195,13 +195,14 @@ CONTROLLER_UP = _controller(
     "controller_up", "Whether the controller was reached at the newest ping."
 )
 CONTROLLER_FAILURE = _controller(
-    "controller_failure", "Why the controller is not up; present only while it is not.", "reason"
+    "controller_failure", "Why the controller is down; present only while it is down.", "reason"
 )
 CONTROLLER_OUTDATED = _controller(
-    "controller_outdated", "Whether the controller is older than the oldest version accepted."
+    "controller_outdated",
+    "Whether the controller is older than the oldest version the vendor accepts.",
 )
 CONTROLLER_CLOCK_DELTA = _controller(
-    "controller_clock_delta_seconds", "Controller's clock against the portal's, signed."
+    "controller_clock_delta_seconds", "Controller's clock minus the portal's."
 )
 CONTROLLER_PING_DURATION = _controller(
     "controller_ping_duration_seconds", "Duration of the portal's call to the controller."
@@ -214,13 +215,14 @@ CONTROLLER_LAST_UP = _controller(
     "When the exporter last saw the controller up; survives restarts.",
 )
 CONTROLLER_CHANGED = _controller(
-    "controller_changed_timestamp_seconds", f"Since when, at the latest, the controller {_AS_IT_IS}"
+    "controller_changed_timestamp_seconds",
+    f"Since when, at the latest, the controller {_PRESENT_STATE}",
 )
 CONTROLLER_MEMORY_LIMIT = _controller(
-    "controller_memory_limit_bytes", "Most memory the controller's runtime may take."
+    "controller_memory_limit_bytes", "Maximum memory of the controller's runtime."
 )
 CONTROLLER_PROTECTED = _controller(
-    "controller_protected", "Whether the controller demands a token."
+    "controller_protected", "Whether the controller requires a token."
 )
 
 # -- Clusters -----------------------------------------------------------------------------------
@@ -233,53 +235,55 @@ _member = partial(_declare, (*_CLUSTER, "member_id", "agent_id", "agent"))
 CLUSTER_INFO = _cluster("cluster_info", "Facts about a cluster.", "controller")
 CLUSTER_ACTIVE = _cluster(
     "cluster_active",
-    "Whether the cluster is in use at the vendor; one that is not is not judged and has no up.",
+    "Whether the cluster is active at the vendor; an inactive one has no loadfleet_cluster_up.",
 )
 CLUSTER_UP = _cluster(
-    "cluster_up", "Whether the controller could be asked for the members of the cluster."
+    "cluster_up", "Whether the controller answered a request for the cluster's members."
 )
 CLUSTER_FAILURE = _cluster(
-    "cluster_failure", "Why the cluster is not up; present only while it is not.", "reason"
+    "cluster_failure", "Why the cluster is down; present only while it is down.", "reason"
 )
 CLUSTER_OUTDATED = _cluster(
-    "cluster_outdated", "Whether the cluster's ping says that its controller is outdated."
+    "cluster_outdated", "Whether the cluster's ping reports that its controller is outdated."
 )
 CLUSTER_CHANGED = _cluster(
-    "cluster_changed_timestamp_seconds", f"Since when, at the latest, the cluster {_AS_IT_IS}"
+    "cluster_changed_timestamp_seconds", f"Since when, at the latest, the cluster {_PRESENT_STATE}"
 )
 CLUSTER_MEMBERS = _cluster("cluster_members", "Agents that belong to the cluster.")
 CLUSTER_CONNECT_DURATION = _cluster(
     "cluster_connect_duration_seconds", "How long the controller took to connect to all members."
 )
 CLUSTER_PING_DURATION = _cluster(
-    "cluster_ping_duration_seconds", "Duration of the portal's call that pinged all members."
+    "cluster_ping_duration_seconds", "Duration of the portal's call that pings all members."
 )
 CLUSTER_MEMBER_INFO = _member(
     "cluster_member_info", "Facts about a member.", "version", "os", "java_version"
 )
 CLUSTER_MEMBER_UP = _member(
     "cluster_member_up",
-    "Whether the controller connected to the member, had it act and got a good reply; a member"
-    " whose agent is inactive is not judged.",
+    "Whether the controller connected to the member and got a good reply; absent for a member whose"
+    " agent is inactive.",
 )
 CLUSTER_MEMBER_FAILURE = _member(
-    "cluster_member_failure", "Why the member is not up; present only while it is not.", "reason"
+    "cluster_member_failure", "Why the member is down; present only while it is down.", "reason"
 )
 CLUSTER_MEMBER_CHANGED = _member(
     "cluster_member_changed_timestamp_seconds",
-    f"Since when, at the latest, the member {_AS_IT_IS}",
+    f"Since when, at the latest, the member {_PRESENT_STATE}",
 )
 CLUSTER_MEMBER_OUTDATED = _member(
-    "cluster_member_outdated", "Whether the member is older than the oldest version accepted."
+    "cluster_member_outdated",
+    "Whether the member is older than the oldest version the vendor accepts.",
 )
 CLUSTER_MEMBER_CLOCK_DELTA = _member(
-    "cluster_member_clock_delta_seconds", "Member's clock against its controller's, signed."
+    "cluster_member_clock_delta_seconds", "Member's clock minus its controller's."
 )
 CLUSTER_MEMBER_LOAD_FACTOR = _member(
-    "cluster_member_load_factor", "The member's weight when load is spread over the cluster."
+    "cluster_member_load_factor", "The member's weight in the distribution of load in the cluster."
 )
 CLUSTER_MEMBER_SAMPLING_GRANULARITY = _member(
-    "cluster_member_sampling_granularity_seconds", "How finely the member's data collector samples."
+    "cluster_member_sampling_granularity_seconds",
+    "Sampling interval of the member's data collector.",
 )
 
 # -- Proxy recorders ----------------------------------------------------------------------------
@@ -291,13 +295,13 @@ RECORDER_INFO = _recorder(
 )
 RECORDER_UP = _recorder("recorder_up", "Whether the recorder was reached at the newest ping.")
 RECORDER_FAILURE = _recorder(
-    "recorder_failure", "Why the recorder is not up; present only while it is not.", "reason"
+    "recorder_failure", "Why the recorder is down; present only while it is down.", "reason"
 )
 RECORDER_OUTDATED = _recorder(
-    "recorder_outdated", "Whether the recorder is older than the oldest version accepted."
+    "recorder_outdated", "Whether the recorder is older than the oldest version the vendor accepts."
 )
 RECORDER_CLOCK_DELTA = _recorder(
-    "recorder_clock_delta_seconds", "Recorder's clock against the portal's, signed."
+    "recorder_clock_delta_seconds", "Recorder's clock minus the portal's."
 )
 RECORDER_PING_DURATION = _recorder(
     "recorder_ping_duration_seconds", "Duration of the portal's call to the recorder."
@@ -307,16 +311,19 @@ RECORDER_LAST_UP = _recorder(
     "When the exporter last saw the recorder up; survives restarts.",
 )
 RECORDER_CHANGED = _recorder(
-    "recorder_changed_timestamp_seconds", f"Since when, at the latest, the recorder {_AS_IT_IS}"
+    "recorder_changed_timestamp_seconds",
+    f"Since when, at the latest, the recorder {_PRESENT_STATE}",
 )
 RECORDER_MEMORY_LIMIT = _recorder(
-    "recorder_memory_limit_bytes", "Most memory the recorder's runtime may take."
+    "recorder_memory_limit_bytes", "Maximum memory of the recorder's runtime."
 )
-RECORDER_RECORDING = _recorder("recorder_recording", "Whether it records now.")
+RECORDER_RECORDING = _recorder("recorder_recording", "Whether the recorder is recording.")
 RECORDER_RECORDED_ELEMENTS = _recorder(
-    "recorder_recorded_elements", "Elements in its current recording."
+    "recorder_recorded_elements", "Elements in the recorder's current recording."
 )
-RECORDER_PROTECTED = _recorder("recorder_protected", "Whether its control port demands a token.")
+RECORDER_PROTECTED = _recorder(
+    "recorder_protected", "Whether the recorder's control port requires a token."
+)
 
 # -- Locations ----------------------------------------------------------------------------------
 
@@ -324,35 +331,35 @@ _location = partial(_declare, ("location_id", "location_name"))
 
 LOCATION_INFO = _location("location_info", "A private location.")
 LOCATION_ACTIVE = _location(
-    "location_active", "Whether runs can be started on the location; 0: it is disabled."
+    "location_active", "Whether runs can start on the location; 0 if it is disabled."
 )
 LOCATION_AGENTS = _location("location_agents", "Agents that belong to the location.")
 LOCATION_AGENTS_UP = _location("location_agents_up", "Agents of the location that are up.")
 LOCATION_SLOTS = _location(
-    "location_slots", "Engines that can run at once on each agent of the location."
+    "location_slots", "Maximum number of concurrent engines on each agent of the location."
 )
 LOCATION_THREADS_PER_ENGINE = _location(
     "location_threads_per_engine",
-    "Virtual users of one engine of the location; absent: no test can start there.",
+    "Virtual users of one engine of the location; absent if no test can start there.",
 )
 
 # -- Suites -------------------------------------------------------------------------------------
 
 _suite = partial(_declare, ("suite_id", "suite"))
 
-SUITE_HEALTHY = _suite("suite_healthy", "Whether the vendor finds the suite runnable.")
-SUITE_JOBS = _suite("suite_jobs", "Jobs the suite consists of.")
+SUITE_HEALTHY = _suite("suite_healthy", "Whether the vendor reports the suite as runnable.")
+SUITE_JOBS = _suite("suite_jobs", "Jobs of the suite.")
 SUITE_RUNNING = _suite("suite_running", "Whether a run of the suite is in flight.")
-SUITE_RUNS = _suite("suite_runs", "Runs of the suite the vendor keeps.")
+SUITE_RUNS = _suite("suite_runs", "Runs of the suite that the vendor stores.")
 SUITE_LAST_RUN_OUTCOME = _suite(
     "suite_last_run_outcome",
-    "1 for what the newest finished run by start time was, 0 for the other outcomes.",
+    "1 for the outcome of the newest finished run by start time, 0 for the other outcomes.",
     "outcome",
 )
 SUITE_LAST_RUN_PASSED = _suite(
     "suite_last_run_passed",
     "Verdict of the newest finished run that has one: 1 passed; 0 failed, incomplete, error or"
-    " no_data. Aborted runs and runs without a verdict are passed over.",
+    " no_data. Aborted runs and runs without a verdict are ignored.",
 )
 SUITE_LAST_RUN_JOBS = _suite(
     "suite_last_run_jobs", "Jobs of the newest finished run, by result.", "result"
@@ -368,10 +375,10 @@ SUITE_LAST_RUN_SESSION_MEAN = _suite(
     "Mean duration of a passed session of the newest finished run.",
 )
 SUITE_LAST_RUN_MAX_USERS = _suite(
-    "suite_last_run_max_users", "Most concurrent users of the newest finished run."
+    "suite_last_run_max_users", "Maximum concurrent users of the newest finished run."
 )
 SUITE_LAST_RUN_MAX_PENDING_SAMPLES = _suite(
-    "suite_last_run_max_pending_samples", "Most pending samples of the newest finished run."
+    "suite_last_run_max_pending_samples", "Maximum pending samples of the newest finished run."
 )
 SUITE_LAST_RUN_STATE_CODE = _suite(
     "suite_last_run_state_code",
@@ -387,7 +394,7 @@ SUITE_LAST_RUN_DURATION = _suite(
     "suite_last_run_duration_seconds", "How long the newest finished run took."
 )
 SUITE_LAST_RUN_BOOT = _suite(
-    "suite_last_run_boot_duration_seconds", "How long the newest finished run's engines booted."
+    "suite_last_run_boot_duration_seconds", "Boot time of the newest finished run's engines."
 )
 _TESTJOB = ("testjob_id", "testjob")
 SUITE_LAST_RUN_TESTJOB_SAMPLES = _suite(
@@ -422,17 +429,17 @@ SUITE_CURRENT_RUN_START = _suite(
     "suite_current_run_start_timestamp_seconds", "When the run in flight started."
 )
 _BASELINE = (
-    "median of the newest 20 passed runs before the newest finished one; absent below 5 of them."
+    "median of the newest 20 passed runs before the newest finished run; absent with fewer than 5."
 )
 SUITE_BASELINE_DURATION = _suite(
-    "suite_baseline_duration_seconds", f"How long a run usually takes: {_BASELINE}"
+    "suite_baseline_duration_seconds", f"Usual duration of a run: {_BASELINE}"
 )
 SUITE_BASELINE_ERROR_RATIO = _suite(
     "suite_baseline_error_ratio",
-    f"Usual share, 0 to 1, of samples, or else sessions, that fail: {_BASELINE}",
+    f"Usual ratio, 0 to 1, of failed samples, or without samples of failed sessions: {_BASELINE}",
 )
 SUITE_BASELINE_BOOT = _suite(
-    "suite_baseline_boot_duration_seconds", f"How long engines usually boot: {_BASELINE}"
+    "suite_baseline_boot_duration_seconds", f"Usual boot time of the engines: {_BASELINE}"
 )
 
 # -- Runs ---------------------------------------------------------------------------------------
@@ -440,37 +447,37 @@ SUITE_BASELINE_BOOT = _suite(
 _run = partial(_declare, ("run_id", "run"))
 
 RUN_INFO = _run("run_info", "Facts about a run.", "suite_id", "agent", "location")
-RUN_PHASE = _run("run_phase", "1 for the phase the run is in, 0 for the others.", "phase")
+RUN_PHASE = _run("run_phase", "1 for the run's current phase, 0 for the others.", "phase")
 RUN_OUTCOME = _run(
-    "run_outcome", "1 for what the run was; absent while it is in flight.", "outcome"
+    "run_outcome", "1 for the run's outcome; absent while the run is in flight.", "outcome"
 )
 RUN_DELAYED_START = _run(
-    "run_delayed_start", "Whether the run waits for somebody to start it; it is not stuck then."
+    "run_delayed_start", "Whether the run waits for a manual start, and so is not stuck."
 )
 RUN_INTERNAL_ERROR = _run(
-    "run_internal_error", "Whether the run's newest log line tells of an internal error."
+    "run_internal_error", "Whether the run's newest log line reports an internal error."
 )
 RUN_PROGRESS_CODE = _run(
-    "run_progress_code", "The vendor's code for the run's progress, 0 to 150, no percentage."
+    "run_progress_code", "The vendor's code for the run's progress, 0 to 150; not a percentage."
 )
-RUN_ENGINES = _run("run_engines", "Engines of the run that are there.")
-RUN_ENGINES_PLANNED = _run("run_engines_planned", "Engines that the run is to have.")
+RUN_ENGINES = _run("run_engines", "Existing engines of the run.")
+RUN_ENGINES_PLANNED = _run("run_engines_planned", "Planned engines of the run.")
 RUN_ENGINES_RATIO = _run(
-    "run_engines_ratio", "Share of the run's engines, 0 to 1, by phase.", "phase"
+    "run_engines_ratio", "Ratio of the run's engines in each phase, 0 to 1.", "phase"
 )
 RUN_DATA_AVAILABLE = _run("run_data_available", "Whether the run has delivered data.")
 RUN_START = _run("run_start_timestamp_seconds", "When the run started.")
 RUN_END = _run("run_end_timestamp_seconds", "When the run ended.")
 RUN_PHASE_DURATION = _run(
-    "run_phase_duration_seconds", "How long the ended run was in a phase.", "phase"
+    "run_phase_duration_seconds", "Duration of each phase of the ended run.", "phase"
 )
 RUN_EVENTS = _run("run_events", "Events of the ended run, by level.", "level")
 RUN_EXIT_CODE = _run("run_exit_code", "Worst exit code of the ended run's engines.")
 RUN_ENGINE_ERRORS = _run(
     "run_engine_errors",
-    "Whether the ended run lost an engine or one ended in an error, whatever the run's verdict.",
+    "Whether an engine of the ended run was lost or ended in an error, whatever the verdict.",
 )
-RUN_PASSED = _run("run_passed", "Verdict on the run; absent until known.")
+RUN_PASSED = _run("run_passed", "Whether the run passed; absent until known.")
 
 # -- Off by default -----------------------------------------------------------------------------
 
@@ -484,8 +491,8 @@ CERTIFICATE_ACTIVE = _certificate(
     "certificate_active", "Whether the client certificate is sent to the recorders."
 )
 TEMPLATE_HEALTHY = _template(
-    "template_healthy", "Whether the vendor finds the job template runnable."
+    "template_healthy", "Whether the vendor reports the job template as runnable."
 )
 
-#: All of them, in the order of exposition.
+#: All families, in the order of exposition.
 FAMILIES: tuple[Family, ...] = tuple(_families)

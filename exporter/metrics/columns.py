@@ -1,6 +1,6 @@
-"""Ways to take values out of readings: the columns that the table in `mapping` is made of.
+"""Columns: the table in `mapping` consists of them, and each reads one family's values.
 
-They read with an `attrgetter`, so that between two targets there is no line of Python.
+They read with an `attrgetter`, which needs no Python code per target.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 Value = float | bool | None
-#: The values of further labels, and the value below them.
+#: The values of additional labels, and the sample's value.
 Labelled = tuple[tuple[str, ...], Value]
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """A family of targets.
+    """The values of one family, read from targets.
 
     Attributes:
-        part: The attribute of the target that is read from; empty for the target itself. Where it
-            is `None` the family has no value.
-        read: Takes the value from that part, or whatever `spread` makes values of.
+        part: The target's attribute to read from; empty for the target itself. If the attribute is
+            `None`, the family has no value.
+        read: Returns the value from that part, or the input of `spread`.
         is_boolean: Whether the values are booleans.
-        spread: For a family with more labels than those of the target, which has no, one or many
-            values: makes them of what was read. The same always gives the same.
+        spread: For a family with additional labels, which has any number of values per target:
+            returns the values. It must be a pure function.
     """
 
     family: c.Family
@@ -44,13 +44,14 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TargetMapping(msgspec.Struct, frozen=True, kw_only=True):
-    """The families that a kind of target fills.
+    """The families of a kind of target.
 
     Attributes:
         labels: The names of the labels that identify a target.
-        identity: Takes their values from the target.
-        parts: Ways to take a part from the target, each with the columns that read from it.
-        targets: The targets within a reading.
+        identity: Returns the values of these labels for a target.
+        parts: Pairs of a function that returns a part of the target, and the columns that read
+            from that part.
+        targets: Returns the targets within a reading.
     """
 
     labels: tuple[str, ...]
@@ -60,7 +61,7 @@ class TargetMapping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Absent:
-    """Stands for a part that is `None`: all that could be read from it is absent."""
+    """Substitute for a part that is `None`: all its attributes are `None`."""
 
     def __getattr__(self, name: str) -> None:
         return None
@@ -75,7 +76,14 @@ def mapped(
     fields: tuple[str, ...] = (),
     targets: Callable[[Any], Iterable[Any]] = lambda reading: (reading,),
 ) -> TargetMapping:
-    """Map targets that are identified by `fields`, which are called as the labels if not given."""
+    """Return a mapping of targets.
+
+    Args:
+        labels: The names of the labels that identify a target.
+        columns: The families' columns.
+        fields: The target's attributes with the labels' values; named like the labels by default.
+        targets: Returns the targets within a reading; the reading itself by default.
+    """
     parts: dict[str, list[Column]] = {}
     for column in columns:
         parts.setdefault(column.part, []).append(column)
@@ -102,7 +110,14 @@ def _values(fields: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
 
 
 def attribute(family: c.Family, path: str, *more: str, **options: Any) -> Column:
-    """Read an attribute, such as `state.users_limit`; with `more` of that part, a tuple."""
+    """Return a column that reads an attribute, such as `state.users_limit`.
+
+    Args:
+        family: The family.
+        path: The attribute's dotted path.
+        more: More attributes of the same part; the column then reads a tuple.
+        options: More fields of the column.
+    """
     part, _, field = path.rpartition(".")
     return Column(family=family, part=part, read=attrgetter(field, *more), **options)
 
@@ -112,7 +127,7 @@ boolean = partial(attribute, is_boolean=True)
 
 
 def by_key(family: c.Family, path: str) -> Column:
-    """Read a mapping, whose keys are the values of the one further label."""
+    """Return a column that reads a mapping, whose keys are values of the additional label."""
 
     def spread(counts: Mapping[str, float] | None) -> Iterable[Labelled]:
         return [((key,), value) for key, value in (counts or {}).items()]
@@ -121,7 +136,7 @@ def by_key(family: c.Family, path: str) -> Column:
 
 
 def failure(family: c.Family, part: str) -> Column:
-    """Read the reason while a target is not up."""
+    """Return a column that reads the failure's reason while a target is down."""
 
     def spread(found: tuple[bool | None, Reason | None]) -> Iterable[Labelled]:
         up, reason = found
@@ -133,10 +148,10 @@ def failure(family: c.Family, part: str) -> Column:
 
 
 def info(family: c.Family, *fields: str) -> Column:
-    """Read the values of the further labels."""
+    """Return a column that reads the values of the additional labels of an info family."""
     return Column(family=family, part="", read=_values(fields), spread=one)
 
 
 def one(values: tuple[str, ...]) -> Iterable[Labelled]:
-    """Return the one sample, of value 1, that tells the values of the further labels."""
+    """Return the single sample of an info family, with value 1."""
     return ((values, True),)

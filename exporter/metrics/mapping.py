@@ -1,10 +1,9 @@
-"""From readings to samples: the only place that joins what was learnt with how it is named.
+"""The table that maps the attributes of readings to metric families.
 
-It is a table, not code: for every kind of reading the families it fills and the attributes that
-hold their values. `samples` walks it for one reading; the exposition walks it column by column for
-thousands.
+For every kind of reading it lists the families and the attributes with their values. `samples`
+applies it to one reading; the exposition applies it column by column to thousands.
 
-What is absent (`None`, or not a number) has no sample; a boolean is 1 or 0.
+A value that is absent (`None` or NaN) has no sample; a boolean becomes 1 or 0.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Sample(NamedTuple):
-    """One value of a family; `labels` are the values of `family.labels`, in their order."""
+    """One value of a family. `labels` has the values of `family.labels`, in the same order."""
 
     family: c.Family
     labels: tuple[str, ...]
@@ -44,7 +43,7 @@ class Sample(NamedTuple):
 
 
 class _ClusterMember(NamedTuple):
-    """A member as a target: its series have the labels of its cluster, too."""
+    """A cluster's member as a target, whose series also have the labels of the cluster."""
 
     cluster: r.Cluster
     member: r.Member
@@ -58,9 +57,9 @@ class _TargetCount(NamedTuple):
 
 
 def _target_info(family: c.Family, *more: str) -> Column:
-    """Read where a machine is, what runs on it, and `more` of its state."""
+    """Return a column with a machine's address, its software, and `more` fields of its state."""
     facts = ("version", "os", "os_version", "java_version", "java_vendor")
-    # In the catalogue's order: the location stands behind the facts.
+    # In the order of the catalogue, where the location follows these facts.
     of_state = [f"state.{fact}" for fact in (*facts, *more)]
     known = attrgetter("host", "port", *of_state[: len(facts)], "location", *of_state[len(facts) :])
 
@@ -73,7 +72,7 @@ def _target_info(family: c.Family, *more: str) -> Column:
 
 
 def _agent_info(family: c.Family) -> Column:
-    """Read what any machine tells, and whether the vendor manages the agent."""
+    """Return the column of `_target_info`, with the agent's `managed` in addition."""
     column = _target_info(family)
 
     def read(agent: r.Agent) -> tuple[str, ...]:
@@ -88,7 +87,7 @@ def _phases(phase: str) -> Iterable[Labelled]:
 
 
 def _outcomes(outcome: r.Outcome | None) -> Iterable[Labelled]:
-    """Return a sample for each outcome, as soon as there is one."""
+    """Return a sample for each possible outcome, or none if there is no outcome yet."""
     if outcome is None:
         return ()
     return [((each.value,), each is outcome) for each in r.Outcome]
@@ -111,7 +110,7 @@ def _testjob_durations(testjobs: tuple[r.SuiteJob, ...] | None) -> Iterable[Labe
 
 
 def _member_info(state: tuple[str | None, str | None, str | None]) -> Iterable[Labelled]:
-    """Return nothing while the member's state is not known."""
+    """Return the sample of a member's facts, or none if a fact is unknown."""
     version, os, java_version = state
     if version is None or os is None or java_version is None:
         return ()
@@ -285,7 +284,7 @@ _TASK_HEALTH = mapped(
     ("task",), boolean(c.SOURCE_TASK_UP, "up"), failure(c.SOURCE_TASK_FAILURE, "")
 )
 
-# A source has one reading for each task, of kinds that no other task has.
+# A source has a reading of this type for each task. No two tasks list the same kind.
 _TARGET_COUNTS = mapped(
     ("kind",),
     number(c.SOURCE_TARGETS, "number"),
@@ -298,7 +297,7 @@ _CERTIFICATE = mapped(
     boolean(c.CERTIFICATE_ACTIVE, "active"),
 )
 
-#: The mappings of each kind of reading; the registry of providers adds those of their own readings.
+#: The mappings of each type of reading. The registry of providers adds those of their own types.
 MAPPINGS: dict[type[r.Reading], tuple[TargetMapping, ...]] = {
     r.Agent: (_AGENT,),
     r.AgentJobs: (_AGENT_JOBS,),
@@ -333,6 +332,6 @@ def samples(reading: r.Reading) -> Iterator[Sample]:
 def _of_column(column: Column, labels: tuple[str, ...], found: Any) -> Iterator[Sample]:
     values: Iterable[Labelled] = (((), found),) if column.spread is None else column.spread(found)
     for more, value in values:
-        # Only a value that is not a number differs from itself.
+        # Only NaN differs from itself.
         if value is not None and value == value:  # noqa: PLR0124
             yield Sample(column.family, (*labels, *more), float(value))

@@ -1,8 +1,7 @@
-"""The writing of the exporter's own metrics, which `own` declares.
+"""Updates of the exporter's own metrics, which `own` declares.
 
-They are ordinary prometheus-client metrics in a registry of their own. What belongs to a source
-goes through its `SourceMetrics`, which knows the `provider` and `source` labels and makes the
-series exist from the start.
+They are ordinary prometheus-client metrics in a separate registry. `SourceMetrics` updates the
+metrics of a source: it sets the `provider` and `source` labels and creates the series at the start.
 """
 
 from __future__ import annotations
@@ -36,25 +35,25 @@ if TYPE_CHECKING:
     from exporter.clock import Moment
 
 
-# Creation times would double the series of every counter and histogram.
-disable_created_metrics()  # type: ignore[no-untyped-call]  # the client leaves it untyped
+# `_created` series would double the number of series of every counter and histogram.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped in the client
 
 Skip = Literal["running", "missed", "blocked"]
 Surprise = Literal["enum", "type", "missing_field", "incomplete_list"]
 
 
 def revision_in(package: Path) -> str:
-    """Return the commit that the build of the image wrote into a package, empty if none did."""
+    """Return the commit that the image's build wrote into a package; empty if there is none."""
     file = package / "REVISION"
     return file.read_text(encoding="utf-8").strip() if file.exists() else ""
 
 
-#: The commit that this installation was built from.
+#: The commit from which this installation was built.
 REVISION = revision_in(Path(__file__).parent.parent)
 
 
 class SelfMetrics:
-    """All own metrics of one daemon; `self_metrics[family]` is the metric of a family."""
+    """All own metrics of one daemon. `self_metrics[family]` is the metric of a family."""
 
     def __init__(
         self,
@@ -82,26 +81,26 @@ class SelfMetrics:
         return cast("M", self._metrics[family.name])
 
     def expose(self, family: OwnFamily[M]) -> M:
-        """Return a metric that is not exposed from the start, exposed from now on; once."""
+        """Return a metric that is exposed only from now on. Call this once per family."""
         metric = self[family]
         self.registry.register(metric)
         return metric
 
     def reloaded(self) -> None:
-        """Show that the newest load of the configuration worked, and when."""
+        """Record that the newest load of the configuration succeeded, and its time."""
         self[own.RELOAD_SUCCESSFUL].set(1)
         self[own.RELOAD_SUCCESS_TIMESTAMP].set(self.clock.time())
 
     def reload_failed(self) -> None:
-        """Show that the newest load of the configuration did not work."""
+        """Record that the newest load of the configuration failed."""
         self[own.RELOAD_SUCCESSFUL].set(0)
 
     def shows(self, family: OwnFamily[Gauge], values: Mapping[tuple[str, ...], float]) -> None:
-        """Show the values of a family by those of its labels; others show no longer."""
+        """Set the series of a family, by the values of its labels, and remove all others."""
         gauge = self[family]
         for labels, value in values.items():
             gauge.labels(*labels).set(value)
-        # Not cleared before: who reads it at the same time must not miss what stays.
+        # The family is not cleared first, since a concurrent scrape would miss the series.
         for metric in gauge.collect():
             for sample in metric.samples:
                 labels = tuple(sample.labels[name] for name in family.labels)
@@ -109,11 +108,11 @@ class SelfMetrics:
                     gauge.remove(*labels)
 
     def fires(self, alerts: Mapping[tuple[str, ...], int]) -> None:
-        """Show how many alerts fire, by their names and severities; others show no longer."""
+        """Set the number of firing alerts by name and severity, and remove all others."""
         self.shows(own.ALERTS_FIRING, alerts)
 
     def source(self, provider: str, name: str) -> SourceMetrics:
-        """Return the part of a source, made at the first call."""
+        """Return the metrics of a source, created at the first call."""
         key = (provider, name)
         if key not in self._sources:
             self._sources[key] = SourceMetrics(self, provider, name)
@@ -123,29 +122,29 @@ class SelfMetrics:
         """Remove all series of a source that is no longer configured."""
         gone = self._sources.pop((provider, name), None)
         if gone is not None:
-            # Its function holds the source, which holds these: all of it would stay until the
-            # garbage collector comes.
+            # Break the reference cycle of function, source and metrics, which would keep them
+            # until the next garbage collection.
             gone.refusals.set_function(lambda: 0.0)
         self.remove(provider=provider, source=name)
 
     def remove(self, **labels: str) -> None:
-        """Remove all series that have these labels, whatever others they have."""
+        """Remove all series with these labels, whatever other labels they have."""
         for family in self.families:
             if labels.keys() <= set(family.labels):
                 self[family].remove_by_labels(labels)
 
 
 class SourceMetrics:
-    """Writes the series of one source.
+    """Updates the series of one source.
 
     Attributes:
-        breaker: Shows whether calls are held back.
-        refusals: Shows how many calls of the last minute may have been refused.
-        vendor_slow: Shows whether time-outs are the vendor's.
-        series: Shows how many vendor series there are.
-        expired: Counts vendor series that ended for want of a newer reading.
-        certificate_end: When the certificate of the vendor's server ends, epoch seconds; `None`
-            where none was seen.
+        breaker: Whether calls are blocked.
+        refusals: Number of calls of the last minute that may have been refused.
+        vendor_slow: Whether the vendor is slow.
+        series: Number of vendor series.
+        expired: Counter of vendor series that ended because no newer reading came.
+        certificate_end: When the certificate of the vendor's server expires, Unix seconds; `None`
+            if none was seen.
     """
 
     def __init__(self, telemetry: SelfMetrics, provider: str, name: str) -> None:
@@ -165,22 +164,22 @@ class SourceMetrics:
             kind: telemetry[own.VENDOR_SURPRISES].labels(*self._labels, kind)
             for kind in get_args(Surprise)
         }
-        # To find a series by its labels costs as much as to write it.
+        # Cached, since finding a series by its labels costs as much as updating it.
         self._requests = cache(partial(telemetry[own.HTTP_REQUESTS].labels, *self._labels))
         self._durations = cache(partial(telemetry[own.HTTP_REQUEST_DURATION].labels, *self._labels))
 
     @cached_property
     def leads(self) -> Gauge:
-        """Show whether this process polls the source; made by whoever elects a leader for it."""
+        """Gauge for whether this process polls the source; created only with leader election."""
         return self._metrics[own.LEADER].labels(*self._labels)
 
     @cached_property
     def leader_changes(self) -> Counter:
-        """Count changes of the source's leader; made by whoever elects one."""
+        """Counter of changes of the source's leader; created only with leader election."""
         return self._metrics[own.LEADER_CHANGES].labels(*self._labels)
 
     def declare_task(self, task: str, interval_seconds: float) -> None:
-        """Make the series of a task exist, at 0, before its first poll."""
+        """Create the series of a task, with value 0, before its first poll."""
         labels = (*self._labels, task)
         for family in self._metrics.families:
             if family.labels == own.TASK_LABELS:
@@ -197,9 +196,9 @@ class SourceMetrics:
 
     @contextmanager
     def request(self, operation: str) -> Iterator[None]:
-        """Count one call and its duration, also when it fails; a cancelled one has no outcome."""
+        """Count a call and its duration, also if it fails. A cancelled call is not counted."""
         started = self._clock.monotonic()
-        # From 0 on, so that the first one of a kind that people wait for is an increase.
+        # Created at 0, so that `increase()` sees the first rate-limited call.
         self._requests(operation, Reason.RATE_LIMITED.value)
         self._in_flight.inc()
         try:
@@ -217,7 +216,7 @@ class SourceMetrics:
         self._durations(operation).observe(self._clock.monotonic() - started)
 
     def polled(self, task: str, *, seconds: float, at: Moment, failures: Iterable[Reason]) -> None:
-        """Count one poll and when it ended; without a failure it was a success."""
+        """Count a poll and record its end. Without a failure it is successful."""
         labels = (*self._labels, task)
         reasons = set(failures)
         self._metrics[own.POLLS].labels(*labels).inc()
@@ -229,7 +228,7 @@ class SourceMetrics:
             self._metrics[own.POLL_LAST_SUCCESS].labels(*labels).set(at.unix)
 
     def restored(self, task: str, *, attempt: Moment | None, success: Moment | None) -> None:
-        """Show when a task was polled before a restart."""
+        """Record when a task was polled before a restart."""
         labels = (*self._labels, task)
         for family, at in (
             (own.POLL_LAST_ATTEMPT, attempt),
@@ -239,22 +238,22 @@ class SourceMetrics:
                 self._metrics[family].labels(*labels).set(at.unix)
 
     def expect(self, task: str, kind: str, *, expected: bool) -> None:
-        """Show whether there should be targets of a kind."""
+        """Record whether the task should list targets of a kind."""
         self._metrics[own.TARGETS_EXPECTED].labels(*self._labels, task, kind).set(expected)
 
     def certificate_ends(self, unix: float) -> None:
-        """Show when the certificate ends that the vendor's server presents."""
+        """Record when the certificate of the vendor's server expires, Unix seconds."""
         self.certificate_end = unix
         self._metrics[own.VENDOR_CERTIFICATE_END].labels(*self._labels).set(unix)
 
     def late(self, task: str, seconds: float) -> None:
-        """Observe how long after its time a poll started."""
+        """Observe the delay of a poll's start after its scheduled time."""
         self._metrics[own.SCHEDULE_LATENESS].labels(*self._labels, task).observe(seconds)
 
     def skipped(self, task: str, reason: Skip, *, count: int = 1) -> None:
-        """Count a poll that did not take place, or several."""
+        """Count skipped polls."""
         self._metrics[own.SCHEDULE_SKIPPED].labels(*self._labels, task, reason).inc(count)
 
     def surprise(self, kind: Surprise) -> None:
-        """Count a value that the vendor's reference does not know."""
+        """Count a value that the vendor's reference does not document."""
         self._surprises[kind].inc()

@@ -1,5 +1,5 @@
-"""The fleet as people see it: rows, filters, details and the verdict on the whole.
+"""The fleet as people see it: rows, filters, details and the verdict on the whole fleet.
 
-It is shared by the pages, the JSON API and the terminal, so that they agree. Everything here is
-made from snapshots without I/O; how it is written out belongs to `web` and `commands`.
+The pages, the JSON API and the commands share this package, so that they agree. Everything here is
+computed from snapshots without I/O; the output is written by `web` and `commands`.
 """

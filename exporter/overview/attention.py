@@ -1,4 +1,4 @@
-"""The table of what is wrong: each problem with its reason in a few words, and since when."""
+"""The table of problems that need attention, each with a short reason and its beginning."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from exporter.overview.rows import AlertView
 
 
-# What the names of alerts end with that are about the state a target is in.
+# The endings of alerts' names about the state of a target.
 _STATES = ("Unreachable", "Unusable", "WithoutAgents", "Unhealthy")
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """A problem that people should do something about.
+    """A problem that needs attention.
 
     Attributes:
-        reason: Why it is so, in a few words.
-        phase: Of the built-in alert, `pending` or `firing`; empty where nobody evaluates it.
+        reason: The reason in a few words.
+        phase: The phase of the built-in alert, `pending` or `firing`; empty if there is none.
     """
 
     problem: Problem
@@ -39,12 +39,12 @@ def troubles(
     rows: Iterable[TargetRow],
     alerts: Sequence[AlertView] | None = None,
 ) -> list[Trouble]:
-    """Return what needs attention in the order of the problems; what is only of interest does not.
+    """Return the problems that need attention in their order, without those of severity `info`.
 
     Args:
-        problems: All that hold.
+        problems: All problems.
         rows: All targets, for their reasons.
-        alerts: What the built-in evaluation has found.
+        alerts: The alerts of the built-in evaluation.
     """
     known: dict[tuple[str, str, str], TargetRow] = {row.target: row for row in rows if row.problems}
     phases = {same_alert(alert.labels): alert.state for alert in alerts or ()}
@@ -85,12 +85,12 @@ def _reason(problem: Problem, target: TargetRow | MemberRow | None) -> str:
 
 
 def _first_sentence(problem: Problem) -> str:
-    """Return what the alert says first, without what stands in the other columns."""
-    said = problem.description
-    for told in (
+    """Return the description's first sentence, without the content of other columns."""
+    text = problem.description
+    for shown in (
         f" (id {problem.id})",
         f" of source {problem.source} ({problem.provider})",
         f" of source {problem.source}",
     ):
-        said = said.replace(told, "")
-    return said.partition(". ")[0].removesuffix(".")
+        text = text.replace(shown, "")
+    return text.partition(". ")[0].removesuffix(".")

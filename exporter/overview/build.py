@@ -1,4 +1,4 @@
-"""From snapshots to rows: what the page and the JSON API say, decided once and without I/O."""
+"""Makes the rows of targets and runs from snapshots, without I/O, for the pages and the API."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from exporter.fleet.store import Snapshot
 
 
-#: The phase of a run of which only its suite tells, and the state of a job.
+#: The phase of a run that is known only from its suite; also the state of a running job.
 _RUNNING = "running"
 
 #: The phase of a run that is no longer in flight.
 _ENDED = "ended"
 
-# Compared by identity: `isinstance` costs six times as much where it fails, for each target.
+# Types compared by identity, for each target: an `isinstance` that fails takes six times as long.
 _OF_RUNS = (r.Suite, r.Run)
 
 _PHASE_ORDER = {phase: position for position, phase in enumerate(r.PHASES)}
@@ -44,7 +44,7 @@ _KIND_OF_COMPONENT = {kind.component: kind for kind in LISTED if kind.component}
 
 
 def target_rows(snapshots: Iterable[Snapshot], now: Moment) -> Iterator[TargetRow]:
-    """Make a row of every target, in no particular order."""
+    """Return an iterator over the rows of all targets, in no particular order."""
     known = tuple(snapshots)
     minimums, jobs = _minimum_versions(known), _jobs(known)
     for snapshot in known:
@@ -88,7 +88,7 @@ def _minimum_versions(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], di
 
 
 def _jobs(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], dict[str, float]]:
-    """Return what the rows of agents say of their jobs, of those whose jobs were counted."""
+    """Return the fields about jobs for the rows of agents whose jobs were counted."""
     return {
         (snapshot.source, reading.agent_id): {
             "jobs_running": reading.counts.get(_RUNNING, 0.0),
@@ -101,7 +101,7 @@ def _jobs(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], dict[str, floa
 
 
 def arranged(rows: Iterable[TargetRow]) -> list[TargetRow]:
-    """Sort rows by kind, the most urgent first."""
+    """Return rows sorted by kind, the most urgent of each kind first."""
     return sorted(rows, key=_urgency)
 
 
@@ -175,7 +175,7 @@ def _cluster_condition(cluster: r.Cluster, members: tuple[MemberRow, ...]) -> Co
     conditions = {member.state for member in members}
     if Condition.DOWN in conditions:
         return Condition.DOWN
-    # Members that are inactive are not judged.
+    # Inactive members do not count.
     if cluster.state is None or Condition.UNKNOWN in conditions:
         return Condition.UNKNOWN
     return Condition.UP
@@ -250,9 +250,10 @@ def _finished(run: r.SuiteRun) -> FinishedRun:
 
 
 def runs_in_flight(snapshots: Iterable[Snapshot]) -> list[RunRow]:
-    """Return each run in flight once, by phase and then the oldest first.
+    """Return each run in flight once, sorted by phase, then the oldest first.
 
-    A run that is followed by itself is not told again from its suite, even when it has ended.
+    A run with a reading of its own takes precedence over the same run in its suite's reading, even
+    if the former has ended.
     """
     known = [
         (snapshot, reading)
@@ -290,7 +291,7 @@ def _run_of_suite(suite: r.Suite, run: r.SuiteRun, snapshot: Snapshot) -> RunRow
 
 
 def run_row(run: r.Run, snapshot: Snapshot, *, suite: str = "") -> RunRow:
-    """Make the row of a run that is followed by itself."""
+    """Return the row of a run that has a reading of its own."""
     return RunRow(
         provider=snapshot.provider,
         source=snapshot.source,

@@ -1,4 +1,4 @@
-"""Everything that is known of one target; nothing here calls a vendor."""
+"""Everything that is known about one target, without calls to a vendor."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ Fact = str | float | None
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):
-    """A target, or a run, with what is told of it.
+    """A target or a run, with all facts about it.
 
     Attributes:
-        facts: What is told of it by name: as text, or a time stamp, epoch.
-        clusters: Those an agent is a member of.
-        samples: Its samples in the metrics, as lines of the text format.
-        command: The command line that asks the vendor about it.
+        facts: The facts by name, as text or as a Unix time.
+        clusters: The clusters of which an agent is a member.
+        samples: The samples about the target, as lines of Prometheus' text format.
+        command: The command line that asks the vendor about the target.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
 def details(
     snapshots: Iterable[Snapshot], now: Moment, *, source: str, kind: str, target_id: str
 ) -> Details | None:
-    """Gather what is known of a target, `None` if there is no reading of it."""
+    """Return the details of a target, `None` if there is no reading of it."""
     id_field = Kind(kind).id_field if kind in [*Kind] else ""
 
     def is_about(reading: Reading) -> bool:
@@ -94,7 +94,7 @@ def details(
 
 
 def command(source: str, kind: str, target_id: str) -> str:
-    """Return the command line that asks about a target, safe to be pasted into a shell."""
+    """Return the command line that asks the vendor about a target, quoted for a shell."""
     arguments = [source, kind, target_id]
     if any(argument.startswith("-") for argument in arguments):
         arguments.insert(0, "--")
@@ -188,7 +188,7 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, Fact]]:
 
 
 def _usual_facts(suite: SuiteRow) -> Iterator[tuple[str, Fact]]:
-    """Yield what is usual, and beside it how the newest finished run was."""
+    """Yield the usual values, each beside the value of the newest finished run."""
     newest = suite.finished_runs[0] if suite.finished_runs else FinishedRun(id="")
     for name, usual, found, write in (
         ("Usual duration", suite.usual_duration_seconds, newest.duration_seconds, duration),
@@ -196,8 +196,8 @@ def _usual_facts(suite: SuiteRow) -> Iterator[tuple[str, Fact]]:
         ("Usual time to boot", suite.usual_boot_seconds, newest.boot_seconds, duration),
     ):
         ratio = times(found, usual)
-        told = f"newest run {write(found)}{f' ({ratio})' if ratio else ''}"
-        yield name, _beside(write(usual), told if found is not None else "")
+        text = f"newest run {write(found)}{f' ({ratio})' if ratio else ''}"
+        yield name, _beside(write(usual), text if found is not None else "")
 
 
 def _beside(text: str, more: str) -> str:
@@ -215,7 +215,7 @@ def _run_facts(row: RunRow) -> Iterator[tuple[str, Fact]]:
     if row.delayed_start:
         yield "Waits", "for somebody to start it"
     if row.internal_error:
-        yield "Internal error", "told by its newest log line"
+        yield "Internal error", "reported by its newest log line"
     yield "Started", row.start_timestamp_seconds
 
 

@@ -1,6 +1,6 @@
-"""The fleet as a document of JSON: what the API writes, and what the commands read of it.
+"""The fleet as JSON documents, which the API writes and the commands read.
 
-JSON has no infinity: as in Prometheus' API it is the string `"+Inf"`.
+JSON has no infinity: as in Prometheus' API, the string `"+Inf"` stands for it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """A daemon's answer on its whole fleet, from `/api/v1/status`.
+    """A daemon's answer about its whole fleet, from `/api/v1/status`.
 
     Attributes:
-        total_shards: Among how many shards the fleet is divided, of which the daemon is one.
+        total_shards: The number of shards of the fleet, of which the daemon watches one.
     """
 
     ready: bool
@@ -41,7 +41,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Written(msgspec.Struct):
-    """The same before the rows of targets are read, which depend on their kinds."""
+    """The same answer before its rows of targets are decoded, whose types depend on their kinds."""
 
     ready: bool
     headline: Headline
@@ -65,7 +65,7 @@ class _VerdictReply(msgspec.Struct):
 
 
 def plain(value: Any) -> Any:
-    """Turn rows into values that JSON has."""
+    """Return rows as values that JSON can represent."""
     match value:
         case float() if math.isnan(value):
             return None
@@ -82,7 +82,10 @@ def plain(value: Any) -> Any:
 
 
 def success(**data: Any) -> bytes:
-    """Write the envelope around facts and sequences of rows, which may be long."""
+    """Return the JSON of a successful answer with facts and sequences of rows.
+
+    Long sequences are encoded row by row.
+    """
     encoder = msgspec.json.Encoder()
     parts = []
     for name, value in data.items():
@@ -95,22 +98,22 @@ def success(**data: Any) -> bytes:
 
 
 def verdict(reports: Iterable[Report]) -> bytes:
-    """Write what preflights come to, in the envelope."""
+    """Return the JSON of a successful answer with the reports of preflights."""
     found = tuple(reports)
     return success(status=overall(found), preflights=list(map(_report, found)))
 
 
 def _report(report: Report) -> msgspec.Raw:
-    # The checks can name each target several times, and hold no number that JSON has not.
+    # The checks can name each target several times, and hold no infinite number to replace.
     rest = plain(msgspec.structs.replace(report, checks=()))
     return msgspec.Raw(msgspec.json.encode(rest | {"checks": report.checks}))
 
 
 def told(body: bytes) -> Told:
-    """Read what a daemon of this version says of its fleet.
+    """Return the decoded answer of a daemon of this version about its fleet.
 
     Raises:
-        ValueError: It is no such document.
+        ValueError: The body is no such document.
     """
     try:
         written = msgspec.json.decode(body, type=_Reply).data
@@ -129,10 +132,10 @@ def told(body: bytes) -> Told:
 
 
 def reports(body: bytes) -> tuple[Report, ...]:
-    """Read what a daemon of this version says of preflights, by `/api/v1/preflight`.
+    """Return the decoded reports of a daemon of this version, from `/api/v1/preflight`.
 
     Raises:
-        ValueError: It is no such document, or says nothing.
+        ValueError: The body is no such document, or holds no report.
     """
     try:
         written = msgspec.json.decode(body, type=_VerdictReply).data.preflights
@@ -145,19 +148,19 @@ def reports(body: bytes) -> tuple[Report, ...]:
     if not found:
         raise ValueError("the document holds no preflight")
     try:
-        # A window has one.
+        # Only reports with a window have a time zone.
         for name in {each.time_zone for each in found if each.end_timestamp_seconds is not None}:
             ZoneInfo(name)
     except (ZoneInfoNotFoundError, OSError) as error:
-        raise ValueError("the document names a time zone that is none") from error
+        raise ValueError("the document names an unknown time zone") from error
     return found
 
 
 def _row(data: Any) -> TargetRow:
-    """Make a row of what `plain` has made of one.
+    """Return the row of which `plain` made these values.
 
     Raises:
-        msgspec.ValidationError: It is none that this version knows.
+        msgspec.ValidationError: This version knows no such row.
     """
     found: dict[str, Any] = msgspec.convert(data, dict)
     row = ROWS.get(found.get("kind", ""), TargetRow)
@@ -165,7 +168,7 @@ def _row(data: Any) -> TargetRow:
 
 
 def _numbered(data: Any, made: type[msgspec.Struct]) -> dict[str, Any]:
-    """Make numbers of the words for infinite ones."""
+    """Return the values with numbers in place of the strings for infinity."""
     found: dict[str, Any] = msgspec.convert(data, dict)
     infinite = {
         name: float(found[name]) for name in _numbers(made) if found.get(name) in ("+Inf", "-Inf")

@@ -1,6 +1,6 @@
-"""Preflights on the page of metrics, as the newest picture tells of them.
+"""Updates the metrics of preflights from the newest picture.
 
-It is apart from the pages that show them: a scrape asks for no picture.
+This runs apart from scrapes, which do not make a picture.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from exporter.settings.preflights import PreflightSettings
 
 
-#: Until the first polls have finished, everything changes quickly.
+#: Seconds between updates until the first polls have finished; before, everything changes quickly.
 STARTING_SECONDS = 1.0
 
-# What was found once is not known for ever.
+# The metrics that are removed if an update fails, since old results may be wrong by now.
 _FINDINGS = (own.PREFLIGHT_READY, own.PREFLIGHT_CHECK_PASSED)
 
 
 class Exposed:
-    """Writes the gauges of the preflights that are configured, and removes those of others.
+    """Sets the gauges of the configured preflights, and removes those of others.
 
     Args:
         picture: Returns the newest picture.
         configured: Returns the preflights that are configured now.
-        telemetry: Has the gauges.
-        clock: Where time comes from.
+        telemetry: The exporter's own metrics.
+        clock: The clock of the process.
     """
 
     def __init__(
@@ -56,31 +56,31 @@ class Exposed:
         self._log = structlog.get_logger("exporter.preflights")
 
     async def refresh(self) -> bool:
-        """Write what the newest picture tells.
+        """Set the gauges from the newest picture.
 
         Returns:
-            Whether that is from after the first polls.
+            Whether the first polls had finished, or had been given up, by then.
         """
         found: tuple[Report, ...] = ()
         ready = True
         try:
-            # Without any, nobody may ever look.
+            # Without preflights no picture is needed.
             if self._configured():
                 picture = await self._picture()
                 found, ready = picture.preflights, picture.ready
-        except Exception:  # noqa: BLE001 - start and reload must outlive a mistake; it is logged
+        except Exception:  # noqa: BLE001 - start and reload must survive a bug, which is logged
             self._log.exception("preflights_crashed")
             for family in _FINDINGS:
                 self._telemetry.shows(family, {})
             return ready
-        # The picture can be from before a reload.
+        # The picture may be from before a reload, and hold preflights that are gone.
         names = {each.name for each in self._configured()}
         for family, values in gauges(each for each in found if each.name in names).items():
             self._telemetry.shows(family, values)
         return ready
 
     async def run(self) -> None:
-        """Refresh until cancelled, as often as pictures change by time alone."""
+        """Refresh until cancelled, at the interval at which pictures are renewed."""
         while True:
             ready = await self.refresh()
             await self._clock.sleep(FRESH_SECONDS if ready else STARTING_SECONDS)

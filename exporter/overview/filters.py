@@ -1,6 +1,6 @@
-"""Filters and an order of targets, all of it in the page's address.
+"""Filters and the order of targets, all of them parameters of the page's URL.
 
-So a view of the fleet can be sent to a colleague, kept as a bookmark and found again with "back".
+So a view of the fleet can be sent to a colleague, bookmarked, and found again with "back".
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-#: What targets of every fleet can be grouped by.
+#: The groupings of targets in every fleet, beside those by labels.
 GROUPS = ("source", "provider")
 
 
 @unique
 class State(StrEnum):
-    """A state targets are filtered by: a condition, or what is wrong with one that is up."""
+    """A state to filter targets by: a condition, or a fault of a target that may be up."""
 
     DOWN = "down"
     UNKNOWN = "unknown"
@@ -48,7 +48,7 @@ class State(StrEnum):
 
 @unique
 class Order(StrEnum):
-    """A column targets are sorted by; without one they are sorted by urgency."""
+    """A column to sort targets by; by default they are sorted by urgency."""
 
     NAME = "name"
     STATE = "state"
@@ -62,7 +62,7 @@ class Order(StrEnum):
 
 @unique
 class Section(StrEnum):
-    """A part of the board that is long enough for a page of its own."""
+    """A part of the board that can be shown as a page of its own."""
 
     ATTENTION = "attention"
     SOURCES = "sources"
@@ -70,14 +70,14 @@ class Section(StrEnum):
     RUNS = "runs"
 
 
-#: Columns that the first click sorts from the largest down.
+#: The columns that the first click sorts in descending order.
 _DOWNWARDS = frozenset({Order.CLOCK, Order.PING, Order.RUN})
 
 _NO_STATES: frozenset[State] = frozenset()
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """The values that filters can have, beyond those that are the same for every fleet.
+    """The values of filters that differ from fleet to fleet.
 
     Attributes:
         sources: The names of all sources.
@@ -89,7 +89,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, sources: Iterable[SourceRow | SourceSettings]) -> Known:
-        """Return what some sources have."""
+        """Return the names and labels of some sources."""
         rows = tuple(sources)
         names = sorted({name for row in rows for name in row.labels})
         return cls(
@@ -102,23 +102,23 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Return what targets can be grouped by."""
+        """The possible groupings of targets."""
         return (*GROUPS, *self.labels)
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of the fleet somebody wants to see, and its order.
+    """The wanted part of the fleet, and its order.
 
     Attributes:
-        text: Words that must all occur in what a row says.
-        states: Any of them must hold; all targets if there are none.
-        kinds, sources: Those wanted; all if there are none.
-        labels: Labels, each with a value that it must have.
-        descending: Turns `order` around; what is unknown stays at the end.
-        group: What targets are counted by: `source`, `provider` or a label.
-        limit: How many rows are wanted at most; all of them if it is not given.
-        offset: How many rows come before the first that is wanted.
-        section: The part of the board that is wanted, and nothing else.
+        text: Words that must all occur in a row's text.
+        states: The wanted states, of which a target must have any; if empty, all states.
+        kinds, sources: The wanted kinds and sources; if empty, all of them.
+        labels: The wanted labels with their values.
+        descending: Whether `order` is reversed; unknown values stay at the end.
+        group: The grouping in which targets are counted: `source`, `provider` or a label.
+        limit: The most rows wanted; `None` for all of them.
+        offset: The number of rows to skip.
+        section: The part of the board to show alone.
     """
 
     text: str = ""
@@ -135,11 +135,11 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, query: QueryParams, known: Known) -> tuple[Filters, tuple[str, ...]]:
-        """Read an address.
+        """Return the filters that the parameters of a URL demand.
 
         Returns:
-            The filters, and what is wrong: each mistake names the parameter and what it can be.
-            A mistaken parameter is left out of the filters.
+            The filters, and the mistakes, each of which names the parameter and its possible
+            values. A mistaken parameter is left out of the filters.
         """
         parameters = Parameters(query)
         order, descending = parameters.order(Order)
@@ -160,29 +160,29 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def narrows(self) -> bool:
-        """Return whether anything is left out."""
+        """True if the filters exclude anything."""
         return bool(self.text or self.states or self.kinds or self.sources or self.labels)
 
     @property
     def kind(self) -> Kind | None:
-        """The kind, if there is one and no other."""
+        """The wanted kind, `None` unless it is exactly one."""
         return next(iter(self.kinds)) if len(self.kinds) == 1 else None
 
     @property
     def source(self) -> str:
-        """The source, if there is one and no other."""
+        """The wanted source, empty unless it is exactly one."""
         return next(iter(self.sources)) if len(self.sources) == 1 else ""
 
     def label(self, name: str) -> str:
-        """Return the value a label must have, if there is one and no other."""
+        """Return the wanted value of a label, empty unless it is exactly one."""
         values = [value for known, value in self.labels if known == name]
         return values[0] if len(values) == 1 else ""
 
     def within(self, value: str, providers: Mapping[str, Iterable[str]]) -> str:
-        """Return the address of the targets that share a value of what is grouped by.
+        """Return the relative URL of the targets in one group.
 
         Args:
-            value: Of a source, a provider or a label.
+            value: The source, the provider or the label's value that the group shares.
             providers: The sources of each provider.
         """
         if self.group in GROUPS:
@@ -192,9 +192,9 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         return self.address(labels=(*others, (self.group, value)), group="")
 
     def address(self, **changes: Any) -> str:
-        """Return the relative address of these filters with some of them changed.
+        """Return the relative URL of these filters with some changes.
 
-        It begins with the first row of all sections, unless `offset` or `section` are changed too.
+        `offset` and `section` are reset, unless they are among the changes.
         """
         new = msgspec.structs.replace(self, **{"offset": 0, "section": None, **changes})
         pairs = [
@@ -212,24 +212,24 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         return "?" + urlencode([(name, value) for name, value in pairs if value])
 
     def sorted_by(self, order: Order) -> str:
-        """Return the address a click on a column's head leads to."""
+        """Return the relative URL to which the head of a column links."""
         if self.order is order:
             return self.address(descending=not self.descending)
         return self.address(order=order, descending=order in _DOWNWARDS)
 
     def direction(self, order: Order) -> str | None:
-        """Return the `aria-sort` of a column."""
+        """Return the `aria-sort` attribute of a column, `None` if it is not sorted by."""
         if self.order is not order:
             return None
         return "descending" if self.descending else "ascending"
 
     @property
     def canonical(self) -> str:
-        """Return the relative address of just this; all ways to write it are the same one."""
+        """The relative URL of these filters in canonical form."""
         return self.address(offset=self.offset, section=self.section)
 
     def covers(self, source: str, labels: Mapping[str, str]) -> bool:
-        """Return whether what belongs to a source with these labels is wanted."""
+        """Return whether the filters admit a source with these labels."""
         if self.sources and source not in self.sources:
             return False
         return labelled(self.labels)(labels)
@@ -237,10 +237,10 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     def matcher(
         self, said: Callable[[TargetRow], str] | None = None
     ) -> Callable[[TargetRow], bool]:
-        """Return what tells whether a row is wanted.
+        """Return a function that returns whether a row is wanted.
 
         Args:
-            said: Returns what `searchable` returns, where that is kept.
+            said: Returns the text of `searchable` from a cache.
         """
         words = self.text.casefold().split()
         tests = [_TESTS[state] for state in self.states]
@@ -263,7 +263,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         return matches
 
     def arranged(self, rows: Iterable[TargetRow]) -> list[TargetRow]:
-        """Sort rows that are sorted by urgency already."""
+        """Return rows, which must be sorted by urgency, in the wanted order."""
         if self.order is None:
             return list(rows)
         kinds: dict[Kind, list[TargetRow]] = {kind: [] for kind in LISTED}
@@ -273,7 +273,11 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def labelled(wanted: Iterable[tuple[str, str]]) -> Callable[[Mapping[str, str]], bool]:
-    """Return what tells whether labels are wanted: of each name any of its values fits."""
+    """Return a function that returns whether labels are wanted.
+
+    Args:
+        wanted: Names with values; of several values of a name, a label must have any.
+    """
     values: dict[str, set[str]] = {}
     for name, value in wanted:
         values.setdefault(name, set()).add(value)
@@ -281,7 +285,7 @@ def labelled(wanted: Iterable[tuple[str, str]]) -> Callable[[Mapping[str, str]],
 
 
 def in_order(rows: Iterable[R], value: Callable[[R], Any], *, descending: bool = False) -> list[R]:
-    """Sort rows by a value; those without one are last in either direction."""
+    """Return rows sorted by a value; rows without a value come last in either direction."""
     found = [(value(row), row) for row in rows]
     known = [pair for pair in found if pair[0] is not None]
     known.sort(key=lambda pair: pair[0], reverse=descending)
@@ -289,7 +293,7 @@ def in_order(rows: Iterable[R], value: Callable[[R], Any], *, descending: bool =
 
 
 def by_state(rows: Sequence[TargetRow]) -> list[tuple[State, list[TargetRow]]]:
-    """Return the rows of each state, leaving out states of none."""
+    """Return the rows of each state that occurs."""
     found = ((state, list(filter(test, rows))) for state, test in _TESTS.items())
     return [(state, having) for state, having in found if having]
 
@@ -309,7 +313,7 @@ _TESTS: dict[State, Callable[[TargetRow], bool]] = {
 
 
 def searchable(row: TargetRow) -> str:
-    """Return everything of a row that can be searched, in one lower-case text."""
+    """Return the searchable text of a row in lower case."""
     parts: list[str | None] = [
         row.name,
         row.id,

@@ -1,4 +1,4 @@
-"""Quantities as people read them: in words, and ping times as a small line."""
+"""Formats quantities as text for people, and ping times as a small line chart."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"
 
 
 def duration(seconds: float | None) -> str:
-    """Write a duration in its two largest units, or nothing where it is unknown."""
+    """Return a duration in its two largest units, empty if it is unknown."""
     if seconds is None or math.isnan(seconds):
         return ""
     if math.isinf(seconds):
@@ -39,13 +39,13 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(seconds: float) -> str:
-    """Write how long ago something was, to the second."""
+    """Return how long ago something was, to the second."""
     whole = float(int(seconds))
     return f"{duration(whole)} ago" if whole > 0 else "just now"
 
 
 def signed(seconds: float | None) -> str:
-    """Write a difference of clocks with its sign, or nothing where it is unknown."""
+    """Return a difference of clocks with its sign, empty if it is unknown."""
     if seconds is None or math.isnan(seconds):
         return ""
     if seconds == 0:
@@ -54,24 +54,24 @@ def signed(seconds: float | None) -> str:
 
 
 def instant(unix_seconds: float | None) -> str:
-    """Write a time stamp in UTC, to the second, or nothing where it is unknown."""
+    """Return a time stamp in UTC, to the second, empty if it is unknown."""
     if unix_seconds is None:
         return ""
     return utc(unix_seconds).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def stamp(unix_seconds: float) -> str:
-    """Write a time stamp as programs read it, in UTC and to the second."""
+    """Return a time stamp in RFC 3339, in UTC and to the second."""
     return utc(unix_seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def words(code: str | None) -> str:
-    """Write one of our codes, such as a reason, as people read it."""
+    """Return one of our codes, such as a reason, with blanks in place of underscores."""
     return (code or "").replace("_", " ")
 
 
 def size(octets: float | None) -> str:
-    """Write a number of bytes in the largest unit that fits, or nothing where it is unknown."""
+    """Return a number of bytes in the largest unit that fits, empty if it is unknown."""
     if octets is None or math.isnan(octets):
         return ""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
@@ -82,46 +82,46 @@ def size(octets: float | None) -> str:
 
 
 def of_planned(there: float | None, planned: float | None) -> str:
-    """Write how many there are of those that should be, as far as it is known."""
+    """Return an actual and a planned number, such as `3 of 5`, as far as they are known."""
     if there is None:
         return "" if planned is None else f"{planned:g} planned"
     return f"{there:g}" if planned is None else f"{there:g} of {planned:g}"
 
 
 def times(value: float | None, usual: float | None) -> str:
-    """Write how many times as much as usual a value is, or nothing where that is unknown."""
+    """Return the ratio of a value to its usual value, such as `1.5 times`, empty if unknown."""
     return f"{value / usual:.1f} times" if value is not None and usual else ""
 
 
 def share(ratio: float | None) -> str:
-    """Write a share, 0 to 1, in per cent, or nothing where it is unknown."""
+    """Return a share, 0 to 1, in per cent, empty if it is unknown."""
     return "" if ratio is None else f"{ratio * 100:.3g} %"
 
 
 def agents_up(up: float | None, agents: float | None) -> str:
-    """Write how many of a location's agents are up; where that is unknown, how many it has."""
+    """Return how many of a location's agents are up; if that is unknown, how many it has."""
     if not agents:
         return "" if agents is None else "no agents"
     return count(int(agents), "agent") if up is None else f"{up:g} of {agents:g} agents up"
 
 
 def listed(words: Sequence[str]) -> str:
-    """Write some words as a list within a sentence."""
+    """Return some words as a list within a sentence, such as `a, b and c`."""
     return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number with its noun in the right form."""
+    """Return a number with its noun in singular or plural."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 class Trend(msgspec.Struct, frozen=True, kw_only=True):
-    """A line from the oldest reading on the left to the newest on the right.
+    """A line chart from the oldest reading on the left to the newest on the right.
 
     Attributes:
-        line: The path of the ping times; it has a gap where there was none.
-        failures: The path of a tick for each reading that found the target down.
-        longest_seconds: What stands at the top, `None` if there is no ping time at all.
+        line: The SVG path of the ping times, with gaps at readings without a ping.
+        failures: The SVG path with a tick for each reading that found the target down.
+        longest_seconds: The longest ping time, `None` if there is no ping time at all.
     """
 
     width: int
@@ -132,16 +132,16 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def trend(record: Record, *, width: int = 96, height: int = 20, readings: int = 24) -> Trend | None:
-    """Draw the newest readings of a target; `None` if it has none.
+    """Return the line chart of a target's newest readings, `None` if there are none.
 
-    The scale begins at 0, so that a flat line means what it says.
+    The scale begins at 0, so that small changes do not look large.
     """
     entries = list(islice(record.readings(), readings))
     if not entries:
         return None
     known = [entry.duration_seconds for entry in entries if entry.duration_seconds is not None]
     longest = max(known, default=None)
-    # Room for the line's own width at both ends, and some air above the longest.
+    # Leave room for the line's width at both ends, and some space above the longest ping.
     scale = 0.8 * (height - 4) / longest if longest else 0.0
     step = (width - 4) / max(1, readings - 1)
     line, failures, pen = [], [], "M"
@@ -151,7 +151,7 @@ def trend(record: Record, *, width: int = 96, height: int = 20, readings: int = 
             pen = "M"
         else:
             y = round(height - 2 - entry.duration_seconds * scale)
-            # A line of no length makes a single reading a dot.
+            # A line of length 0 shows a single reading as a dot.
             line.append(f"M{x} {y}h0" if pen == "M" else f"L{x} {y}")
             pen = "L"
         if entry.up is False:

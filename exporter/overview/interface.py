@@ -1,7 +1,7 @@
-"""The part of the daemon that the pages use.
+"""The interface of the daemon for the pages.
 
-The daemon is a `View`; tests hand in a fake. Nothing here but `explain` can cause a call to a
-vendor, and no secret passes through it.
+The daemon implements `View`; tests use a fake. Only `explain` can cause a call to a vendor, and no
+secret passes through the interface.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class HistoryView(Protocol):
     """The history, as the pages see it."""
 
     async def of(self, source: str, kind: str, target_id: str, now: float) -> TargetHistory | None:
-        """Return the history of a target up to a time, `None` if none is known.
+        """Return the history of a target up to a Unix time, `None` if none is known.
 
         Raises:
-            StateError: It cannot be read now.
+            StateError: The history cannot be read now.
         """
 
 
@@ -39,7 +39,7 @@ class View(Protocol):
 
     Attributes:
         recent: The newest readings and failures of each target.
-        shard: Which share of the targets is watched.
+        shard: The share of the targets that this process watches.
     """
 
     recent: Recent
@@ -47,7 +47,7 @@ class View(Protocol):
 
     @property
     def history(self) -> HistoryView | None:
-        """The history of each target, `None` where none is kept."""
+        """The history of all targets, `None` if none is kept."""
 
     def metrics(
         self,
@@ -57,46 +57,54 @@ class View(Protocol):
         names: Collection[str],
         sources: Collection[str],
     ) -> ScrapeResponse:
-        """Return the exposition, filtered by families and sources where any are named."""
+        """Return the exposition, filtered by families and sources if any are named."""
 
     def snapshots(self) -> Iterable[Snapshot]:
-        """Return what is known now; what has expired must be gone already."""
+        """Return the present snapshots, without expired ones."""
 
     def sources(self) -> Sequence[SourceRow]:
-        """Return how each configured source is now, without judging anything."""
+        """Return the present rows of the configured sources."""
 
     async def picture(self) -> Picture:
-        """Return the fleet as it is now, the same picture to all who ask until it changes."""
+        """Return the present picture of the fleet; callers share it until it changes."""
 
     def config(self) -> Mapping[str, Any]:
-        """Return the effective settings, redacted, as plain values that YAML knows."""
+        """Return the effective settings, with secrets redacted, as plain values for YAML."""
 
     def probe_min_age(self, source: str) -> float:
-        """Return up to which age, in seconds, a probe shows a reading of a source as it is."""
+        """Return the age in seconds up to which a probe returns a source's reading as it is."""
 
     async def explain(
         self, source: str, kind: str, target_id: str, *, seconds: float
     ) -> Explanation:
-        """Have the vendor asked about one target of the inventory, as no other page does.
+        """Return the vendor's answer about one target of the inventory.
 
-        Many who ask do not cost many calls: they share answers and wait for each other.
+        Unlike other pages this calls the vendor. Simultaneous requests share answers and wait for
+        each other, so that many requests do not cause many calls.
+
+        Args:
+            source: The source's name.
+            kind: The target's kind.
+            target_id: The target's id.
+            seconds: The time limit.
 
         Raises:
             LookupError: There is no such source, kind or target.
             PollError: The call failed.
-            NoTurnError: Others who ask took all of the seconds.
-            TimeoutError: There was no answer within the seconds.
+            NoTurnError: Other requests took all of the time.
+            TimeoutError: There was no answer within the time limit.
         """
 
     async def reload(self) -> None:
-        """Load the configuration again and go over to it.
+        """Load the configuration again and apply it.
 
         Raises:
-            ConfigurationError: With every mistake; the old one stays in use.
+            ConfigurationError: The configuration has mistakes, all of which the error lists; the
+                old configuration stays in use.
         """
 
     def now(self) -> Moment:
-        """Read the daemon's clock."""
+        """Return the time by the daemon's clock."""
 
     @property
     def ready(self) -> bool:
@@ -104,4 +112,4 @@ class View(Protocol):
 
     @property
     def healthy(self) -> bool:
-        """True while the process works: its loop's heartbeat is on time. Never about a vendor."""
+        """True while the event loop's heartbeat is on time, whatever the state of vendors."""

@@ -1,4 +1,4 @@
-"""The lists of the JSON API: the rows of each, and how they can be narrowed, sorted and cut."""
+"""The lists of the JSON API: their rows, and how they can be filtered, sorted and paged."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Value = Callable[[Any], Any]
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a list that somebody wants.
+    """The wanted part of a list.
 
     Attributes:
-        matches: Tells whether a row is wanted.
-        arranged: Sorts the rows that are.
-        offset, limit: The part of those; all from there on without a limit.
+        matches: Returns whether a row is wanted.
+        arranged: Sorts the wanted rows.
+        offset, limit: The page of the wanted rows; without a limit, all rows after the offset.
     """
 
     matches: Callable[[Any], bool]
@@ -37,7 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None
 
     def among(self, rows: Iterable[Any]) -> tuple[list[Any], int]:
-        """Return the wanted rows, and how many there are before the list is cut."""
+        """Return the page of wanted rows, and the number of all wanted rows."""
         found = self.arranged(filter(self.matches, rows))
         end = None if self.limit is None else self.offset + self.limit
         return found[self.offset : end], len(found)
@@ -47,10 +47,10 @@ class FleetList(msgspec.Struct, frozen=True, kw_only=True):
     """A list of the API.
 
     Attributes:
-        name: The name in the answer and in the address.
-        types: Those of its rows, which have the columns.
+        name: The name in the answer and in the URL.
+        types: The types of its rows, whose fields are the columns.
         rows: Returns all rows of a picture.
-        read: Returns which rows an address wants, and what is wrong with it.
+        read: Returns the rows that a URL wants, and the mistakes in the URL.
     """
 
     name: str
@@ -73,14 +73,14 @@ def _targets(query: QueryParams, picture: Picture) -> tuple[Wanted, tuple[str, .
 
 
 class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
-    """The ways in which a list of equal rows can be narrowed and sorted.
+    """The filters and orders of a list whose rows have the same type.
 
     Attributes:
         rows: Returns all rows of a picture.
-        values: By parameter, the value of a row that must be among those wanted.
-        known: By parameter, the values there are; those of sources are always the same.
-        orders: By word, the value of a row that it is sorted by.
-        searched: Yields what a row says.
+        values: By parameter, a function that returns a row's value to filter by.
+        known: By parameter, the possible values; those of `source` are the sources' names.
+        orders: By value of `sort`, a function that returns a row's value to sort by.
+        searched: Yields the searchable texts of a row.
     """
 
     rows: Callable[[Picture], Sequence[Any]]
@@ -90,11 +90,11 @@ class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
     searched: Callable[[Any], Iterator[str | None]]
 
     def read(self, query: QueryParams, picture: Picture) -> tuple[Wanted, tuple[str, ...]]:
-        """Return which rows an address wants, and what is wrong with it."""
+        """Return the rows that a URL wants, and the mistakes in the URL."""
         known, parameters = Known.of(picture.sources), Parameters(query)
         parameters.only(("q", *self.values, "sort", "limit", "offset"))
         source = self.values["source"]
-        # An alert outlives its source by a while.
+        # An alert can outlive its source.
         sources = dict.fromkeys((*known.sources, *filter(None, map(source, self.rows(picture)))))
         choices = {
             name: frozenset(parameters.among(name, self.known.get(name, tuple(sources))))

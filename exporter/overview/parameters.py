@@ -1,7 +1,7 @@
-"""The parameters of an address, read with everything that is wrong with them.
+"""Reads the parameters of a URL and reports all mistakes in them.
 
-A mistyped word must not show more than somebody asked for, nor an empty list that looks like good
-news: each mistake names the parameter, what it can be, and what comes nearest.
+A mistyped parameter must neither show more than was asked for, nor an empty list that looks like
+good news. So each mistake names the parameter, its possible values, and the nearest one.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
 
-#: What the name of a parameter about a label begins with.
+#: The prefix of parameters about labels.
 LABEL = "label."
 
-# Of a name that nobody knows so much is repeated.
-_TOLD = 40
+# The most characters of an unknown name that a mistake repeats.
+_SHOWN_CHARACTERS = 40
 
-#: So many mistakes of an address are told; the nearest word is looked for with each of them.
+#: The most mistakes reported for a URL, as the search for the nearest word takes time.
 MOST_MISTAKES = 20
 
-#: A text that is looked for is no longer; a page repeats it in each of its links.
+#: The most characters of a search text, which a page repeats in each of its links.
 MOST_CHARACTERS = 1_000
 
 
 class Parameters:
-    """Reads the parameters of one address; one without a value is as if it were not there.
+    """Reads the parameters of one URL; a parameter without a value counts as missing.
 
     Args:
-        query: What stands behind the question mark.
+        query: The query of the URL.
     """
 
     def __init__(self, query: QueryParams) -> None:
@@ -45,11 +45,11 @@ class Parameters:
 
     @property
     def mistakes(self) -> tuple[str, ...]:
-        """The mistakes found so far, each once, and the first of many."""
+        """The mistakes found so far, each once, at most `MOST_MISTAKES`."""
         return tuple(dict.fromkeys(self._mistakes))
 
     def text(self, name: str) -> str:
-        """Return all that was written, with a blank between its parts."""
+        """Return the values of a parameter, joined by blanks."""
         text = " ".join(self._query.getlist(name)).strip()
         if len(text) <= MOST_CHARACTERS:
             return text
@@ -57,7 +57,7 @@ class Parameters:
         return ""
 
     def among(self, name: str, values: Collection[str]) -> list[str]:
-        """Return each wanted value once, as far as it is known."""
+        """Return the values of a parameter that are among the possible ones, each once."""
         found = []
         for text in dict.fromkeys(filter(None, self._query.getlist(name))):
             if text in values:
@@ -67,17 +67,17 @@ class Parameters:
         return found
 
     def order(self, values: Iterable[str]) -> tuple[str, bool]:
-        """Return what is sorted by, and whether descending; the last one counts."""
+        """Return the order to sort by, and whether it is descending; the last `sort` counts."""
         found = self.among("sort", [sign + each for each in values for sign in ("", "-")])
         chosen = found[-1] if found else ""
         return chosen.removeprefix("-"), chosen.startswith("-")
 
     def number(self, name: str, least: int) -> int | None:
-        """Return a whole number; the last one counts."""
+        """Return a parameter as a whole number, `None` without one; the last value counts."""
         text = self._query.get(name, "")
         if not text:
             return None
-        # More digits than any fleet has targets.
+        # 9 digits suffice for any number of targets.
         if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and int(text) >= least:
             return int(text)
         self._note(lambda: f"{name} must be a whole number from {least} on")
@@ -97,11 +97,11 @@ class Parameters:
         return tuple(found)
 
     def only(self, names: Sequence[str], *, labels: bool = True) -> None:
-        """Find fault with parameters of other names; those of labels have their own check.
+        """Note a mistake for each parameter with another name.
 
         Args:
-            names: Those that there are.
-            labels: Whether there are those of labels besides.
+            names: The known parameters.
+            labels: Whether parameters about labels are known, too; `labels` checks their names.
         """
         there = (*names, f"{LABEL}NAME") if labels else names
         for name in dict.fromkeys(self._query.keys()):
@@ -114,20 +114,20 @@ class Parameters:
 
 
 def _no_value(name: str, text: str, values: Collection[str]) -> str:
-    return f"{_told(name)} {one_of(text, values)}"
+    return f"{_shortened(name)} {one_of(text, values)}"
 
 
 def _no_label(name: str, known: Collection[str]) -> str:
-    told = ", ".join(LABEL + each for each in known)
-    there = f"there are: {told}" if told else "there are none"
+    listed = ", ".join(LABEL + each for each in known)
+    there = f"there are: {listed}" if listed else "there are none"
     near = hint(name, known, prefix=LABEL)
-    return f"{_told(LABEL + name)} is no label of a source; {there}{near}"
+    return f"{_shortened(LABEL + name)} is no label of a source; {there}{near}"
 
 
 def _no_parameter(name: str, names: Sequence[str], there: Sequence[str]) -> str:
-    told = ", ".join(there)
-    return f"{_told(name)} is no parameter here; there are: {told}{hint(name, names)}"
+    listed = ", ".join(there)
+    return f"{_shortened(name)} is no parameter here; there are: {listed}{hint(name, names)}"
 
 
-def _told(name: str) -> str:
-    return name if len(name) <= _TOLD else name[: _TOLD - 1] + "…"
+def _shortened(name: str) -> str:
+    return name if len(name) <= _SHOWN_CHARACTERS else name[: _SHOWN_CHARACTERS - 1] + "…"

@@ -1,4 +1,4 @@
-"""The fleet at one moment, made once per change and shared by all who look at it."""
+"""The fleet at one moment, computed once per change and shared by all requests."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from exporter.settings.load import Settings
 
 
-#: Some conditions hold by time alone, so a picture is judged anew after this long.
+#: Seconds after which a picture is renewed even without new readings, as some conditions begin to
+#: hold by the passing of time.
 FRESH_SECONDS = 15.0
 
-#: After a picture was made none is made for so many times as long: looking costs 1/30 of a core.
+#: The pause after making a picture, as a multiple of the time that it took. So pictures take about
+#: 1/30 of a core at most, however many requests there are.
 SHARE = 30.0
 
 
@@ -43,14 +45,15 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """The fleet at one moment.
 
     Attributes:
-        at: When it was made.
-        tag: Differs from picture to picture, also over a restart.
+        at: The time at which the picture was made.
+        tag: A text that differs from picture to picture, also across restarts.
         ready: Whether the first polls have finished or were given up.
-        problems: What is wrong by the alert table, the worst first, with what is only of interest.
-        targets: By kind, the most urgent first; each names its problems.
-        runs: Those in flight.
-        alerts: What the built-in evaluation has found, `None` where it is not switched on.
-        preflights: The outcome of each that is configured.
+        problems: The problems by the alert table, including those of severity `info`, the worst
+            first.
+        targets: The targets by kind, the most urgent first; each names its problems.
+        runs: The runs in flight.
+        alerts: The alerts of the built-in evaluation, `None` if it is off.
+        preflights: The outcomes of the configured preflights.
     """
 
     at: Moment
@@ -66,15 +69,15 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts that a picture is made of.
+    """The input of a picture.
 
     Attributes:
-        snapshots: What is known of targets and runs.
-        sources: How the sources are.
-        judge: Judges the alert table.
+        snapshots: The readings of targets and runs.
+        sources: The rows of the sources.
+        judge: Evaluates the alert table.
         ready: Whether the first polls have finished or were given up.
-        alerts: What the built-in evaluation has found, `None` where it is not switched on.
-        preflights: Those that are configured.
+        alerts: The alerts of the built-in evaluation, `None` if it is off.
+        preflights: The configured preflights.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -95,7 +98,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         alerts: tuple[Alert, ...] | None = None,
         preflights: tuple[PreflightSettings, ...] = (),
     ) -> Facts:
-        """Return what some pollers and their store know now."""
+        """Return the present facts of some pollers and their store."""
         store.expire()
         return cls(
             snapshots=store.snapshots(),
@@ -107,7 +110,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def same(self, other: Facts | None) -> bool:
-        """Return whether nothing has changed; snapshots are compared by identity."""
+        """Return whether other facts are the same; snapshots are compared by identity."""
         if other is None or len(self.snapshots) != len(other.snapshots):
             return False
         pairs = zip(self.snapshots, other.snapshots, strict=True)
@@ -118,9 +121,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
-    """Make the picture of what is known, as it is judged at a time.
+    """Return the picture made from facts at a time.
 
-    The preflights come before the alert table, which has an alert about them.
+    Preflights are judged before the alert table, which has an alert about them.
     """
     unmarked = list(target_rows(facts.snapshots, at))
     runs = tuple(runs_in_flight(facts.snapshots))
@@ -132,7 +135,7 @@ def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
     problems = tuple(
         each.at_latest(begun.get(each.target))
         for each in facts.judge.judge(facts.snapshots, at, facts.alerts or (), gauges(reports))
-        if _is_told(each, begun, ready=facts.ready)
+        if _is_shown(each, begun, ready=facts.ready)
     )
     rows = arranged(_marked(unmarked, problems))
     return Picture(
@@ -149,10 +152,10 @@ def picture(facts: Facts, at: Moment, *, tag: str = "") -> Picture:
     )
 
 
-def _is_told(
+def _is_shown(
     problem: Problem, begun: Mapping[tuple[str, str, str], float | None], *, ready: bool
 ) -> bool:
-    """Return whether a problem is one: what was not polled yet is neither well nor ill."""
+    """Return whether a problem is shown: not before its source, or the fleet, was polled."""
     if problem.preflight:
         return ready
     return bool(problem.kind) or not problem.source or problem.target in begun
@@ -161,9 +164,11 @@ def _is_told(
 def _beginnings(
     rows: Iterable[TargetRow], sources: Iterable[SourceRow]
 ) -> dict[tuple[str, str, str], float | None]:
-    """Return since when targets are down, suites are as they are, and sources that were asked.
+    """Return the latest possible beginning of problems, by target, as a Unix time.
 
-    A source that does not answer is silent since its newest answer.
+    For a target that is down it is the time at which it went down, for a suite the end of its
+    newest run, and for a source that does not answer its newest answer. Sources that were not
+    polled yet are left out.
     """
     found: dict[tuple[str, str, str], float | None] = {}
     for row in rows:
@@ -181,7 +186,7 @@ def _beginnings(
 
 
 def _marked(rows: Iterable[TargetRow], problems: Iterable[Problem]) -> Iterable[TargetRow]:
-    """Write each target's problems into its row."""
+    """Yield the rows with the problems of their targets."""
     found = by_target(problems)
     for row in rows:
         mine = found.get(row.target)
@@ -194,11 +199,11 @@ def _marked(rows: Iterable[TargetRow], problems: Iterable[Problem]) -> Iterable[
 
 
 class Pictures:
-    """Makes pictures when somebody looks, and not more often than it is worth.
+    """Makes pictures on request, but not too often.
 
     Args:
-        gather: Returns what is known.
-        clock: Where time comes from.
+        gather: Returns the present facts.
+        clock: The clock of the process.
     """
 
     def __init__(self, gather: Callable[[], Facts], *, clock: Clock) -> None:
@@ -209,19 +214,20 @@ class Pictures:
         self._facts: Facts | None = None
         self._newest: Picture | None = None
         self._not_before = -math.inf
-        # Those who ask meanwhile wait for the picture that is being made.
+        # Requests wait for a picture that is being made.
         self._turn = asyncio.Lock()
 
     async def renew(self) -> None:
-        """Have the next picture be made anew: what it is judged by has become another."""
+        """Cancel the pause before the next picture, after a change of the settings."""
         async with self._turn:
             self._not_before = -math.inf
 
     async def newest(self) -> Picture:
-        """Return the newest picture, made anew if it is worth it."""
+        """Return the newest picture, renewed if facts have changed and the pause is over."""
         async with self._turn:
             now, known = self._clock.now(), self._newest
-            # One from before the first polls is not kept: who was told of their end asks at once.
+            # A picture from before the end of the first polls is not kept, since clients wait for
+            # their end and then request a picture at once.
             if known is not None and known.ready and now.monotonic < self._not_before:
                 return known
             facts = self._gather()
@@ -239,11 +245,11 @@ class Pictures:
 
 
 def pictures_of(engine: Engine, settings: Settings) -> Pictures:
-    """Return what makes pictures of what a command polls, which is no exporter that goes on.
+    """Return the pictures for a command that polls by itself and then ends.
 
     Args:
-        engine: What polls.
-        settings: How the pictures are judged.
+        engine: The engine that polls.
+        settings: The settings of alerts and preflights.
     """
     judge = Judge.of(settings.alerting, engine.telemetry.registry, serves=False)
 

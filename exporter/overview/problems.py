@@ -1,8 +1,8 @@
-"""Conditions of the alert table that hold now: the one judgement on targets, sources and fleet.
+"""Problems: the conditions of the alert table that hold now, about targets, sources and the fleet.
 
-The table is judged as the built-in alerts judge it, but nothing has to hold for a while: a page is
-looked at now. So the headline, the order of rows, their marks and the exit code of `status` never
-contradict an alert, no matter where alerts are sent.
+The table is evaluated as for the built-in alerts, but without waiting times, since a page shows the
+present state. The headline, the order of rows, their marks and the exit code of `status` all come
+from these problems, so they never contradict an alert, whether Prometheus or the exporter sends it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from exporter.metrics.own import OwnFamily
 
 
-#: Severities of which people are told that something is wrong, the worst first.
+#: The severities that mean that something is wrong, the worst first.
 WRONG = (Severity.CRITICAL, Severity.WARNING)
 
-#: The positions of severities when problems are sorted.
+#: The positions of severities in the order of problems.
 RANKS: Mapping[str, int] = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -49,16 +49,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """A condition of the alert table that holds, no matter for how long.
 
     Attributes:
-        alert: The name in the table.
-        severity: That of the alert.
-        provider, source: Empty for a problem of the exporter itself.
-        kind, id: The target that has a page; empty for a problem of a source or the exporter.
-        name: The target as people call it: a member, certificate or preflight by its own name.
-        description: The sentences that the alert would say.
-        labels: All labels of the alert, with those that the configuration adds to the source.
-        since_timestamp_seconds: Since when, at the latest, it holds, epoch.
-        unknown: Whether it held when its target was last read, and nothing is known of it now.
-        runbook_url: The runbook's address, absolute.
+        alert: The alert's name.
+        severity: The alert's severity.
+        description: The alert's description.
+        provider, source: The source; empty for a problem of the exporter itself.
+        kind, id: The target with a page; empty for a problem of a source or of the exporter.
+        name: The name of the target, or of the member, certificate, task or preflight.
+        labels: All labels of the alert, including those that the configuration adds to the source.
+        since_timestamp_seconds: The latest Unix time at which the problem began.
+        unknown: Whether the problem existed when its target was last read, but nothing is known
+            about the target now.
+        runbook_url: The URL of the runbook.
     """
 
     alert: str
@@ -76,38 +77,38 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def target(self) -> tuple[str, str, str]:
-        """Return source, kind and id of the target."""
+        """Source, kind and id of the target."""
         return (self.source, self.kind, self.id)
 
     def at_latest(self, since: float | None) -> Problem:
-        """Return the problem with what is known besides of its beginning, epoch."""
+        """Return the problem with the earlier of its own beginning and another Unix time."""
         known = [at for at in (self.since_timestamp_seconds, since) if at is not None]
         return msgspec.structs.replace(self, since_timestamp_seconds=min(known, default=None))
 
     @property
     def preflight(self) -> str:
-        """Return the preflight that it is about, empty if it is about none."""
+        """The preflight that the problem is about, empty for other problems."""
         return self.labels.get(PREFLIGHT, "")
 
     @property
     def title(self) -> str:
-        """Return the alert's name without the prefix that all have."""
+        """The alert's name without the common prefix."""
         return self.alert.removeprefix(PREFIX)
 
     @property
     def spoken(self) -> str:
-        """Return the title in words."""
+        """The title in words."""
         return spoken(self.title)
 
 
 class Judge:
-    """Judges the alert table over what is known, each time from where it left off.
+    """Evaluates the alert table, each time from the outcome of the evaluation before.
 
-    It goes on from its own newest judgement, so that a problem lasts while nothing is known of its
-    target, as an alert does, and is known since when it holds.
+    So a problem continues while nothing is known about its target, as an alert does, and its
+    beginning is known.
 
     Args:
-        rules: The table, as the settings have it.
+        rules: The table with the changes by the settings.
         registry: The exporter's own metrics.
         runbook_url: The folder of the runbooks.
     """
@@ -134,13 +135,13 @@ class Judge:
     def of(
         cls, alerting: AlertingSettings, registry: CollectorRegistry, *, serves: bool = True
     ) -> Judge:
-        """Return the judge of the table as some settings have it.
+        """Return the judge for some settings.
 
         Args:
             alerting: The settings.
             registry: The exporter's own metrics.
-            serves: Whether this process is an exporter that goes on; what polls once has no
-                configuration to reload and sends no alerts.
+            serves: Whether this process is a daemon. A command that polls once leaves out the
+                alerts about the exporter, as it neither reloads its configuration nor sends alerts.
         """
         rules = [rule for rule in alerting.rules() if serves or rule.about is not None]
         return cls(rules, registry, runbook_url=alerting.runbook_url)
@@ -155,12 +156,11 @@ class Judge:
         """Return the problems, the worst first.
 
         Args:
-            snapshots: What is known of the targets.
-            now: The time at which it is judged.
-            alerts: Those of the built-in evaluation. What fires can outlive its condition, and they
-                can know from before a restart since when something holds.
-            gauges: Values of own metrics that are newer than what the registry has of them, by
-                their labels.
+            snapshots: The readings of all targets.
+            now: The time of the evaluation.
+            alerts: The alerts of the built-in evaluation. They add alerts that are kept firing
+                after their condition, and beginnings from before a restart.
+            gauges: Values of own metrics, by labels, that replace those in the registry.
         """
         newest = samples.view(snapshots, self._registry, self._metrics)
         for family, values in gauges.items():
@@ -200,7 +200,7 @@ class Judge:
 
     def _order(self, problem: Problem) -> tuple[object, ...]:
         place, _ = self._rules[problem.alert]
-        # What a whole source suffers from explains what its targets do.
+        # Problems of a whole source come first, as they explain those of its targets.
         return (
             RANKS[problem.severity],
             bool(problem.kind),
@@ -218,12 +218,12 @@ def _vector(names: tuple[str, ...], values: Mapping[tuple[str, ...], float]) -> 
 
 
 def rank(severity: Severity | None) -> int:
-    """Return the place of a severity in an order; what is of interest alone is as good as none."""
+    """Return the position of a severity in the order of rows; `info` counts as no problem."""
     return WRONG.index(severity) if severity in WRONG else len(WRONG)
 
 
 def spoken(title: str) -> str:
-    """Write an alert's title as words."""
+    """Return an alert's title in words, such as `agent unreachable`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title).lower()
 
 
@@ -237,8 +237,8 @@ def by_target(problems: Iterable[Problem]) -> Mapping[tuple[str, str, str], list
 
 
 def same_alert(labels: Mapping[str, str]) -> Labels:
-    """Return what a problem and its built-in alert have in common, from the labels of either."""
-    # The built-in alerts about the exporter itself name it.
+    """Return the identity that a problem and its built-in alert have in common, by their labels."""
+    # Only the built-in alerts about the exporter itself have the label `instance`.
     return samples.identity({**labels, "instance": ""})
 
 

@@ -1,6 +1,6 @@
-"""The rows of targets and runs, as the pages and the JSON API have them, in base units.
+"""The rows of targets and runs for the pages and the JSON API, with values in base units.
 
-`None` is unknown.
+`None` means unknown.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ class Condition(StrEnum):
     UP = "up"
 
 
-#: The positions of the conditions when rows are sorted.
+#: The positions of the conditions in the order of rows.
 URGENCY = {condition: position for position, condition in enumerate(Condition)}
 
 _OF_SUITES: Mapping[str, str] = {Condition.UP: "runnable", Condition.DOWN: "not runnable"}
 
 
 def word(state: str, kind: str) -> str:
-    """Return what people call a state; a suite is not up or down but can be run or not."""
+    """Return the word shown for a state; a suite is runnable or not instead of up or down."""
     return _OF_SUITES.get(state, state) if kind == Kind.SUITE else state
 
 
 class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     """The row of one target.
 
-    A cluster is up when it can be used and all its members are up, down when it cannot or one of
-    them is down; a location is down when none of its agents is up. A suite is up when the vendor
-    finds it runnable: the verdict on its runs is another matter.
+    A cluster is up if it can be used and all its members are up. It is down if it cannot be used,
+    or if a member is down. A location is down if none of its agents is up. A suite is up if the
+    vendor finds it runnable, whatever the verdicts on its runs.
 
     Attributes:
         id, name: The same for controllers, which have no other id than `host:port`.
-        minimum_version: The oldest version the vendor accepts of this kind.
-        read_timestamp_seconds: When the state was read, epoch.
-        changed_timestamp_seconds: Since when, at the latest, it is up or down as it is now, epoch.
-        restored: Whether it was read before a restart and not polled since.
+        minimum_version: The oldest version of this kind that the vendor accepts.
+        read_timestamp_seconds: The Unix time at which the state was read.
+        changed_timestamp_seconds: The latest Unix time at which the present state began.
+        restored: Whether the state was read before a restart and not polled since.
         labels: The static labels of the source.
-        severity: That of the worst problem by the alert table, `None` if there is none.
+        severity: The severity of the worst problem by the alert table, `None` without problems.
         problems: The alerts whose conditions hold, the worst first, without their prefix.
     """
 
@@ -88,19 +88,20 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def target(self) -> tuple[str, str, str]:
-        """Return source, kind and id, by which problems name their targets."""
+        """Source, kind and id, which identify the target of a problem."""
         return (self.source, self.kind, self.id)
 
 
 class AgentRow(TargetRow, frozen=True, kw_only=True):
-    """An agent; infinite limits are no limits.
+    """An agent; an infinite limit means no limit.
 
     Attributes:
-        managed: `vendor` for one that the vendor starts and ends by itself: its end is no fault.
-        disk_free_bytes: The smallest free space of its host's disks.
-        jobs_running: How many of the jobs that it keeps run now.
-        jobs_read_timestamp_seconds: When they were counted, epoch.
-        usual_ping_seconds: How long the vendor's calls to it usually take.
+        managed: `vendor` if the vendor starts and stops the agent by itself, so that its end is no
+            fault.
+        disk_free_bytes: The free space of the host's fullest disk.
+        jobs_running: How many of the jobs on the agent are running.
+        jobs_read_timestamp_seconds: The Unix time at which the jobs were counted.
+        usual_ping_seconds: The usual duration of the vendor's calls to the agent.
     """
 
     managed: str | None = None
@@ -121,7 +122,7 @@ class RecorderRow(TargetRow, frozen=True, kw_only=True):
 
 
 class MemberRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A member of a cluster; `id` is the member's, `agent_id` the agent's."""
+    """A member of a cluster; `id` identifies the member, `agent_id` its agent."""
 
     id: str
     agent_id: str
@@ -136,14 +137,14 @@ class MemberRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterRow(TargetRow, frozen=True, kw_only=True):
-    """A cluster with its members; each has a reason of its own, as has the cluster."""
+    """A cluster with its members; the cluster and each member have reasons of their own."""
 
     controller: str
     members: tuple[MemberRow, ...] = ()
 
     @property
     def members_down(self) -> int:
-        """Count the members that are down."""
+        """The number of members that are down."""
         return sum(member.state is Condition.DOWN for member in self.members)
 
 
@@ -151,9 +152,9 @@ class LocationRow(TargetRow, frozen=True, kw_only=True):
     """A private location.
 
     Attributes:
-        agents, agents_up: How many belong to it, and how many of them are up.
-        slots: Engines that can run at once on each agent.
-        threads_per_engine: Virtual users of one engine.
+        agents, agents_up: The number of the location's agents, and of those that are up.
+        slots: The number of engines that can run at once on each agent.
+        threads_per_engine: The number of virtual users per engine.
     """
 
     agents: float | None = None
@@ -166,8 +167,8 @@ class FinishedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One finished run of a suite.
 
     Attributes:
-        error_ratio: The share of its samples, or sessions, that failed.
-        boot_seconds: How long its engines took to boot.
+        error_ratio: The share of the run's samples, or sessions, that failed.
+        boot_seconds: How long the run's engines took to boot.
     """
 
     id: str
@@ -184,12 +185,13 @@ class SuiteRow(TargetRow, frozen=True, kw_only=True):
     """A suite.
 
     Attributes:
-        agent_id, cluster_id: Where it runs by default, as far as the vendor tells.
-        last_run_outcome: What the newest finished run was.
+        agent_id, cluster_id: The agent or cluster on which the suite runs by default, if the vendor
+            reports it.
+        last_run_outcome: The outcome of the newest finished run.
         last_run_passed: The verdict on the newest finished run that has one.
-        finished_runs: As many as the vendor tells of, newest first.
-        usual_runs: On how many runs it rests what is usual of it.
-        usual_duration_seconds, usual_error_ratio, usual_boot_seconds: Of its runs.
+        finished_runs: The finished runs that the vendor lists, the newest first.
+        usual_runs: The number of runs from which the usual values are computed.
+        usual_duration_seconds, usual_error_ratio, usual_boot_seconds: The usual values of a run.
     """
 
     agent_id: str = ""
@@ -207,7 +209,7 @@ class SuiteRow(TargetRow, frozen=True, kw_only=True):
     usual_boot_seconds: float | None = None
 
 
-#: The rows of the kinds that have facts of their own.
+#: The types of rows, by kind; other kinds have a plain `TargetRow`.
 ROWS: Mapping[str, type[TargetRow]] = {
     Kind.AGENT: AgentRow,
     Kind.RECORDER: RecorderRow,
@@ -221,14 +223,14 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """A run in flight.
 
     Attributes:
-        followed: Whether the run is a reading of its own, with a page; else it is only known
-            from its suite.
-        suite: The suite's name, its id where that is all that is known.
-        outcome: What it was, once it has ended.
-        delayed_start: Whether it waits for somebody to start it.
-        internal_error: Whether its newest log line tells of an error of the vendor's engine.
-        engines, engines_planned: Engines that are there, and how many there are to be.
-        engine_errors: Whether it lost an engine, or one ended in an error.
+        followed: Whether the run is a reading of its own, with a page. Otherwise only its suite's
+            reading contains it.
+        suite: The suite's name, or its id if the name is unknown.
+        outcome: The outcome, once the run has ended.
+        delayed_start: Whether the run waits for somebody to start it.
+        internal_error: Whether the run's newest log line reports an error of the vendor's engine.
+        engines, engines_planned: The number of engines, and the planned number.
+        engine_errors: Whether the run lost an engine, or an engine ended in an error.
     """
 
     provider: str
@@ -251,13 +253,13 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertView(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert that the built-in evaluation has found to hold.
+    """A pending or firing alert of the built-in evaluation.
 
     Attributes:
-        state: `firing` once it has held for long enough.
-        labels: All of them, `alertname` and `severity` among them.
-        annotations: `summary`, `description`, `runbook_url`.
-        since_timestamp_seconds: Since when it holds, epoch.
+        state: `pending` or `firing`.
+        labels: All labels, including `alertname` and `severity`.
+        annotations: The annotations, such as `summary`, `description` and `runbook_url`.
+        since_timestamp_seconds: The Unix time since which the condition holds.
     """
 
     name: str
@@ -269,12 +271,12 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trouble(self) -> bool:
-        """True if somebody should look: the heartbeat says that all is well."""
+        """True if the alert reports a problem; the heartbeat reports that all is well."""
         return self.severity != Severity.NONE
 
     @classmethod
     def of(cls, alert: Alert) -> AlertView:
-        """Return a pending or firing alert as it is now."""
+        """Return the view of a pending or firing alert."""
         return cls(
             name=alert.name,
             severity=alert.labels.get("severity", ""),

@@ -1,4 +1,4 @@
-"""The rows of the sources: how each is, and how the polls of its tasks have gone."""
+"""The rows of the sources: their states, and the outcomes of their tasks' polls."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """A task of a source.
 
     Attributes:
-        interval_seconds: From the start of a poll to the next.
+        interval_seconds: The time from the start of a poll to the start of the next.
         failing: Whether the newest failure is newer than the newest success.
-        up: Whether the newest poll brought readings; unknown before the first one.
-        unread: Whether it was polled, or held back, and nothing it tells of targets is known now.
-        restored: Whether all this is from before a restart, and it was not polled since.
+        up: Whether the newest poll returned readings; `None` before the first poll.
+        unread: Whether none of its targets is known although it was polled or held back.
+        restored: Whether this is from before a restart, and the task was not polled since.
     """
 
     name: str
@@ -56,14 +56,14 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A configured source as it is now.
 
     Attributes:
-        url: Where it is, without user-info and query.
-        state: Unknown until something was polled.
-        up: Whether the newest poll of at least one task brought readings.
+        url: The URL of the vendor's API, without user-info and query.
+        state: The condition, unknown until a task was polled.
+        up: Whether the newest poll of at least one task returned readings.
         auth_failed: Whether calls are held back because the credentials were refused.
         blocked: Whether calls are held back for any reason.
-        vendor_slow: Whether time-outs are the vendor's, so that no target is judged by them.
-        labels: Those that the configuration adds to the source's series.
-        standby: Whether all this was polled by another exporter, in whose place this one stands by.
+        vendor_slow: Whether the vendor is so slow that time-outs say nothing about the targets.
+        labels: The labels that the configuration adds to the source's series.
+        standby: Whether this exporter is a standby, and another one has polled the source.
     """
 
     provider: str
@@ -80,7 +80,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def source_rows(pollers: Iterable[Poller], store: Store) -> list[SourceRow]:
-    """Make the rows of polled sources."""
+    """Return the rows of polled sources."""
     store.expire()
     rows = []
     for poller in pollers:
@@ -106,7 +106,7 @@ def source_row(
     auth_failed: bool = False,
     vendor_slow: bool = False,
 ) -> SourceRow:
-    """Make the row of a source from those of its tasks."""
+    """Return the row of a source, made from the rows of its tasks."""
     attempted = any(
         task.last_attempt_timestamp_seconds is not None and not task.restored for task in tasks
     )
@@ -129,13 +129,13 @@ def source_row(
 
 
 def public_url(url: str) -> str:
-    """Cut off whatever of a URL can be a secret: user-info, query, fragment."""
+    """Return a URL without the parts that can be secret: user-info, query, fragment."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def task_row(name: str, interval_seconds: float, status: TaskStatus, *, unread: bool) -> TaskRow:
-    """Make the row of a task from how its polls have gone."""
+    """Return the row of a task, made from the status of its polls."""
     attempt, success, failure = status.last_attempt, status.last_success, status.failure
     failing = failure is not None and (success is None or failure.at.monotonic > success.monotonic)
     return TaskRow(
@@ -158,11 +158,11 @@ def task_row(name: str, interval_seconds: float, status: TaskStatus, *, unread: 
 
 
 def _is_unread(poller: Poller, task: str, store: Store) -> bool:
-    """Return whether the targets of a task are not known, although it had its turn."""
+    """Return whether no target of a task is known, although the task was polled or held back."""
     settings, status = poller.source.settings, poller.status(task)
     kinds = PROVIDERS[settings.provider].kinds
     if not any(kind.task == task for kind in EXPLAINED if kind in kinds):
-        return False  # it lists no targets
+        return False  # the task lists no targets
     if (status.last_attempt is None or status.restored) and not poller.source.blocked:
         return False
     known = store.get(settings.provider, settings.name, task)
@@ -170,11 +170,11 @@ def _is_unread(poller: Poller, task: str, store: Store) -> bool:
 
 
 def _is_partial(snapshot: Snapshot, status: TaskStatus) -> bool:
-    """Return whether the poll that brought a snapshot had failures."""
+    """Return whether the poll that produced a snapshot had failures."""
     success, failure = status.last_success, status.failure
     if failure is None:
         return False
-    # The status is set a little after the snapshot: a poll that goes on is not judged by it.
+    # The status is set a little after the snapshot, so it may be that of the poll before.
     return success is None or success.monotonic < min(
         failure.at.monotonic, snapshot.taken.monotonic
     )

@@ -1,4 +1,4 @@
-"""The history of a target as it is drawn: bars of how it was, and a strip of a suite's runs."""
+"""Drawings of a target's history: bars of its states, and a strip of a suite's runs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from exporter.history.summary import Segment, Span
 
 
-#: Units of the drawings; bars are stretched to the width there is.
+#: The size of a bar in units of the drawing, which is stretched to the available width.
 BAR_WIDTH = 720
 BAR_HEIGHT = 24
 
-#: Nothing that matters is narrower: two minutes of a day.
+#: The least width of a segment that is not `up`, which is 4 minutes of a day.
 _NARROWEST = 2.0
 
-#: The heights of the states, so that none is told by its colour alone; the later cover the earlier.
+#: The heights of the states, so that they differ not only in colour; later ones cover earlier ones.
 HEIGHTS: Mapping[Look, int] = {"unknown": 2, "inactive": 6, "up": 12, "partly": 18, "down": 24}
 
-#: So many transitions and runs are shown, the newest.
+#: The most transitions and runs that are shown, the newest first.
 SHOWN_TRANSITIONS = 20
 SHOWN_RUNS = 40
 
@@ -56,9 +56,9 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """A span as a bar, from its beginning on the left to now on the right.
 
     Attributes:
-        paths: A path for each state that occurs, by the state.
-        label: The same in words.
-        uptime: In percent, rounded down, so that 100 is without any failure.
+        paths: An SVG path for each state that occurs.
+        label: The content of the bar in words.
+        uptime: The uptime in percent, rounded down so that 100 % means no failure at all.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunBar(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as a bar as high as it was long.
+    """A run as a bar whose height shows the run's duration.
 
     Attributes:
-        x, y, height: Where it is, in units of the drawing.
-        verdict: `up` for a passed run, `down` for one that did not, else `unknown`.
-        letter: Of its outcome.
-        label: The same in words.
+        x, y, height: The position and the height in units of the drawing.
+        verdict: `up` for a passed run, `down` for one that did not pass, else `unknown`.
+        letter: The letter of the run's outcome.
+        label: The content of the bar in words.
     """
 
     x: int
@@ -94,7 +94,7 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         longest_seconds: The duration of the highest bar.
-        legend: Letter, outcome and how often, of those that occur.
+        legend: Letter, name and number of each outcome that occurs.
     """
 
     width: int
@@ -109,9 +109,10 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     """The history of a target, ready for its page.
 
     Attributes:
-        legend: A path for each state that occurs in any bar, with its word.
-        transitions: The newest first, each with how long its condition lasted, or lasts by now.
-        more: How many transitions are not shown.
+        legend: State, SVG path and word of each state that occurs in any bar.
+        transitions: The newest transitions, the newest first, each with the seconds for which its
+            condition has lasted.
+        more: The number of transitions that are not shown.
     """
 
     history: TargetHistory
@@ -123,7 +124,7 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def past(history: TargetHistory, kind: str, now: float) -> Past:
-    """Draw the history of a target."""
+    """Return the drawings of a target's history."""
     bars = tuple(_bar(span, kind) for span in history.spans)
     looks = {look for bar in bars for look, _ in bar.paths}
     ends = [now, *(each.timestamp_seconds for each in history.transitions)]
@@ -143,7 +144,7 @@ def past(history: TargetHistory, kind: str, now: float) -> Past:
 
 
 def percent(part: int, whole: int) -> str:
-    """Write a share in percent, rounded down to a hundredth."""
+    """Return a share in percent, rounded down to a hundredth."""
     return f"{part * 10_000 // whole / 100:g} %"
 
 
@@ -199,10 +200,10 @@ def _in_words(span: Span, kind: str) -> str:
 
 
 def strip(runs: Sequence[SuiteResult]) -> Strip:
-    """Draw the newest runs of a suite.
+    """Return the strip of a suite's newest runs.
 
     Args:
-        runs: The newest first, at least one.
+        runs: The runs, the newest first, at least one.
     """
     shown = runs[:SHOWN_RUNS]
     longest = max((each.duration_seconds or 0.0 for each in shown), default=0.0)
@@ -210,14 +211,14 @@ def strip(runs: Sequence[SuiteResult]) -> Strip:
     legend = tuple(
         (_LETTERS[outcome], words(outcome), tally[outcome]) for outcome in Outcome if tally[outcome]
     )
-    told = listed([f"{number} {name}" for _, name, number in legend])
+    outcomes = listed([f"{number} {name}" for _, name, number in legend])
     return Strip(
         width=RUN_WIDTH * len(shown),
         height=RUN_HEIGHT,
         runs=tuple(_run_bars(shown, longest)),
         longest_seconds=longest or None,
         legend=legend,
-        label=f"The newest {count(len(shown), 'run')}: {told}",
+        label=f"The newest {count(len(shown), 'run')}: {outcomes}",
     )
 
 

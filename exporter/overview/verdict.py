@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 Level = Literal["good", "unsure", "warn", "bad"]
 
-#: The level of a target that has a problem.
+#: The level of a problem, by its severity.
 LEVELS: Mapping[str, Level] = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
-#: How targets are marked, the worst first.
+#: The marks of targets, the worst first.
 _LOOKS: tuple[str, ...] = (*WRONG, *Condition)
 
-#: So many sorts of problems are told in the headline.
-_TOLD = 4
+#: The most kinds of problems in the headline.
+_MOST_PHRASES = 4
 
-# Words that an alert's name begins with, of which there can be several.
+# The countable nouns with which alerts' names begin.
 _NOUNS = frozenset({*Kind, "source", "task", "certificate"})
 
 _NOT_FIT = "not fit"
@@ -48,7 +48,7 @@ _TAILS = {
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """All targets of a kind, with how many are in which state."""
+    """The targets of a kind, with their number by condition."""
 
     kind: Kind
     rows: tuple[TargetRow, ...]
@@ -56,11 +56,11 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tile(msgspec.Struct, frozen=True, kw_only=True):
-    """A kind of target at a glance.
+    """The summary of a kind of target.
 
     Attributes:
-        states: How many targets have which state, and the look of the worst of them.
-        bar: Look, beginning and length in percent of each part of a bar.
+        states: The number of targets by state, with the mark of the worst of them.
+        bar: The parts of a bar: the mark, and the beginning and the length in percent.
     """
 
     kind: Kind
@@ -73,11 +73,11 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """The targets that share a source, a provider or the value of a label.
 
     Attributes:
-        value: What they share; empty for those without the label.
-        total: How many there are.
-        wrong: How many have which severity, with what their sources suffer from as a whole.
-        counts: How many are in which condition.
-        bar: As that of a `Tile`.
+        value: The shared value; empty for targets without the label.
+        total: The number of targets.
+        wrong: The number of problems by severity, including those of whole sources.
+        counts: The number of targets by condition.
+        bar: The parts of a bar, as for a `Tile`.
     """
 
     value: str
@@ -88,10 +88,10 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Headline(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to the first question.
+    """The summary of the fleet's state in a sentence.
 
     Attributes:
-        alarming: Whether something is wrong or not known, so that a script should fail.
+        alarming: Whether something is wrong or unknown, so that a script should fail.
     """
 
     level: Level
@@ -101,12 +101,12 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def look(row: TargetRow) -> str:
-    """Return how a target is marked: by the worst that is wrong with it, else by its condition."""
+    """Return the mark of a target: the severity of its worst problem, else its condition."""
     return row.severity if row.severity in WRONG else row.state
 
 
 def groups(rows: Sequence[TargetRow]) -> list[Group]:
-    """Part arranged rows by kind, leaving out kinds of which there is none."""
+    """Return rows, which must be sorted by kind, grouped by kind."""
     return [
         Group(kind=kind, rows=same, counts=_counts(same))
         for kind, members in groupby(rows, key=attrgetter("kind"))
@@ -115,7 +115,7 @@ def groups(rows: Sequence[TargetRow]) -> list[Group]:
 
 
 def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
-    """Sum up arranged rows by kind."""
+    """Return the summaries of rows, which must be sorted by kind."""
     return [
         Tile(
             kind=group.kind,
@@ -131,12 +131,12 @@ def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
 
 
 def tallies(rows: Iterable[TargetRow], by: str, problems: Iterable[Problem] = ()) -> list[Tally]:
-    """Count targets by what they share, where most is wrong first.
+    """Return the targets counted by a shared value, those with the most problems first.
 
     Args:
         rows: The targets.
         by: `source`, `provider` or the name of a label.
-        problems: Those of whole sources count beside those of targets.
+        problems: All problems, of which those of whole sources are added to those of the targets.
     """
     found: dict[str, list[TargetRow]] = {}
     for row in rows:
@@ -186,13 +186,13 @@ def headline(
     *,
     ready: bool,
 ) -> Headline:
-    """Answer whether the fleet is well, by the alert table.
+    """Return the headline: whether the fleet is well, by the alert table.
 
-    A critical problem makes it unwell, a warning needs attention, and anything else is neither.
-    Without problems it is well only if everything that could have one is known. Inactive targets
-    are left out of the count, as nobody expects anything of them, and so are agents that the
-    vendor has ended, which it does when it needs them no more. A target that is down without an
-    alert, as where that is switched off, makes nothing unwell, and is not said to be up.
+    With a critical problem the fleet is not well, with a warning it needs attention. Without
+    either it is well only if everything is known that could have a problem. Inactive targets are
+    not counted, nor are agents that the vendor has stopped because it no longer needs them. A
+    target that is down without an alert, for example because the alert is switched off, does not
+    make the fleet unwell, but is not counted as up.
     """
     critical, warnings = (
         _phrases(each for each in problems if each.severity is severity) for severity in WRONG
@@ -205,13 +205,13 @@ def headline(
     unread = _unread(sources) if ready else ""
     unknown = machines[Condition.UNKNOWN]
     unanswered = any(source.state is not Condition.UP for source in sources)
-    told_suites = count(suites, "suite")
-    # With these the numbers add up to all targets that are listed.
+    counted_suites = count(suites, "suite")
+    # With these the numbers add up to the number of listed targets.
     apart = [
         *_some(machines[Condition.INACTIVE], f"{machines[Condition.INACTIVE]} inactive"),
         *_some(ended, f"{ended} ended by the vendor"),
         *_some(down, f"{down} down without an alert"),
-        *_some(suites if judged else 0, told_suites),
+        *_some(suites if judged else 0, counted_suites),
     ]
     details = (
         *(warnings if critical else ()),
@@ -235,23 +235,23 @@ def headline(
     elif unknown or unanswered:
         text = "Nothing is known to be wrong, but not all is known."
     elif not judged and not suites:
-        text = "No target is watched: the sources answer, but tell of none that is active."
+        text = "No target is watched: the sources answer, but list no active target."
     elif judged and down == judged:
-        text = "No alert tells of it, but no target is up."
+        text = "No target is up, although no alert fires for that."
     else:
         level = "good"
         up = f"{count(judged - down, 'target')} up"
-        text = f"The fleet is well: {up if judged else f'no targets but {told_suites}'}."
+        text = f"The fleet is well: {up if judged else f'no targets but {counted_suites}'}."
     alarming = bool(critical or warnings or unread or unanswered or not ready)
     return Headline(level=level, text=text, details=details, alarming=alarming)
 
 
 def _phrases(problems: Iterable[Problem]) -> tuple[str, ...]:
-    """Tell what is wrong, the problems of a sort together, in the words of the alerts' names."""
+    """Return a phrase for each alert with problems, in the words of the alert's name."""
     numbers = Counter(problem.title for problem in problems)
-    told = [_phrase(title, number) for title, number in numbers.items()]
-    more = len(told) - _TOLD
-    return (*told[:_TOLD], *_some(max(0, more), f"and {more} more"))
+    phrases = [_phrase(title, number) for title, number in numbers.items()]
+    more = len(phrases) - _MOST_PHRASES
+    return (*phrases[:_MOST_PHRASES], *_some(max(0, more), f"and {more} more"))
 
 
 def _phrase(title: str, number: int) -> str:
@@ -265,12 +265,12 @@ def _phrase(title: str, number: int) -> str:
 
 
 def is_ended(row: TargetRow) -> bool:
-    """Return whether the vendor has ended an agent that it had started, which is no fault."""
+    """Return whether the vendor has stopped an agent that it had started, which is no fault."""
     return isinstance(row, AgentRow) and bool(row.managed) and row.state is Condition.DOWN
 
 
 def _unread(sources: Sequence[SourceRow]) -> str:
-    """Name what could not be read; of a source that tells nothing at all nobody expects it."""
+    """Return a phrase with the unread tasks, except those of sources that do not answer at all."""
     unread = {
         source.name: [task.name for task in source.tasks if task.unread]
         for source in sources

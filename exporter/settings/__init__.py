@@ -1,5 +1,5 @@
-"""Every setting, assembled: from flags, environment and file to one checked object.
+"""The exporter's settings: read from flags, environment and file into one checked object.
 
-Here are the flags, the joining of the layers, the names that settings had before, and loading.
-Sections that belong to another package, such as those of the sources, stand there.
+This package has the flags, the layers, the old names of settings, and the loading. Sections of
+another package, such as those of the sources, are defined in that package.
 """

@@ -1,4 +1,4 @@
-"""Old names of settings and flags: they work for two more minor releases, each with a warning."""
+"""Old names of settings and flags. They work for two more minor releases, with a warning."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Renamed(msgspec.Struct, frozen=True):
     """A setting that got another name.
 
-    Names are dotted as in the file. They begin with a section, or with a provider for a setting of
-    its sources; a setting of `defaults` is renamed in every source as well.
+    Names are dotted paths as in the file. They begin with a section, or with a provider for a
+    setting of its sources. A setting of `defaults` is renamed in every source as well.
 
     Attributes:
         since: The version that brought the new name, such as `0.2`.
@@ -35,14 +35,14 @@ class Renamed(msgspec.Struct, frozen=True):
     since: str
 
 
-#: Settings that are gone, dotted as in the file, each with what to do instead.
+#: Removed settings as dotted paths, each with the remedy.
 REMOVED: Mapping[str, str] = {
     "alerting.state_file": (
-        "is gone; remove it: the alerts are kept in the folder of `state.path` now"
+        "no longer exists; remove it: alerts are now stored in the folder of `state.path`"
     ),
 }
 
-#: All settings that still work under an old name. Flags have theirs in their own table.
+#: All settings that still work under an old name. For flags see `Flag.former`.
 RENAMED: tuple[Renamed, ...] = ()
 
 
@@ -50,8 +50,8 @@ class OldNames:
     """Replaces old names by the new ones.
 
     Attributes:
-        warnings: One sentence per old name that is used.
-        problems: Complete messages on old names beside their new ones, and on names that are gone.
+        warnings: One sentence per old name in use.
+        problems: Error texts for old names given together with new ones, and for removed names.
     """
 
     def __init__(self, renamed: Iterable[Renamed]) -> None:
@@ -61,7 +61,7 @@ class OldNames:
         self._locations: dict[str, str] = {}
 
     def in_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment with the new names of its variables."""
+        """Return the environment with old variable names replaced."""
         result = {name: text for name, text in environ.items() if text}
         for each in self._renamed:
             old, new = _variable(each.old), _variable(each.new)
@@ -76,7 +76,7 @@ class OldNames:
         return result
 
     def in_file(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the file's data with the new names of its keys."""
+        """Return the file's data with old keys replaced."""
         result = copy.deepcopy(dict(data)) if self._renamed else dict(data)
         sources = result.get(SOURCES)
         for each in self._renamed:
@@ -94,7 +94,7 @@ class OldNames:
         return result
 
     def location(self, text: str) -> str:
-        """Return a place, as it is written with new names, by the names that were used."""
+        """Return a path or variable with the new names replaced by the old names in use."""
         for new, old in self._locations.items():
             text = re.sub(rf"^{re.escape(new)}(?=$|\.|\[|{NEST})", old, text)
         return text
@@ -116,7 +116,7 @@ class OldNames:
                 target[new[-1]] = value
 
     def _is_alone(self, old: str, new: str, since: str, *, doubled: bool) -> bool:
-        """Note the use of an old name, and return whether the new one is not used beside it."""
+        """Record the use of an old name, and return whether the new one is absent."""
         if doubled:
             self.problems.append(f"{old}: {beside(new)}")
         else:
@@ -126,7 +126,7 @@ class OldNames:
 
 
 def warning(old: str, new: str, since: str) -> str:
-    """Return the sentence for those who still use an old name."""
+    """Return the warning for the use of an old name."""
     major, minor = since.split(".")[:2]
     return (
         f"`{old}` is deprecated since {since} and will be removed in {major}.{int(minor) + 2};"
@@ -135,7 +135,7 @@ def warning(old: str, new: str, since: str) -> str:
 
 
 def beside(new: str) -> str:
-    """Return what is wrong with an old name beside the new one."""
+    """Return the error text for an old name given together with the new one."""
     return f"is the old name of {new}, which is given as well; remove one of the two"
 
 

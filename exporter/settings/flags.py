@@ -1,7 +1,7 @@
-"""The command line's flags, each with its environment twin, once.
+"""The command line's flags, each with its environment variable.
 
-A flag is a setting of the process; what belongs to a source is in the configuration file. Flags
-go over the environment, the environment over the file.
+Flags are settings of the process; settings of sources are in the configuration file. Flags take
+precedence over the environment, and the environment over the file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
-#: Read when no file is named and this one exists.
+#: The configuration file if none is named, provided that it exists.
 DEFAULT_CONFIG_FILE = "loadfleet.yml"
 
 
@@ -30,11 +30,11 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     """One flag.
 
     Attributes:
-        name: Without the dashes, dotted as in the Prometheus family.
-        setting: The section and key of its value; empty for what is not a setting.
-        boolean: It takes no value, and `--no-…` is its opposite.
-        repeatable: Each use adds a value; its twin separates them by commas.
-        former: The name it had before, and the version since which that is deprecated.
+        name: The name without dashes, with dots as in Prometheus' own flags.
+        setting: The section and key of the setting; empty if the flag is not a setting.
+        boolean: Whether the flag takes no value and has the opposite `--no-…`.
+        repeatable: Whether each use adds a value; its variable separates values by commas.
+        former: The old name, and the version that deprecated it.
     """
 
     name: str
@@ -48,19 +48,19 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def old(self) -> Flag | None:
-        """The same flag under the name it had before."""
+        """The same flag under its old name."""
         if self.former is None:
             return None
         return msgspec.structs.replace(self, name=self.former[0], former=None, help="")
 
     @property
     def environment(self) -> str:
-        """The environment variable that does the same."""
+        """The environment variable with the same meaning."""
         return PREFIX + self.name.upper().replace(".", "_").replace("-", "_")
 
     @property
     def spelled(self) -> str:
-        """All its names, for messages, which do not know the one that was used."""
+        """All names of the flag, for error texts, since the name in use is not known there."""
         old = f", formerly --{self.former[0]}" if self.former else ""
         return f"--{self.name} or {self.environment}{old}"
 
@@ -70,7 +70,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         return self.name.replace(".", "_").replace("-", "_")
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
-        """Declare it to a parser; without a use its value is `None`."""
+        """Declare the flag to a parser; its default is `None`."""
         options: dict[str, Any] = {
             "dest": self.destination,
             "default": None,
@@ -88,11 +88,11 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
             self.old.add_to(parser)
 
     def value(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Any:
-        """Return what was given, by flag before environment, or `None`.
+        """Return the value of the flag, else of its variable, else `None`.
 
         Raises:
-            ConfigurationError: The twin of a switch says neither true nor false, or the flag is
-                given by its old name as well.
+            ConfigurationError: The variable of a boolean flag is neither true nor false, or the
+                flag is given under both its names.
         """
         given = self._value(arguments, environ)
         old = self.old.value(arguments, environ) if self.old is not None else None
@@ -120,49 +120,50 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
 CONFIG_FILE = Flag(
     name="config.file",
     metavar="FILE",
-    help=f"configuration file; {DEFAULT_CONFIG_FILE} if that exists",
+    help=f"configuration file; default {DEFAULT_CONFIG_FILE} if it exists",
 )
 LOG_LEVEL = Flag(
-    name="log.level", help="lowest level logged", setting=("log", "level"), choices=LEVELS
+    name="log.level", help="lowest level to log", setting=("log", "level"), choices=LEVELS
 )
 LOG_FORMAT = Flag(
-    name="log.format", help="form of a log line", setting=("log", "format"), choices=FORMATS
+    name="log.format", help="format of log lines", setting=("log", "format"), choices=FORMATS
 )
 STATE_PATH = Flag(
     name="state.path",
     metavar="FOLDER",
-    help="folder of the state, on a local file system",
+    help="folder for the state, on a local file system",
     setting=("state", "path"),
 )
 STATE_URL = Flag(
     name="state.url",
     metavar="URL",
-    help="Redis or Valkey of the state instead, for exporters on several hosts",
+    help="Redis or Valkey server for the state instead, for exporters on several hosts",
     setting=("state", "url"),
 )
 RUNBOOK_URL = Flag(
     name="runbook-url",
     metavar="URL",
-    help="where the runbooks are served",
+    help="URL of the runbooks, for links in alerts",
     setting=("alerting", "runbook_url"),
 )
 ACCEPT_LOCKOUT_RISK = Flag(
     name="accept-lockout-risk",
-    help="take more than 3 shards although a vendor may block their address",
+    help="allow more than 3 shards although a vendor may then block their IP address",
     setting=("sharding", "accept_lockout_risk"),
     boolean=True,
 )
 AUTO_RELOAD = Flag(
     name="config.auto-reload-interval",
     metavar="DURATION",
-    help="how often to look for changes of the configuration's files, 30s if not given; 0 is never",
+    help="interval at which to check the configuration's files for changes; default 30s, 0 for"
+    " never",
 )
 CONFIG_CHECK = Flag(name="config.check", help="check the configuration and exit", boolean=True)
 
 #: The flags of every command that reads a configuration.
 COMMON = (CONFIG_FILE, LOG_LEVEL, LOG_FORMAT, STATE_PATH, STATE_URL, ACCEPT_LOCKOUT_RISK)
 
-#: The flags of the daemon alone.
+#: The flags of the daemon only.
 DAEMON = (
     Flag(
         name="web.listen-address",
@@ -180,19 +181,19 @@ DAEMON = (
     Flag(
         name="web.config.file",
         metavar="FILE",
-        help="file that sets TLS, users, headers and rate limit",
+        help="file with TLS, users, headers and rate limit of the web server",
         setting=("web", "config_file"),
     ),
     Flag(
         name="web.external-url",
         metavar="URL",
-        help="URL under which others reach this; its path becomes the prefix if none is given",
+        help="URL under which the exporter is reachable; its path is the default route prefix",
         setting=("web", "external_url"),
     ),
     Flag(
         name="web.route-prefix",
         metavar="PATH",
-        help="path under which everything is served",
+        help="path prefix of all pages",
         setting=("web", "route_prefix"),
     ),
     Flag(
@@ -204,13 +205,13 @@ DAEMON = (
     Flag(
         name="shard",
         metavar="N",
-        help="which share of the targets to watch, from 0; found from the host's name if not given",
+        help="index of this shard, from 0; default: the number at the end of the host's name",
         setting=("sharding", "shard"),
     ),
     Flag(
         name="total-shards",
         metavar="N",
-        help="into how many shares the targets are divided",
+        help="number of shards that divide the targets between them",
         setting=("sharding", "total_shards"),
     ),
     RUNBOOK_URL,
@@ -218,14 +219,14 @@ DAEMON = (
 
 ALL = (*COMMON, *DAEMON, AUTO_RELOAD, CONFIG_CHECK)
 
-#: Variables that are flags and not settings by themselves.
+#: Variables of flags, which are not read as settings.
 ENVIRONMENT = frozenset(each.environment for flag in ALL for each in (flag, flag.old) if each)
 
 
 def warnings(
     flags: Iterable[Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield one sentence per flag that is given by its old name."""
+    """Yield a warning for each flag that is given under its old name."""
     for flag in flags:
         if flag.old is None or flag.former is None:
             continue
@@ -236,12 +237,12 @@ def warnings(
 
 
 def spelled(setting: tuple[str | int, ...]) -> str:
-    """Return the names of the flag of a setting for messages, empty if it has none."""
+    """Return the names of a setting's flag for error texts; empty if it has none."""
     return next((flag.spelled for flag in ALL if flag.setting == setting), "")
 
 
 def by_flags(text: str) -> str:
-    """Return a message with its settings by their flags, for where no file can be given."""
+    """Return a text with settings replaced by their flags, for commands without a file."""
     for flag in ALL:
         if flag.setting:
             text = text.replace(".".join(flag.setting), f"--{flag.name}")
@@ -251,10 +252,10 @@ def by_flags(text: str) -> str:
 def overrides(
     flags: Iterable[Flag], arguments: argparse.Namespace, environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the settings that flags and their twins give, nested as in the file.
+    """Return the settings from flags and their variables, nested as in the file.
 
     Raises:
-        ConfigurationError: With every twin that cannot be read.
+        ConfigurationError: With every variable that cannot be read.
     """
     result: dict[str, Any] = {}
     problems: list[str] = []

@@ -1,7 +1,7 @@
-"""The layers of the settings, flags over environment over file, and the origin of each key.
+"""The layers of the settings (flags over environment over file) and the origin of each value.
 
-A problem is named by the flag, the variable or the key in the file that its author used: nobody
-who set a variable searches for `sources[0].auth_token`.
+An error text names the flag, the variable or the file's key that gave the value. A user who set a
+variable would not recognise `sources[0].auth_token`.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from exporter.settings.deprecation import Renamed
 
 
-#: A setting's name in a text, and no part of a path. One of a single word, such as `interval`, is a
-#: word of the language as well.
+#: A setting's name in a text, outside of paths. Only names with an underscore are matched, since
+#: one such as `interval` may also be an ordinary word.
 _NAME = re.compile(r"(?<![\w/.-])[a-z]+(?:_[a-z]+)+(?![\w/.-])")
 
 _MODELS = {name: provider.settings for name, provider in PROVIDERS.items()}
 
 
 class Given(BaseSettings):
-    """Everything that was given, joined by the settings library and not checked yet."""
+    """All given values, merged by pydantic-settings and not yet checked."""
 
     model_config = SettingsConfigDict(extra="allow", case_sensitive=True)
 
@@ -54,17 +54,17 @@ class Given(BaseSettings):
         *args: Any,
         **kwargs: Any,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take the layers in place of the process's own environment and files."""
+        """Return the layers, instead of the process's own environment and files."""
         del settings_cls, args, kwargs
         layers: tuple[PydanticBaseSettingsSource, ...] = init_settings()["layers"]
         return layers
 
 
 class FlagSource(InitSettingsSource):
-    """The settings that flags and their twins give, nested as in the file."""
+    """The settings from flags and their variables, nested as in the file."""
 
     def location(self, path: KeyPath) -> str:
-        """Return the names of the flag that gave a setting, empty if none did."""
+        """Return the names of the flag that gave a setting; empty if none did."""
         section, key = (*path, "", "")[:2]
         if key not in self.init_kwargs.get(str(section), {}):
             return ""
@@ -72,16 +72,16 @@ class FlagSource(InitSettingsSource):
 
 
 class FileSource(InitSettingsSource):
-    """The settings that the configuration file gives, with the environment's sources after its own.
+    """The settings from the configuration file, with the environment's sources after its own.
 
-    The list of sources is joined here, since one layer cannot extend the list of another.
+    The list of sources is merged here, since one layer cannot extend a list of another.
 
     Attributes:
         listed: The number of sources in the file itself.
     """
 
     def __init__(self, data: Mapping[str, Any], *, folder: Path, more: Iterable[Any]) -> None:
-        """Take over the file's data; relative paths in it count from the folder."""
+        """Take the file's data, whose relative paths are resolved from the folder."""
         given = {
             key: absolute(SECTIONS[key], value, folder) if key in SECTIONS else value
             for key, value in data.items()
@@ -95,10 +95,10 @@ class FileSource(InitSettingsSource):
 
 
 class Layers:
-    """All that was given, layer by layer.
+    """All layers of the settings.
 
     Attributes:
-        old_names: Those that were used.
+        old_names: The old names in use, with their warnings.
     """
 
     def __init__(
@@ -115,9 +115,9 @@ class Layers:
         Args:
             data: The file's data.
             environ: The environment.
-            overrides: The settings that flags give, nested as in the file.
-            folder: From where relative paths in the data count.
-            renamed: Settings whose old names work as well.
+            overrides: The settings from flags, nested as in the file.
+            folder: The folder to which paths in the data are relative.
+            renamed: Settings that also work under an old name.
         """
         self.old_names = OldNames(renamed)
         self._references = References(data, environ or {})
@@ -134,13 +134,13 @@ class Layers:
         self._file = FileSource(named, folder=folder, more=more)
 
     def joined(self) -> dict[str, Any]:
-        """Return what was given by its keys, where a stronger layer hides a weaker one."""
+        """Return all given values by key; a higher layer overrides a lower one."""
         layers = (self._flags, self._environment, self._file)
         given = Given(layers=layers)  # type: ignore[call-arg]  # no field: the class's sources
         return given.model_extra or {}
 
     def problems(self, mistakes: Sequence[Mistake]) -> list[str]:
-        """Return complete messages: on variables that cannot be read, and on mistakes."""
+        """Return the complete error texts, for unreadable variables and for mistakes."""
         problems = self._environment.problems | self._references.problems
         unread = {self.old_names.location(name): why for name, why in problems.items()}
         located = [(self.location_of(mistake.path), mistake) for mistake in mistakes]
@@ -150,12 +150,12 @@ class Layers:
             *(
                 f"{location}: {self.message_for(mistake)}"
                 for location, mistake in located
-                if location not in unread  # what could not be read is not missing
+                if location not in unread  # an unreadable value is not missing
             ),
         ]
 
     def location_of(self, path: KeyPath) -> str:
-        """Return a place as its author knows it."""
+        """Return the flag, variable or key that gave the value at a path."""
         provider = self._provider(path)
         if provider:
             location = source_variable(provider, path[2:])
@@ -165,7 +165,7 @@ class Layers:
         return self.old_names.location(location)
 
     def message_for(self, mistake: Mistake) -> str:
-        """Return the text, with other settings of the environment's sources by their variables."""
+        """Return a mistake's text; for a source from the environment, with names of variables."""
         provider = self._provider(mistake.path)
         if not provider:
             return mistake.text
@@ -178,7 +178,7 @@ class Layers:
         return _NAME.sub(variable, mistake.text)
 
     def _provider(self, path: KeyPath) -> str:
-        """Return the provider of the source a place is in, if the environment gave the source."""
+        """Return the provider if the path is in a source from the environment; else empty."""
         first, index = (*path, "")[:2]
         if first != SOURCES or not isinstance(index, int) or index < self._file.listed:
             return ""

@@ -1,6 +1,6 @@
-"""The settings, right as a whole or refused: layers are joined, checked and frozen.
+"""Loading of the settings: the layers are merged, validated as a whole and frozen.
 
-A reload does the same as the start: it reads once, then validates, then sees what changed.
+Start and reload load in the same way. A reload then compares the new settings with the old.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _NO_SOURCES = (
     "none is given; list one in the configuration file, or set"
     " LOADFLEET_REALLOAD_URL and LOADFLEET_REALLOAD_AUTH_TOKEN,"
-    " or look around with `loadfleet-exporter demo`"
+    " or try `loadfleet-exporter demo`"
 )
 
 
@@ -69,7 +69,7 @@ class Settings(BaseModel):
     preflights: tuple[PreflightSettings, ...] = ()
 
     def risks(self) -> Iterator[str]:
-        """Yield a sentence on everything that works and may do harm."""
+        """Yield a warning for each valid setting that may do harm."""
         for source in self.sources:
             yield from source.risks()
         yield from self.state.risks()
@@ -77,7 +77,7 @@ class Settings(BaseModel):
             yield danger
 
     def secrets(self) -> Iterator[Secret]:
-        """Yield every secret that is sent to somebody."""
+        """Yield every secret that the exporter sends."""
         for source in self.sources:
             yield from source.secrets()
         yield from self.alerting.secrets()
@@ -85,7 +85,7 @@ class Settings(BaseModel):
             yield self.state.secret
 
     def files(self) -> Iterator[Path]:
-        """Yield every file that the settings name and that is read."""
+        """Yield every file that the settings name for reading."""
         for source in (self.defaults, *self.sources):
             yield from source.files()
         yield from self.alerting.files()
@@ -95,11 +95,11 @@ class Settings(BaseModel):
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings with the hash of everything they were read from.
+    """Settings with the hash of all files they were read from.
 
     Attributes:
-        hash: Of the file and of all files it names; changes when one of them does.
-        warnings: Sentences on what works and should be changed.
+        hash: Hash of the configuration file and all files that it names.
+        warnings: Sentences about deprecated settings and broken plug-ins.
     """
 
     settings: Settings
@@ -116,18 +116,18 @@ def load(  # noqa: PLR0913 - all but the first by keyword
     pipe: bool = False,
     renamed: Sequence[Renamed] = RENAMED,
 ) -> Loaded:
-    """Read the configuration file, if there is one, and everything on top of it.
+    """Return the settings from the configuration file, the environment and flags.
 
     Args:
-        path: The file; relative paths in it count from its folder.
+        path: The file, if any; relative paths in it are resolved from its folder.
         environ: The environment.
-        overrides: The settings that flags give, nested as in the file.
-        content: The file's bytes, if they were read already.
-        pipe: Whether the file may be a pipe, which can be read once.
-        renamed: Settings whose old names work as well.
+        overrides: The settings from flags, nested as in the file.
+        content: The file's content, if it was already read.
+        pipe: Whether the file may be a pipe, which can be read only once.
+        renamed: Settings that also work under an old name.
 
     Raises:
-        ConfigurationError: With every mistake at once.
+        ConfigurationError: With all mistakes.
     """
     if content is None:
         content = yaml_file.read(path, pipe=pipe) if path is not None else b""
@@ -150,16 +150,16 @@ def from_data(
     overrides: Mapping[str, Any] | None = None,
     folder: Path = Path(),
 ) -> Settings:
-    """Make settings from the plain data of a file, whose relative paths count from a folder.
+    """Return the settings from plain data, whose relative paths are resolved from `folder`.
 
     Raises:
-        ConfigurationError: With every mistake at once.
+        ConfigurationError: With all mistakes.
     """
     return _checked(Layers(data, environ=environ, overrides=overrides, folder=folder))
 
 
 def _checked(layers: Layers) -> Settings:
-    """Check all parts, hand the defaults down to the sources and check these."""
+    """Check all sections, then the sources, which inherit the defaults."""
     raw = layers.joined()
     known = {*SECTIONS, SOURCES, PREFLIGHTS}
     found = [
@@ -188,7 +188,7 @@ def _checked(layers: Layers) -> Settings:
             found.append(Mistake((SOURCES, index, "name"), text))
     parts: dict[str, Any] = {name: outcome.settings for name, outcome in outcomes.items()}
     found += lockout_mistakes(parts["sharding"], sources, parts["state"])
-    # Which sources there are, and what they list, is known if nothing is wrong with that.
+    # Preflights can be checked against the sources only if their names and tasks are right.
     known_sources = len(sources) == len(given) and not any(
         mistake.path[:1] == (SOURCES,) and mistake.path[2:3] in ((), ("name",), ("tasks",))
         for mistake in found
@@ -200,7 +200,7 @@ def _checked(layers: Layers) -> Settings:
         remembers=parts["history"].keep is not None,
     )
     found += mistakes
-    # A mistake that several sources inherit is one.
+    # Several sources may inherit the same mistake from the defaults; report it once.
     problems = layers.problems(list(dict.fromkeys(found)))
     if problems:
         raise ConfigurationError(problems)
@@ -237,20 +237,20 @@ def _source(
 
 
 def _inherited(defaults: dict[str, Any], own: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what a source does not say itself, by value or by file."""
+    """Yield the defaults that a source does not override, by value or by file."""
     for key, value in defaults.items():
         if own.keys().isdisjoint({key, f"{key}_file", key.removesuffix("_file")}):
             yield key, value
 
 
 def _labels(defaults: dict[str, Any], own: dict[Any, Any]) -> dict[str, Any]:
-    """Return the joined labels: a source adds to the inherited ones."""
+    """Return the source's labels together with the inherited ones."""
     inherited, added = defaults.get("labels", {}), own.get("labels")
     return {"labels": inherited | added} if isinstance(added, dict) else {}
 
 
 def content_hash(content: bytes, settings: Settings) -> str:
-    """Hash a file's content and that of all files its settings name."""
+    """Return the SHA-256 hash, in hex, of a file's content and of all files its settings name."""
     digest = hashlib.sha256(content)
     for path in sorted(set(settings.files())):
         inner = files.content(path)
@@ -262,12 +262,12 @@ def content_hash(content: bytes, settings: Settings) -> str:
 def configure_for(
     settings: Settings, *, level: Level | None = None, warnings: Sequence[str] = ()
 ) -> None:
-    """Set up logging as settings say, with their secrets taken out.
+    """Set up logging by the settings, and remove their secrets from it.
 
     Args:
-        settings: They give form, level and secrets.
-        level: For commands whose answer is not the log: the lowest level that may disturb it.
-        warnings: Sentences that are logged first.
+        settings: The settings with format, level and secrets.
+        level: A minimum level, for commands whose output is not the log.
+        warnings: Sentences to log first.
     """
     secrets = tuple(settings.secrets())
     configure(
@@ -280,9 +280,9 @@ def configure_for(
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
-    """Return the effective settings as plain values that YAML and JSON know, without secrets."""
+    """Return the effective settings as plain values for YAML and JSON, without secrets."""
     plain: dict[str, Any] = _plain(settings.model_dump())
-    # The identity of a source comes first, for the readers of the page.
+    # Readers of the page `/config` find the identity of each source first.
     plain[SOURCES] = [
         {key: source[key] for key in ("provider", "name", "url")} | source
         for source in plain[SOURCES]

@@ -1,4 +1,4 @@
-"""Settings of preflights: which targets a test needs, what has to be true of them, and when."""
+"""Settings of preflights: the targets that a test needs, the conditions, and the window."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 #: The key of the list in the configuration.
 PREFLIGHTS = "preflights"
 
-#: What is wrong where somebody asks for a preflight and there is none.
+#: Error text for a request for preflights if there are none.
 NO_PREFLIGHTS = f"no preflight is configured; list one below `{PREFLIGHTS}` in the configuration"
 
-#: Monday is the first, as `datetime.weekday` counts.
+#: In the order of `datetime.weekday`.
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
-#: The longest window: one that is longer than a day would run into its next one.
+#: Maximum length of a window: a longer one would overlap that of the next day.
 _LONGEST_SECONDS = 86_400.0
 
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -75,9 +75,9 @@ class Choice(Section):
     """Targets of one kind.
 
     Attributes:
-        source: The name of a source, or a list of them; all sources if not given.
-        include: A regular expression for whole names: what does not match is not needed.
-        exclude: Likewise: what matches is not needed.
+        source: The name of a source, or a list of names; all sources by default.
+        include: A regular expression; only targets whose whole name matches are needed.
+        exclude: A regular expression; targets whose whole name matches are not needed.
     """
 
     source: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = ()
@@ -85,7 +85,7 @@ class Choice(Section):
     exclude: Regex | None = None
 
     def takes(self, source: str, name: str) -> bool:
-        """Return whether a target is one of them."""
+        """Return whether a target is chosen."""
         if self.source and source not in self.source:
             return False
         if self.exclude is not None and self.exclude.fullmatch(name):
@@ -94,12 +94,12 @@ class Choice(Section):
 
 
 class Machines(Choice):
-    """Targets of which some may be missing.
+    """Targets of which some may be unfit.
 
     Attributes:
-        min_up: How many have to be fit at least; 1 if not given.
-        max_down: How many may be unfit at most. If not given: any number where `min_up` is given,
-            else none.
+        min_up: The minimum number of fit targets; 1 by default.
+        max_down: The maximum number of unfit targets; by default any number if `min_up` is given,
+            else 0.
     """
 
     min_up: Annotated[Whole, Field(ge=0)] | None = None
@@ -107,44 +107,44 @@ class Machines(Choice):
 
     @property
     def needed(self) -> int:
-        """Return how many have to be fit."""
+        """The minimum number of fit targets."""
         return 1 if self.min_up is None else self.min_up
 
     @property
     def tolerated(self) -> float:
-        """Return how many may be unfit."""
+        """The maximum number of unfit targets."""
         if self.max_down is not None:
             return self.max_down
         return 0 if self.min_up is None else float("inf")
 
 
 class Suites(Choice):
-    """Suites, all of which have to be fit.
+    """Suites, all of which must be fit.
 
     Attributes:
-        slower_than_usual: How many times its usual duration the newest passed run of a suite may
-            have taken. While too few runs are known to say what is usual, the suite passes.
+        slower_than_usual: The newest passed run of a suite may have taken at most this many times
+            its usual duration. While too few runs are known for a usual duration, the suite passes.
     """
 
     slower_than_usual: Annotated[Number, Field(ge=1)] | None = None
 
 
-#: What is demanded of targets where nothing is said of them: all have to be fit.
+#: The default for targets without a condition of their own: all must be fit.
 ALL = Machines()
 
 
-# The only way to a field with the name of a keyword.
+# `for` is a keyword, so the field cannot be declared in the class.
 _Lasting = create_model("_Lasting", __base__=Section, **{"for": (TimeLimit, 3600.0)})  # type: ignore[call-overload]
 
 
 class Window(_Lasting):  # type: ignore[misc, valid-type]
-    """The time before a test, in which the fleet has to be fit.
+    """The time before a test, in which the fleet must be fit.
 
     Attributes:
-        before: When the test begins: the end of the window, a time of day in quotes.
-        for: How long the window is.
-        days: The days of `before`; every day if not given.
-        time_zone: The time zone of `before` and `days`, by its name in the IANA database.
+        before: The start of the test and the end of the window, a time of day in quotes.
+        for: The length of the window.
+        days: The days of `before`; every day by default.
+        time_zone: The time zone of `before` and `days`, as named in the IANA database.
     """
 
     before: Annotated[
@@ -156,40 +156,43 @@ class Window(_Lasting):  # type: ignore[misc, valid-type]
     time_zone: Annotated[str, AfterValidator(_check_zone)] = "UTC"
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield mistakes in the combination of fields."""
         if self.before is None:
-            yield Mistake(("before",), 'is missing; write when the test begins, such as "02:00"')
+            yield Mistake(("before",), 'is missing; write the start of the test, such as "02:00"')
         if not self.days:
             text = "names no day; leave it out for every day"
             yield Mistake(("days",), text, about=("days",))
         if self.seconds > _LONGEST_SECONDS:
-            yield Mistake(("for",), "is longer than a day; a window ends before its next one")
+            yield Mistake(("for",), "is longer than a day; windows of two days must not overlap")
 
     @property
     def seconds(self) -> float:
-        """Return how long it is."""
+        """The length of the window."""
         length: float = getattr(self, "for")
         return length
 
 
 class PreflightSettings(Section):
-    """The conditions under which the fleet is fit for a test; at least one has to be given.
+    """The conditions under which the fleet is fit for a test. At least one must be given.
 
     Attributes:
-        name: The `preflight` label; no two share one.
-        agents: The agents that the test needs; one is fit if it is up, active and not outdated, and
-            keeps to `clock`, `idle` and `max_age`. Without it, `clock`, `users` and `idle` are
-            about the members of the clusters, and without these about all agents.
-        clusters: The clusters that it needs; one is fit if it can be used, is active and not
-            outdated, and all its members are up, active and not outdated.
-        suites: The suites that it is made of; one is fit if the vendor finds it runnable, as far as
-            the vendor tells, no run of it is in flight, and it keeps to `slower_than_usual`.
-        clock: How far the clock of an agent may be off.
-        users: How many virtual users the fit agents together have to be able to carry.
-        idle: Whether nothing may run on the agents.
-        max_age: How old a reading may be of the targets that the other conditions are about; of all
-            agents if there is no other. A target with an older reading is not known to be fit.
-        window: The time before the test, in which the fleet has to be fit.
+        name: The unique value of the `preflight` label.
+        agents: The agents that the test needs. An agent is fit if it is up, active and not
+            outdated, and meets `clock`, `idle` and `max_age`. Without `agents`, the conditions
+            `clock`, `users` and `idle` apply to the members of `clusters`, or without `clusters`
+            to all agents.
+        clusters: The clusters that the test needs. A cluster is fit if it is usable, active and
+            not outdated, and all its members are up, active and not outdated.
+        suites: The suites that the test runs. A suite is fit if the vendor reports it as runnable
+            (or does not report that at all), no run of it is in flight, and it meets
+            `slower_than_usual`.
+        clock: The maximum deviation of an agent's clock.
+        users: The number of virtual users that the fit agents together must be able to run.
+        idle: Whether the agents must be idle.
+        max_age: The maximum age of the readings of all targets in the other conditions, or of all
+            agents if there is no other condition. With an older reading, a target's fitness is
+            unknown.
+        window: The time before the test, in which the fleet must be fit.
     """
 
     name: Name = ""
@@ -203,7 +206,7 @@ class PreflightSettings(Section):
     window: Window | None = None
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield mistakes in the combination of fields."""
         if not self.name:
             yield Mistake(("name",), "is missing; give the preflight a name")
         if not any(getattr(self, check) for check in _CHECKS):
@@ -211,7 +214,7 @@ class PreflightSettings(Section):
 
     @property
     def choices(self) -> Iterator[tuple[str, Choice]]:
-        """Yield the targets that are chosen, with their keys."""
+        """The choices of targets that are given, with their keys."""
         for key in ("agents", "clusters", "suites"):
             choice: Choice | None = getattr(self, key)
             if choice is not None:
@@ -224,20 +227,20 @@ def preflights(
     """Check the list of preflights.
 
     Args:
-        raw: Plain data as it came from the layers.
-        sources: All sources, `None` if a mistake hides which there are or what they list.
-        sharded: Whether this process watches only a share of the targets.
-        remembers: Whether there is a history, which says what is usual.
+        raw: Plain data from the layers.
+        sources: All sources; `None` if their names or tasks have mistakes.
+        sharded: Whether this process is one of several shards.
+        remembers: Whether there is a history, which has the usual durations.
 
     Returns:
-        Those that are right, and all mistakes with their places in the configuration.
+        The preflights, and all mistakes with their paths in the configuration.
     """
     if not isinstance(raw, list | tuple):
         return (), [Mistake((PREFLIGHTS,), "must be a list; begin each preflight with a dash")]
     mistakes: list[Mistake] = []
     if raw and sharded:
-        text = "judge the whole fleet, and a shard knows its share alone; leave them out here"
-        mistakes.append(Mistake((PREFLIGHTS,), f"{text}, and ask an exporter without shards"))
+        text = "need the whole fleet, but a shard polls only a part of it; remove them here"
+        mistakes.append(Mistake((PREFLIGHTS,), f"{text}, and use an exporter without shards"))
     listing = None
     if sources is not None:
         listing = {each.name: listed_kinds(each.provider, each.intervals()) for each in sources}
@@ -245,7 +248,7 @@ def preflights(
     for index, each in enumerate(raw):
         outcome = checked(PreflightSettings, each)
         settings, wrong = outcome.settings, list(outcome.mistakes)
-        # Of a list of sources in which one is wrong by itself, the rest is not what was meant.
+        # If a name in a list of sources is invalid, the rest of the list is not what was meant.
         named = not any(mistake.path[1:2] == ("source",) for mistake in wrong)
         if sources is not None and listing is not None and named:
             wrong += [*source_mistakes(settings, listing), *_age_mistakes(settings, sources)]
@@ -265,11 +268,11 @@ def preflights(
 def source_mistakes(
     preflight: PreflightSettings, listing: Mapping[str, Collection[str]]
 ) -> Iterator[Mistake]:
-    """Yield a mistake for every source that cannot have what a preflight wants of it.
+    """Yield a mistake for every source that is unknown or lists no targets of the needed kind.
 
     Args:
         preflight: The preflight.
-        listing: By the name of each source the kinds of targets that its tasks list.
+        listing: For each source's name, the kinds of targets that its tasks list.
     """
     for key, choice in preflight.choices:
         several = len(choice.source) > 1
@@ -279,7 +282,7 @@ def source_mistakes(
                 remedy = nearest(name, listing, otherwise=f"write one of {', '.join(listing)}")
                 yield Mistake(place, f"no source has this name; {remedy}")
             elif key.removesuffix("s") not in listing[name]:
-                remedy = "name another source, or switch on the task that lists them"
+                remedy = "name another source, or enable the task that lists them"
                 yield Mistake(place, f"{name} lists no {key}; {remedy}")
 
 
@@ -292,7 +295,7 @@ def listed_kinds(provider: str, tasks: Iterable[str]) -> frozenset[str]:
 def _age_mistakes(
     preflight: PreflightSettings, sources: Iterable[SourceSettings]
 ) -> Iterator[Mistake]:
-    """Yield a mistake for every task whose readings get too old from one poll to the next."""
+    """Yield a mistake for every task whose interval is longer than `max_age`."""
     limit = preflight.max_age
     if limit is None:
         return

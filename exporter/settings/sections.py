@@ -1,4 +1,4 @@
-"""The settings' parts: the list of all, and those that belong to no other package."""
+"""The sections of the settings: the list of all, and those that belong to no other package."""
 
 from __future__ import annotations
 
@@ -46,16 +46,15 @@ class WebSettings(Section):
     """The web server.
 
     Attributes:
-        listen_address: Where to listen, as `host:port`, `[IPv6 address]:port` or `:port`.
+        listen_address: Addresses to listen on, as `host:port`, `[IPv6 address]:port` or `:port`.
         systemd_socket: Listen on the sockets of a systemd socket unit instead.
         config_file: The web configuration file with TLS, users, headers and rate limit.
-        enable_lifecycle: Reload on `POST /-/reload`; without it that is refused with 403.
-        external_url: The URL under which others reach this, for links in alerts to its board and
-            runbooks.
-        route_prefix: The path below which everything is served; that of `external_url` if not
-            given.
-        max_requests: Requests under way at once, beside those for health and readiness; who comes
-            on top gets 503.
+        enable_lifecycle: Reload on `POST /-/reload`; otherwise that request is refused with 403.
+        external_url: The URL under which the exporter is reachable, for links in alerts to its
+            board and runbooks.
+        route_prefix: The path prefix of all pages; the path of `external_url` by default.
+        max_requests: Maximum number of concurrent requests, not counting those for health and
+            readiness. Further requests get 503.
     """
 
     listen_address: Annotated[
@@ -73,16 +72,16 @@ class WebSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _prefix_of_external_url(cls, data: Any) -> Any:
-        """Serve below the path by which others reach us, unless told otherwise."""
+        """Take the path of `external_url` as prefix, unless a prefix is given."""
         if not isinstance(data, dict) or "route_prefix" in data:
             return data
         try:
             return {**data, "route_prefix": urlsplit(check_url(data["external_url"])).path}
         except (KeyError, ValueError, TypeError, AttributeError):
-            return data  # nothing given, or nothing that its own check lets pass
+            return data  # no external_url, or an invalid one, which its own check reports
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield a mistake if the web configuration file cannot be read."""
         file = self.config_file
         if file is not None and (file.is_dir() or not os.access(file, os.R_OK)):
             yield Mistake(
@@ -91,39 +90,42 @@ class WebSettings(Section):
 
 
 def with_runbooks(alerting: AlertingSettings, web: WebSettings) -> AlertingSettings:
-    """Return how to alert with links to our own runbooks, if we have a URL and none is named."""
+    """Return the alert settings with our own runbooks' URL, unless another one is given.
+
+    Without `external_url` the settings stay unchanged.
+    """
     if web.external_url is None or "runbook_url" in alerting.model_fields_set:
         return alerting
     return alerting.model_copy(update={"runbook_url": f"{web.external_url.rstrip('/')}/runbooks/"})
 
 
 class LogSettings(Section):
-    """Our own log.
+    """The exporter's log.
 
     Attributes:
-        level: The lowest level that is logged.
-        format: The form of a line.
+        level: The lowest level to log.
+        format: The format of a line.
     """
 
     level: Level = "info"
     format: Format = "logfmt"
 
 
-#: Shards that know nothing of each other and still cause fewer refused calls in a minute than a
-#: vendor with a lock-out takes.
+#: Maximum number of shards without shared state. With a wrong token, each shard makes a refused
+#: call; up to this number stays below the limit of a vendor with a lock-out.
 SAFE_SHARDS = 3
 
 
 class ShardingSettings(Section):
-    """The share of the targets that is ours.
+    """Sharding: the part of the targets that this exporter polls.
 
     Attributes:
-        shard: Which share, from 0; the number at the end of the host's name if not given.
-        total_shards: Into how many shares the targets are divided. More than 3 do not start with a
-            source whose vendor has a lock-out, unless they share their state by `state.url` or
-            the risk is accepted.
-        accept_lockout_risk: Start more than 3 shards nevertheless, for instance where all of them
-            run on one host and share one `state.path`.
+        shard: The index of this shard, from 0; by default the number at the end of the host's name.
+        total_shards: The number of shards that divide the targets between them. With a source
+            whose vendor has a lock-out, more than 3 shards do not start unless they share their
+            state with `state.url` or the risk is accepted.
+        accept_lockout_risk: Allow more than 3 shards nevertheless, for instance if all of them run
+            on one host and share one `state.path`.
     """
 
     shard: Annotated[Whole, Field(ge=0)] | None = None
@@ -131,7 +133,7 @@ class ShardingSettings(Section):
     accept_lockout_risk: Boolean = False
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield a mistake if the index is too large."""
         if self.shard is not None and self.shard >= self.total_shards:
             yield Mistake(
                 ("shard",),
@@ -143,13 +145,13 @@ class ShardingSettings(Section):
 def lockout_danger(
     sharding: ShardingSettings, sources: Sequence[SourceSettings], state: StateSettings
 ) -> str:
-    """Return what shards that know nothing of each other can do, empty if it is nothing."""
+    """Return the risk of a lock-out by shards without shared state; empty if there is none."""
     endangered = [source for source in sources if source.LOCKOUT.block]
     if sharding.total_shards <= SAFE_SHARDS or not endangered or state.url is not None:
         return ""
     return (
-        f"a wrong token costs each of {sharding.total_shards} shards that do not share their state"
-        f" a call to {', '.join(source.name for source in endangered)}, where"
+        f"with a wrong token, each of {sharding.total_shards} shards without shared state makes a"
+        f" refused call to {', '.join(source.name for source in endangered)}, where"
         f" {endangered[0].LOCKOUT.consequence}"
     )
 
@@ -157,17 +159,17 @@ def lockout_danger(
 def lockout_mistakes(
     sharding: ShardingSettings, sources: Sequence[SourceSettings], state: StateSettings
 ) -> Iterator[Mistake]:
-    """Yield a mistake for such a danger that nobody has accepted."""
+    """Yield a mistake for a risk of a lock-out that the settings do not accept."""
     danger = lockout_danger(sharding, sources, state)
     if danger and not sharding.accept_lockout_risk:
         yield Mistake(
             ("sharding", "total_shards"),
-            f"{danger}; have them share it with state.url, use {SAFE_SHARDS} or less, or give"
-            " --accept-lockout-risk, for instance because all run on one host with one state.path",
+            f"{danger}; share the state with state.url, use at most {SAFE_SHARDS} shards, or give"
+            " --accept-lockout-risk, for instance if all run on one host with one state.path",
         )
 
 
-#: All parts beside the sources, by their keys.
+#: The models of all sections except the lists of sources and preflights, by key.
 SECTIONS: dict[str, type[Section]] = {
     "defaults": SourceDefaults,
     "web": WebSettings,

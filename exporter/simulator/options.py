@@ -20,18 +20,18 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         seed: Equal seeds give equal worlds.
-        pace: Seconds of the simulated worlds per second.
-        still: Whether the worlds stay as they begin.
+        pace: Simulated seconds per real second.
+        still: Whether the worlds do not change by themselves.
         agents, controllers, clusters, cluster_members, recorders, suites: Sizes of the Real Load
             fleet.
         blazemeter_agents, blazemeter_locations: Private locations and their agents.
-        tests: BlazeMeter tests that run again and again.
+        tests: BlazeMeter tests that run repeatedly.
         eggplant_agents: Agents of the Eggplant server.
-        delay_seconds: How long a portal takes for a call that reaches another machine.
-        dead_delay_seconds: What a machine that is down adds to that.
-        fault_rate: The share of all calls that is answered with 502, 0 to 1.
+        delay_seconds: Duration of a call for which the portal calls another machine.
+        dead_delay_seconds: Additional duration of such a call if that machine is down.
+        fault_rate: Ratio of calls answered with 502, 0 to 1.
         token: The Real Load token.
-        block_seconds: How long an address stays blocked after five bad tokens in a minute.
+        block_seconds: Duration of the block of an address after five bad tokens in a minute.
         host: The address to listen on.
         realload_port, blazemeter_port, eggplant_port: Ports, 0 for a free one.
     """
@@ -61,8 +61,8 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _HELP: Final = {
-    "seed": "equal seeds give equal worlds",
-    "pace": "simulated seconds per second",
+    "seed": "seed of the random numbers; equal seeds give equal fleets",
+    "pace": "simulated seconds per real second",
     "agents": "Real Load measuring agents",
     "controllers": "Real Load cluster controllers",
     "clusters": "Real Load clusters",
@@ -71,13 +71,13 @@ _HELP: Final = {
     "suites": "Real Load test execution suites",
     "blazemeter_agents": "BlazeMeter private-location agents",
     "blazemeter_locations": "BlazeMeter private locations",
-    "tests": "BlazeMeter tests that run again and again",
+    "tests": "BlazeMeter tests that run repeatedly",
     "eggplant_agents": "Eggplant agents",
-    "delay_seconds": "seconds a call takes that reaches another machine",
-    "dead_delay_seconds": "seconds a machine that is down adds to that",
-    "fault_rate": "share of all calls answered with 502, 0 to 1",
+    "delay_seconds": "duration, in seconds, of calls for which a vendor calls another machine",
+    "dead_delay_seconds": "additional seconds of such a call if that machine is down",
+    "fault_rate": "ratio of calls answered with 502, 0 to 1",
     "token": "the Real Load token",
-    "block_seconds": "seconds an address stays blocked after five bad tokens in a minute",
+    "block_seconds": "seconds for which an address is blocked after five bad tokens in a minute",
     "host": "address to listen on",
     "realload_port": "port of the Real Load portal, 0 for a free one",
     "blazemeter_port": "port of the BlazeMeter API, 0 for a free one",
@@ -111,12 +111,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         flag("still"),
         action="store_true",
-        help="no change by itself: the fleet stays as it begins",
+        help="do not let the fleet change by itself",
     )
 
 
 def options_from(namespace: argparse.Namespace) -> SimulatorOptions:
-    """Build the options from parsed flags."""
+    """Return the options from parsed flags."""
     names = SimulatorOptions.__struct_fields__
     return SimulatorOptions(**{name: getattr(namespace, name) for name in names})
 
@@ -143,9 +143,9 @@ class _Number:
 
 
 def _token(text: str) -> str:
-    """Parse what the printed configuration can hold as a token, for argparse."""
+    """Return a token that the printed configuration can contain, as a type for argparse."""
     if not fits_header(text):
-        raise argparse.ArgumentTypeError("must be one line of plain characters, not empty")
+        raise argparse.ArgumentTypeError("must be one line of ASCII characters, not empty")
     return text
 
 

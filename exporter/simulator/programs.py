@@ -1,4 +1,4 @@
-"""Real load generators for the demo, where they are installed; nothing simulates them."""
+"""Real load generators for the demo, Locust and Selenium, if they are installed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 
-#: How long a program may take to end by itself.
+#: Time limit for a program to end after SIGTERM.
 _END_SECONDS = 5.0
 
-#: A test that asks the simulated vendors for nothing they mind, once a second and user.
+#: A Locust test. Each user sends one harmless request a second to the simulated vendors.
 _LOCUSTFILE = """
 from locust import HttpUser, constant, task
 
@@ -37,10 +37,10 @@ _DRIVERS = ("chromedriver", "geckodriver", "msedgedriver")
 
 @asynccontextmanager
 async def installed(visited_url: str) -> AsyncIterator[list[dict[str, Any]]]:
-    """Run what is installed while the context lasts, and yield the sources that watch it.
+    """Run the installed programs until the context ends, and yield sources that poll them.
 
     Args:
-        visited_url: Where the users of a Locust test go.
+        visited_url: The URL that the users of the Locust test request.
     """
     async with AsyncExitStack() as stack:
         sources = []
@@ -52,7 +52,7 @@ async def installed(visited_url: str) -> AsyncIterator[list[dict[str, Any]]]:
 
 
 async def _locust(stack: AsyncExitStack, program: str, visited_url: str) -> dict[str, Any]:
-    # Closed, and so deleted, by the stack.
+    # The stack closes the file, which deletes it.
     file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".py"))  # noqa: SIM115
     file.write(_LOCUSTFILE)
     file.flush()
@@ -76,7 +76,7 @@ async def _selenium(stack: AsyncExitStack, program: str) -> dict[str, Any]:
 
 
 async def _start(stack: AsyncExitStack, *command: object) -> None:
-    """Start a program that ends with the stack."""
+    """Start a program, which the stack stops."""
     quiet = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         *map(str, command), stdin=quiet, stdout=quiet, stderr=quiet

@@ -1,4 +1,4 @@
-"""Serving the simulated vendors inside a running event loop, one or all of them."""
+"""Servers for the simulated vendors, one or all of them, in a running event loop."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _PORTS = ("realload_port", "blazemeter_port", "eggplant_port")
 
 
 class _Protocol(HttpToolsProtocol):
-    """HTTP that lets the application drop its connection without an answer."""
+    """HTTP protocol that lets the application drop a connection without a response."""
 
     def on_message_begin(self) -> None:
         """Offer `abort` to the application."""
@@ -53,14 +53,14 @@ class _Protocol(HttpToolsProtocol):
 
 @asynccontextmanager
 async def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Serve an application while the context lasts and yield its base URL.
+    """Serve an application until the context ends, and yield its base URL.
 
-    uvicorn's own server is left out since it takes over the signals of the whole process.
+    uvicorn's own server is not used, because it handles the signals of the whole process.
 
     Raises:
-        OSError: The address cannot be listened on.
+        OSError: The server cannot listen on the address.
     """
-    # The date is the vendor's own, see `Portal.answer`.
+    # No date header: `Portal.answer` sets the date of the vendor's clock.
     config = uvicorn.Config(
         app, log_config=None, access_log=False, proxy_headers=False, date_header=False
     )
@@ -84,11 +84,11 @@ async def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Asyn
 
 
 class Simulation:
-    """The simulated vendors, served while the context lasts.
+    """The simulated vendors, served until the context ends.
 
     Attributes:
         fleet, account, lab: The worlds of Real Load, BlazeMeter and Eggplant.
-        realload, blazemeter, eggplant: Their portals: what was asked, faults, `obey`.
+        realload, blazemeter, eggplant: Their portals, with counts of calls, faults and `obey`.
         realload_url: The whole URL of the Real Load API, once it is served.
         blazemeter_url, eggplant_url: Base URLs of the other two.
         base_urls: All base URLs, in the order Real Load, BlazeMeter, Eggplant.
@@ -115,14 +115,14 @@ class Simulation:
 
     @property
     def realload_token(self) -> str:
-        """Return the Real Load token that is valid now, empty for none."""
+        """The currently valid Real Load token; empty for none."""
         return self.realload.token or ""
 
     async def __aenter__(self) -> Self:
         """Start the servers.
 
         Raises:
-            StartError: One of them cannot listen; the message names the flag to change.
+            StartError: A server cannot listen; the message names the flag to change.
         """
         host = self.options.host
         self.base_urls = []
@@ -152,10 +152,11 @@ class Simulation:
     def configuration(
         self, *, interval_seconds: float = STANDARD_INTERVAL_SECONDS
     ) -> dict[str, Any]:
-        """Return the exporter's configuration that fits, as the YAML's plain data.
+        """Return a configuration of the exporter for these vendors, as plain data for YAML.
 
         Args:
-            interval_seconds: In half of it, a round of pings is to be over.
+            interval_seconds: The polling interval. The concurrency is chosen so that all pings
+                take at most half of it.
         """
         return {
             "sources": [
@@ -195,7 +196,7 @@ class Simulation:
 
 def _why(error: OSError | UnicodeError, *, port_flag: str) -> str:
     if isinstance(error, UnicodeError):
-        return f"it cannot be a host's name; give another {flag('host')}"
+        return f"it is no valid host name; give another {flag('host')}"
     if isinstance(error, socket.gaierror):
         return f"{error.strerror}; give another {flag('host')}"
     if error.errno == errno.EADDRINUSE:
@@ -210,19 +211,19 @@ def _why(error: OSError | UnicodeError, *, port_flag: str) -> str:
 async def run(
     options: SimulatorOptions, *, announce: Callable[[str], None], stop: asyncio.Event
 ) -> None:
-    """Serve the simulated vendors until told to stop.
+    """Serve the simulated vendors until `stop` is set.
 
     Args:
-        options: Their size, pace, faults and addresses.
-        announce: Takes each line that the user should see; together they are a configuration.
-        stop: Ends the simulation when set.
+        options: The size, pace, faults and addresses.
+        announce: Called with each line for the user; the lines form a configuration.
+        stop: When set, the simulation ends.
 
     Raises:
-        StartError: One of them cannot listen.
+        StartError: A server cannot listen.
     """
     async with Simulation(options) as simulation:
-        announce("# Simulated vendors are being served; this is a configuration that fits.")
-        announce("# POST /_control changes their fleets, GET /_control shows what was asked:")
+        announce("# Simulated vendors are being served. This is a configuration for them.")
+        announce("# POST /_control changes their fleets, GET /_control shows counts of calls:")
         for url in simulation.base_urls:
             announce(f"#   {url}/_control")
         for line in yaml.safe_dump(simulation.configuration(), sort_keys=False).splitlines():

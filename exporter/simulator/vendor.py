@@ -1,25 +1,26 @@
-"""The part that all simulated vendors share: counts, faults, blocking and the control interface.
+"""The common part of all simulated vendors: counts, faults, blocking and the control interface.
 
-`POST /_control` takes a JSON object; every key is optional and says how things shall be from
-now on. `GET /_control` answers like it: with the counts.
+`POST /_control` takes a JSON object. Every key is optional and applies from then on. The response,
+like that of `GET /_control`, has the counts.
 
-    still         true lets the world stand still, false lets it go on
-    token         the only credential that is valid from now on; null: none is
-    delay         seconds each call takes; of Real Load's, those that reach another machine
-    delay_spread  up to so many seconds more, by chance
-    dead_delay    seconds a machine that is down adds to that
-    fault         how calls are answered: none, bad_gateway, unavailable (both with HTML),
+    still         true stops the world's time, false lets it continue
+    token         the only valid credential; null: none is valid
+    delay         duration of each call in seconds; for Real Load, only of calls for which the
+                  portal calls another machine
+    delay_spread  maximum of a random addition to `delay`, seconds
+    dead_delay    addition to `delay` if that machine is down, seconds
+    fault         the response to calls: none (no fault), bad_gateway, unavailable (both with HTML),
                   rate_limited (429 with Retry-After), garbage (200 with HTML), drop, hang
-    fault_rate    the share of calls that is answered with 502, 0 to 1
-    refusal       how a bad Real Load token is answered, since that is not documented: envelope
+    fault_rate    ratio of calls answered with 502, 0 to 1
+    refusal       the response to a bad Real Load token, which is not documented: envelope
                   (the error envelope), bare (nothing but `isError`), flags (with the action's
                   flags, none set), http_401
-    fault_on      the actions that `fault` and `fault_rate` strike; empty: all
-    fault_after   so many of these calls are answered well before `fault` strikes
-    skew          how many seconds the vendor's clock is ahead of the true time
+    fault_on      the actions that `fault` and `fault_rate` affect; empty: all
+    fault_after   number of these calls that succeed before `fault` takes effect
+    skew          the vendor's clock minus the true time, seconds
     unblock       true forgets bad tokens and blocked addresses
-    change        {"agents": {"41": {"up": false}}}: attributes of things, see the worlds
-    delete        {"agents": ["41"]}: things that cease to exist
+    change        {"agents": {"41": {"up": false}}}: new attributes of objects, see the worlds
+    delete        {"agents": ["41"]}: objects to remove
 """
 
 from __future__ import annotations
@@ -94,19 +95,19 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class JsonResponse(Response):
-    """A JSON reply, encoded quickly."""
+    """A JSON response, encoded with msgspec."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """Encode the content."""
+        """Return the encoded content."""
         return msgspec.json.encode(content)
 
 
 class SilentResponse(Response):
-    """No reply: the connection is dropped at once, or held until the caller gives up.
+    """No response: the connection is dropped at once, or held until the caller gives up.
 
-    A server that offers an `abort` in the scope's state (see `server.py`) is asked to drop it.
+    To drop it, the response calls `abort` in the scope's state, which `server.py` offers.
     """
 
     def __init__(self, *, drop: bool) -> None:
@@ -114,25 +115,25 @@ class SilentResponse(Response):
         self._drop = drop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Wait for the end of the connection, after bringing it about if asked to."""
+        """Drop the connection if `drop` is set, and wait for its end."""
         del send
         if self._drop:
             scope.get("state", {}).get("abort", lambda: None)()
-        with suppress(asyncio.CancelledError):  # the server stops, see `Portal.answer`
+        with suppress(asyncio.CancelledError):  # on shutdown, see `Portal.answer`
             while (await receive())["type"] != "http.disconnect":
                 pass
 
 
 class Portal:
-    """One simulated vendor's front door.
+    """The entry point of one simulated vendor, through which all calls pass.
 
     Attributes:
-        calls: How often each action was asked for, faults and refusals included.
-        refused: Monotonic seconds of the calls with a bad credential.
-        blocked_calls: How many calls came from blocked addresses.
-        violations: What was asked for that would have changed something.
-        in_flight, peak: Calls being answered now, and the most there ever were.
-        token: The valid credential, `None` for none.
+        calls: The number of calls per action, including faults and refusals.
+        refused: Times of the calls with a bad credential, monotonic seconds.
+        blocked_calls: The number of calls from blocked addresses.
+        violations: Calls that would have changed something at the vendor.
+        in_flight, peak: The number of calls in progress, and its maximum.
+        token: The valid credential; `None` for none.
     """
 
     def __init__(self, world: World, options: SimulatorOptions, clock: Clock, token: str) -> None:
@@ -161,14 +162,14 @@ class Portal:
         self._blocked_until: dict[str, float] = {}
 
     async def answer(self, action: str, work: Callable[[], Awaitable[Response]]) -> Response:
-        """Count a call and answer it, or misbehave."""
+        """Return the response of `work`, or that of an injected fault, and count the call."""
         self.calls[action] += 1
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         try:
             response = self._misbehave(action) or await work()
         except asyncio.CancelledError:
-            # The server stops: uvicorn would print a traceback for a cancelled call.
+            # On shutdown uvicorn would print a traceback for a cancelled call.
             response = SilentResponse(drop=True)
         finally:
             self.in_flight -= 1
@@ -176,7 +177,7 @@ class Portal:
         return response
 
     def refuse(self, caller: str) -> None:
-        """Note a bad credential; the fifth within a minute blocks the address."""
+        """Record a bad credential; the fifth within a minute blocks the address."""
         now = self.clock.monotonic()
         self.refused.append(now)
         bad = self._bad_tokens[caller]
@@ -186,13 +187,13 @@ class Portal:
             bad.clear()
 
     def is_blocked(self, caller: str) -> bool:
-        """Return whether an address is blocked, and count it."""
+        """Return whether an address is blocked, and count the call if so."""
         blocked = self.clock.monotonic() < self._blocked_until.get(caller, float("-inf"))
         self.blocked_calls += blocked
         return blocked
 
     async def reach(self, *, up: bool, delay_seconds: float | None) -> None:
-        """Take the time that a call to another machine takes."""
+        """Sleep for the duration of a call to another machine."""
         seconds = self.delay_seconds if delay_seconds is None else delay_seconds
         seconds += 0.0 if up else self.dead_delay_seconds
         seconds += self.delay_spread_seconds * self._chance.random()
@@ -200,10 +201,10 @@ class Portal:
             await self.clock.sleep(seconds)
 
     def obey(self, command: Command) -> None:
-        """Carry out a command of the control interface.
+        """Execute a command of the control interface.
 
         Raises:
-            UnknownChangeError: It names something that does not exist.
+            UnknownChangeError: The command names something that does not exist.
         """
         targets = {
             "still": (self.world.timeline, "still"),
@@ -290,5 +291,5 @@ _FAULTS: Final[dict[Fault, Callable[[], Response | None]]] = {
 
 
 def caller_of(request: Request) -> str:
-    """Return the address a call came from."""
+    """Return the IP address of the caller."""
     return request.client.host if request.client else ""

@@ -1,4 +1,4 @@
-"""A simulated world: its time, the machines that go up and down in it, and changes from outside."""
+"""A simulated world: its time, its machines, which go up and down, and changes from outside."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Timeline:
-    """The time of one world: it begins at 0, runs at a pace and can stand still.
+    """The time of one world, which begins at 0, runs at a pace and can be stopped.
 
-    A moment is a number of the world's seconds; negative moments lie before its beginning.
+    A moment is a number of simulated seconds; negative moments are before the world's beginning.
 
     Args:
-        pace: Seconds of the world per second.
+        pace: Simulated seconds per real second.
 
     Attributes:
         skew_seconds: The vendor's clock minus the true time.
@@ -36,7 +36,7 @@ class Timeline:
 
     @property
     def still(self) -> bool:
-        """True while the world stands still."""
+        """True while the world's time is stopped."""
         return self._still
 
     @still.setter
@@ -54,22 +54,22 @@ class Timeline:
         return self._anchor_moment + passed * self._pace
 
     def now(self) -> float:
-        """Return the vendor's seconds since the epoch; they pass also while its world is still."""
+        """Return the vendor's clock in Unix seconds, which runs even while the world is stopped."""
         return self._clock.time() + self.skew_seconds
 
     def unix(self, moment: float) -> float:
-        """Convert a moment to the vendor's seconds since the epoch."""
+        """Return a moment in Unix seconds of the vendor's clock."""
         passed = (moment - self._anchor_moment) / self._pace
         return self._anchor.unix + passed + self.skew_seconds
 
 
 class Wave(msgspec.Struct, frozen=True, kw_only=True):
-    """Up for some time, down for some time, and again.
+    """A repeated alternation of up and down.
 
     Attributes:
-        period_seconds: The length of one turn.
-        up_seconds: How much of its beginning is up.
-        phase_seconds: How far into the turn the world begins.
+        period_seconds: The length of one period.
+        up_seconds: The up time at the beginning of each period.
+        phase_seconds: The position in the period at which the world begins.
     """
 
     period_seconds: float = math.inf
@@ -77,16 +77,16 @@ class Wave(msgspec.Struct, frozen=True, kw_only=True):
     phase_seconds: float = 0.0
 
     def is_up(self, moment: float) -> bool:
-        """Return whether a moment lies in an upper part."""
+        """Return whether the wave is up at a moment."""
         return (moment + self.phase_seconds) % self.period_seconds < self.up_seconds
 
     def came_up(self, moment: float) -> float | None:
-        """Return when the present turn began, `None` if the world began in it."""
+        """Return the moment when the present period began; `None` in the world's first period."""
         turn, into = divmod(moment + self.phase_seconds, self.period_seconds)
         return moment - into if turn >= 1 else None
 
     def went_down(self, moment: float) -> float:
-        """Return when the present or last turn's lower part began or will begin."""
+        """Return the moment when the down time of the present period began or will begin."""
         return moment - (moment + self.phase_seconds) % self.period_seconds + self.up_seconds
 
 
@@ -94,15 +94,15 @@ STEADY = Wave()
 
 
 class Machine(msgspec.Struct, kw_only=True):
-    """A machine of a fleet; it can be changed from outside at any time.
+    """A machine of a fleet. It can be changed from outside at any time.
 
     Attributes:
-        up: Forced state; `None` leaves it to the wave.
-        age_seconds: How long it had been up when the world began.
-        outdated: Whether the vendor refuses its version.
+        up: A forced state; with `None` the wave decides.
+        age_seconds: Its up time when the world began.
+        outdated: Whether the vendor rejects its version.
         skew_seconds: Its clock minus the true time.
-        delay_seconds: How long a call to it takes; `None` for what the portal says.
-        jitter: A number from 0 to 1 that makes its measurements its own.
+        delay_seconds: Duration of a call to it; `None` for the portal's default.
+        jitter: A number from 0 to 1 that makes its measurements differ from other machines'.
     """
 
     wave: Wave = STEADY
@@ -115,29 +115,29 @@ class Machine(msgspec.Struct, kw_only=True):
     jitter: float = 0.5
 
     def is_up(self, moment: float) -> bool:
-        """Return whether it is up at a moment."""
+        """Return whether the machine is up at a moment."""
         return self.wave.is_up(moment) if self.up is None else self.up
 
     def took(self, moment: float, *, least_millis: int, spread_millis: int) -> int:
-        """Return the milliseconds a call to it took; each machine swings in its own way."""
+        """Return the duration of a call to it in milliseconds, which varies with time."""
         swing = 0.15 * math.sin(moment / 17 + 40 * self.jitter) * math.sin(moment / 5)
         return least_millis + int(spread_millis * max(0.0, self.jitter + swing))
 
     def started(self, moment: float) -> float:
-        """Return the moment at which it started."""
+        """Return the moment when the machine started."""
         came_up = self.wave.came_up(moment)
         return -self.age_seconds if came_up is None else came_up
 
 
 class UnknownChangeError(Exception):
-    """A change names a thing or an attribute that does not exist, or has a wrong value."""
+    """A change names an object or attribute that does not exist, or has a wrong value."""
 
 
 class World:
-    """A vendor's side of the simulation: named tables of things that can be changed.
+    """The state of one simulated vendor: named tables of objects that can be changed.
 
     Attributes:
-        kinds: The names of the tables; each is an attribute, a dictionary of things by id.
+        kinds: The names of the tables; each is an attribute, a dictionary of objects by id.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset()
@@ -146,10 +146,10 @@ class World:
         self.timeline = timeline
 
     def table(self, kind: str) -> MutableMapping[str, Any]:
-        """Return the things of one kind by id.
+        """Return the objects of one kind by id.
 
         Raises:
-            UnknownChangeError: There is no such kind.
+            UnknownChangeError: The kind does not exist.
         """
         if kind not in self.kinds:
             raise UnknownChangeError(f"there are no {kind!r}, only {sorted(self.kinds)}")
@@ -157,10 +157,10 @@ class World:
         return things
 
     def change(self, kind: str, key: str | int, **changes: object) -> None:
-        """Change attributes of one thing, for instance `change("agents", 41, up=False)`.
+        """Change attributes of one object, for instance `change("agents", 41, up=False)`.
 
         Raises:
-            UnknownChangeError: The thing or an attribute does not exist, or a value is wrong.
+            UnknownChangeError: The object or an attribute does not exist, or a value is wrong.
         """
         thing = self.table(kind).get(str(key))
         if thing is None:
@@ -175,10 +175,10 @@ class World:
                 raise UnknownChangeError(f"{kind}: {name}: {error}") from error
 
     def delete(self, kind: str, key: str | int) -> None:
-        """Take one thing out of the world.
+        """Remove one object from the world.
 
         Raises:
-            UnknownChangeError: It does not exist.
+            UnknownChangeError: The object does not exist.
         """
         if self.table(kind).pop(str(key), None) is None:
             raise UnknownChangeError(f"{kind}: there is no {key}")

@@ -1,5 +1,6 @@
-"""The vendors: one package each, and what they share.
+"""The providers, one package per vendor, and the modules they share.
 
-`base` is the interface that the rest of the exporter sees, `settings` what every source can be
-set, `calls` and `decode` what every package sends and reads with, `registry` the list of all.
+`base` is the interface to the rest of the exporter. `settings` has the settings that all sources
+have in common, `calls` makes their HTTP clients, `decode` reads replies, and `registry` lists all
+providers.
 """

@@ -1,12 +1,12 @@
-"""The public module for authors of providers: everything that a provider is written with.
+"""The public module for authors of providers: every name that a provider may import.
 
-A provider is a package with a `Provider` record, which an entry point of the group
-`loadfleet_exporter.providers` names. The page "Adding a provider" of the documentation leads
-through one; `exporter/sources/locust` and `exporter/sources/selenium` are written with this module
-alone. A name that is not listed in `__all__` may change in any release.
+A provider is a package with a `Provider` record; an entry point of the group
+`loadfleet_exporter.providers` points to that record. The page "Adding a provider" of the
+documentation builds one step by step. `exporter/sources/locust` and `exporter/sources/selenium`
+import from this module alone. A name that is not listed in `__all__` may change in any release.
 
-Names that need the HTTP client are imported at their first use, since it takes longer to load
-than everything else together. Use them in the module of the `connector`.
+Names that need the HTTP client are imported at their first use, because loading httpx takes longer
+than loading everything else together. Use these names only in the module of the `connector`.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ _LATE = {
     "suspected": "exporter.sources.calls",
 }
 
-#: The labels that identify a target of each kind that a family of a provider's own can be about.
+#: The identifying labels of each kind of target for which a provider can declare families.
 _IDENTITIES = {
     None: (),
     Kind.AGENT: ("agent_id", "agent"),
@@ -161,14 +161,14 @@ _IDENTITIES = {
 def family(
     provider: str, name: str, help_text: str, *labels: str, of: Kind | None = None
 ) -> Family:
-    """Declare a family of a provider's own.
+    """Return a new metric family that belongs to a provider.
 
     Args:
         provider: The provider's name.
-        name: What follows upon `loadfleet_PROVIDER_`, with the unit at its end.
+        name: The metric name without the prefix `loadfleet_PROVIDER_`; ends with the unit.
         help_text: One sentence.
-        labels: Further labels, of those that the catalogue's families have.
-        of: The kind of targets that it is about; the source if not given.
+        labels: Further labels; only labels that families of the catalogue have are allowed.
+        of: The kind of targets that the family describes; the source as a whole if not given.
     """
     return Family(
         name=f"{PREFIX}{provider}_{name}", help=help_text, labels=(*_IDENTITIES[of], *labels)
@@ -176,7 +176,7 @@ def family(
 
 
 def controller_at(url: str, *, version: str, now: Moment) -> Controller:
-    """Return the controller that answers at a URL, which is up since it has answered."""
+    """Return the controller behind a URL, marked as up; call this after it has answered."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     state = State(read_at=now, up=True, version=version)

@@ -1,8 +1,8 @@
-"""The interface to a vendor's package, so that nothing else has to know one.
+"""The interface to the providers, so that no other module depends on a vendor.
 
-A provider is a settings model and a way to make a `Source` from it. A source is polled one task
-at a time; what it learnt comes back as readings, what went wrong as failures. Its calls are sent
-by a `Client`, of which every vendor has its own.
+A provider is a settings model and a function that makes a `Source` from it. Each poll of a source
+covers one task and returns readings and failures. A source sends its calls through a `Client`;
+every vendor has its own subclass.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """A call within a poll that failed without saying anything about a target.
+    """A call within a poll that failed and does not show whether a target is up.
 
     Attributes:
-        reason: Under which it is counted.
-        message: One sentence for the log, made by us and free of secrets.
-        target: The id of the target whose call it was, if it was one's.
-        cuts_list: Whether a part of the task's list was not read, so that a target that is missing
-            may still be there. `None`: it was not, unless the call was a target's.
+        reason: The `reason` label under which the failure is counted.
+        message: One sentence for the log, written by the exporter and free of secrets.
+        target: The id of the target that was called; empty if the call was not about one target.
+        cuts_list: Whether a part of the task's list was not read, so that a target missing from
+            the list may still exist. `None`: true if `target` is empty, else false.
     """
 
     reason: Reason
@@ -55,16 +55,17 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of one poll of a task.
 
     Attributes:
-        readings: The new snapshot of the task, whole.
-        failures: The calls that failed on the way; the readings stand nevertheless.
-        memory: What the task wants to find again after a restart or a reload, in a form of its
-            own and without a secret.
-        inventory: The kinds of targets of which the vendor lists all. When there are none of a
-            kind any more, or the list is `incomplete`, that is not believed at once.
-        elsewhere: How many more targets of a kind the list has, which other processes watch.
+        readings: The complete new snapshot of the task.
+        failures: The calls that failed during the poll; the readings are valid all the same.
+        memory: The task's data to keep over a restart or a reload, in a format of the task's
+            own and without secrets.
+        inventory: The kinds of targets that the vendor lists completely. When the list of a kind
+            becomes empty, or is `incomplete`, the exporter believes the list only when it has
+            stayed the same for an hour.
+        elsewhere: The number of listed targets per kind that other processes watch.
         incomplete: Whether the vendor says that it has more targets than it listed.
-        asked: Whether a target could be asked, if any was to be.
-        vendor_slow: Whether calls timed out by the vendor's doing rather than their targets'.
+        asked: False if there were targets to call and no call gave a result.
+        vendor_slow: Whether calls timed out because the vendor is slow, and not their targets.
     """
 
     readings: tuple[Reading, ...]
@@ -78,7 +79,7 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cut(self) -> bool:
-        """True if a part of the list was not read, by the failures."""
+        """True if the failures show that a part of the list was not read."""
         return any(
             not failure.target if failure.cuts_list is None else failure.cuts_list
             for failure in self.failures
@@ -86,12 +87,12 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of a vendor that was asked about one target just now.
+    """The vendor's current answer about one target.
 
     Attributes:
-        reading: What was read from the reply.
-        reply: The reply's fields that the decoder knows; all others are named, not shown.
-        more: What else was read about the target, for families of the provider's own.
+        reading: The reading made from the reply.
+        reply: The reply as plain data; of fields that the decoder does not know only the names.
+        more: Further readings of the target, for the provider's own families.
     """
 
     reading: Reading
@@ -100,11 +101,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """The progress of polls that call each of their targets, for whoever waits for them.
+    """The progress of polls that call each of their targets.
 
     Attributes:
-        targets: How many were to be called since the start.
-        called: How many of them were.
+        targets: How many target calls the polls since the start had to make.
+        called: How many of these calls have ended.
     """
 
     targets: int = 0
@@ -112,20 +113,24 @@ class Progress(msgspec.Struct, kw_only=True):
 
 
 class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a source is given beside its settings.
+    """Everything a source needs beside its settings.
 
     Attributes:
-        ledger: The lock-out guard's ledger, shared by all who poll the same origin.
-        random: For the jitter of retries.
-        shard: Our share of the targets of a spread task.
-        known: The readings by task from before a restart, or before a reload changed the source's
-            settings.
-        memory: What the tasks' newest polls gave as `Poll.memory`, by task.
-        turn: Returns what to heed while the ledger is not shared with all who call.
-        may_call: False while this process has to find out whether it is still the one that polls.
-        state: Where the pace of an account's calls is shared; each client has its own if not given.
-        members: How many processes call the same origin, as far as was seen last; each takes its
-            part of the budget while the state cannot tell what the others took.
+        telemetry: The exporter's own metrics about this source.
+        clock: The clock for all times of the source.
+        ledger: The lock-out guard's ledger, shared by all processes that poll the same origin.
+        random: The random source for the jitter of retries.
+        shard: This process's share of the targets of a spread task.
+        known: By task, the readings from before a restart, or from before a reload changed the
+            source's settings.
+        memory: By task, the `Poll.memory` of its newest poll.
+        turn: Returns this process's turn to send a proof while the ledger is not shared with all
+            processes that call; `None` while it is shared.
+        may_call: Returns false while this process must find out whether it is still the leader.
+        state: The storage that shares the pace of an account's calls; if not given, each client
+            paces its calls alone.
+        members: Returns the last known number of processes that call the same origin. Each uses
+            an equal part of the budget while the state does not show what the others used.
         progress: Counts the targets that polls call.
     """
 
@@ -144,11 +149,14 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Client(ABC):
-    """A vendor's API as it is called, each call through the lock-out guard.
+    """The client of a vendor's API; every call goes through the lock-out guard.
 
     Attributes:
-        settings: What it was made from, as is `context`; the tasks find them here.
-        surprise: Counts a value that did not fit.
+        settings: The source's settings, for the tasks.
+        context: The source's context, for the tasks.
+        surprise: Counts an unexpected value in a reply.
+        http: The HTTP client that sends the calls.
+        guard: The lock-out guard.
     """
 
     def __init__(
@@ -160,14 +168,14 @@ class Client(ABC):
         fingerprint: Callable[[], str],
         concurrency: int | None = None,
     ) -> None:
-        """Send nothing yet.
+        """Initialize without sending a call.
 
         Args:
-            settings: The settings.
-            context: Whatever else a source needs.
-            http: Sends the calls; closed with the client.
-            fingerprint: Of the credentials as they are now.
-            concurrency: Calls under way at once, in place of the settings'.
+            settings: The source's settings.
+            context: Everything else the source needs.
+            http: Sends the calls; closed with this client.
+            fingerprint: Returns a hash of the current credentials.
+            concurrency: The largest number of concurrent calls, in place of the settings' value.
         """
         self.settings = settings
         self.context = context
@@ -188,15 +196,15 @@ class Client(ABC):
 
     @abstractmethod
     async def prove(self) -> None:
-        """Find out with the cheapest call whether the credentials are accepted.
+        """Make the cheapest call to find out whether the vendor accepts the credentials.
 
         Raises:
-            SuspectError: They look refused.
+            SuspectError: The vendor seems to refuse the credentials.
             PollError: There is no valid answer.
         """
 
     async def aclose(self) -> None:
-        """Close all connections, which ends the calls under way."""
+        """Close all connections, which ends the calls in flight."""
         await self.http.aclose()
         await self.guard.aclose()
 
@@ -211,12 +219,12 @@ class Source:
         tasks: Mapping[str, Callable[[], Awaitable[Poll]]],
         explainers: Mapping[str, Callable[[str], Awaitable[Explanation]]],
     ) -> None:
-        """Join a client with what is asked through it.
+        """Join a client with the functions that poll and explain through it.
 
         Args:
             client: Closed with the source.
-            tasks: By the task's name, what polls it.
-            explainers: By the kind of target, what asks about one of them, given its id.
+            tasks: The function that polls each task, by the task's name.
+            explainers: The function that asks about one target, given its id, by kind of target.
         """
         self.settings = client.settings
         self._client = client
@@ -225,7 +233,7 @@ class Source:
 
     @property
     def auth_failed(self) -> bool:
-        """True while calls are held back because the credentials were refused."""
+        """True while the guard holds calls back because the vendor refused the credentials."""
         return self._client.guard.auth_failed
 
     @property
@@ -235,28 +243,31 @@ class Source:
 
     @property
     def refusals(self) -> int:
-        """The number of calls of the last minute that may have been refused, over all processes."""
+        """The number of possibly refused calls in the last minute, over all processes."""
         return self._client.guard.refusals
 
     @property
     def blocked(self) -> bool:
-        """True if no call may be sent now: the next poll would fail without one."""
+        """True if the guard lets no call out now, so that a poll would fail without sending one."""
         return self._client.guard.blocked
 
     async def poll(self, task: str) -> Poll:
-        """Read everything a task covers.
+        """Poll a task.
+
+        Returns:
+            The complete snapshot of the task, and the calls that failed.
 
         Raises:
             LookupError: There is no such task.
-            PollError: Nothing could be learnt; the snapshot of the task stays until it expires.
+            PollError: The poll failed as a whole; the task's snapshot stays until it expires.
         """
         return await self._tasks[task]()
 
     async def explain(self, kind: str, target_id: str) -> Explanation:
-        """Ask the vendor about one known target now.
+        """Return the vendor's current answer about one known target.
 
         Raises:
-            LookupError: There is no such kind, or no such target in the inventory.
+            LookupError: There is no such kind, or the inventory has no such target.
             PollError: The call failed.
         """
         if kind not in self._explainers:
@@ -270,19 +281,19 @@ class Source:
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """A vendor.
+    """The description of one vendor's package.
 
     Attributes:
-        name: The value of the `provider` label and of the configuration's key.
-        settings: Its settings model.
+        name: The value of the `provider` label and of the configuration's `provider` key.
+        settings: The settings model.
         connector: The function that makes a `Source` from settings and context, as
-            `module:function`. It is imported at its first use, since it brings httpx, which takes
-            longer to load than everything else together, and only polling needs it.
-        kinds: Its kinds of targets that `explain` knows.
-        spread: Tasks whose calls per target can be divided over several processes; any other
-            task belongs to one of them as a whole.
-        mappings: Families of its own, below `loadfleet_NAME_`, by the type of the readings that
-            fill them. The catalogue's readings fill the catalogue's families by themselves.
+            `module:function`. The function is imported at its first use, because it loads httpx,
+            which takes longer than everything else together, and only polling needs httpx.
+        kinds: The kinds of targets that `explain` supports.
+        spread: Tasks whose calls per target several processes can share; every other task runs
+            as a whole in one process.
+        mappings: The provider's own families, named `loadfleet_NAME_...`, by the type of the
+            readings that fill them. Readings of the catalogue need no mapping here.
     """
 
     name: str
@@ -293,17 +304,17 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     mappings: Mapping[type[Reading], tuple[TargetMapping, ...]] = {}
 
     def connect(self, settings: SourceSettings, context: SourceContext) -> Source:
-        """Make a source; sends nothing yet.
+        """Return a new source, which has not sent a call yet.
 
         Raises:
-            ConfigurationError: The connector, which may be a plug-in's, cannot be used.
+            ConfigurationError: The connector, possibly that of a plug-in, cannot be used.
         """
         try:
             source: Source = resolve_name(self.connector)(settings, context)
         except ExporterError:
             raise
         except Exception as error:  # noqa: BLE001 - a plug-in can raise anything
-            # Of the error its type alone: the text may hold whatever the connector has read.
+            # Name only the error's type: its text may quote data that the connector has read.
             problem = f"{settings.name}: {self.connector} cannot be used ({type(error).__name__})"
             raise ConfigurationError([problem]) from None
         return source

@@ -1,4 +1,4 @@
-"""Sources that may ask for a name and a password (RFC 7617), and often ask for nothing."""
+"""Settings for sources that can be protected with HTTP basic authentication (RFC 7617)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class BasicSettings(SourceSettings):
-    """Settings with a name and a password, both or neither.
+    """Settings with an optional user name and password; give both or neither.
 
     Attributes:
-        username: Who the exporter is; without it nothing is sent.
+        username: The user name for basic authentication; without one no credentials are sent.
         password: The password.
-        password_file: A file with it.
+        password_file: A file that holds the password.
     """
 
     username: Annotated[str, Field(min_length=1, pattern="^[^:]+$")] | None = None
@@ -33,7 +33,7 @@ class BasicSettings(SourceSettings):
     password_file: FilePath | None = None
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield mistakes in combinations of fields that are valid on their own."""
         yield from super().mistakes()
         yield from secret_mistakes(self, "password", required=False)
         if self.username is None and self.credential is not None:
@@ -49,20 +49,20 @@ class BasicSettings(SourceSettings):
 
     @cached_property
     def credential(self) -> Secret | None:
-        """The password, `None` where nothing is asked for."""
+        """The password, `None` if none is configured."""
         if self.password is None and self.password_file is None:
             return None
         return Secret(self.password, self.password_file)
 
     def fingerprint(self) -> str:
-        """Return a hash of the password as it is now; empty without one."""
+        """Return a hash of the current password; empty if there is none."""
         return "" if self.credential is None else self.credential.fingerprint()
 
     def authorization(self) -> dict[str, str]:
-        """Return the header that a call is sent with, none without a password.
+        """Return the `authorization` header for a call; empty if there is no password.
 
         Raises:
-            CallError: The password's file cannot be read.
+            CallError: The password file cannot be read.
         """
         if self.credential is None:
             return {}

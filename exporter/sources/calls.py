@@ -1,4 +1,4 @@
-"""A source's calls: what they are sent with, and which replies may refuse the credentials."""
+"""The HTTP client of a source, and the errors that may mean refused credentials."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CONNECT_TIMEOUT_SECONDS = 5.0
 def http_client(
     settings: SourceSettings, context: SourceContext, fingerprint: Callable[[], str]
 ) -> HttpClient:
-    """Make the client that a source's calls are sent with.
+    """Return a new HTTP client for the calls of a source.
 
     Args:
-        settings: The source's.
-        context: Whatever else a source needs.
-        fingerprint: Returns a hash of the credentials as they are now.
+        settings: The source's settings.
+        context: Everything else the source needs.
+        fingerprint: Returns a hash of the current credentials.
     """
     account = None
     if context.state is not None:
@@ -65,7 +65,7 @@ def http_options(settings: SourceSettings) -> HttpOptions:
 
 
 def suspected(error: CallError) -> PollError:
-    """Make a suspect of an error that may be a refusal of the credentials, by its reason."""
+    """Return a `SuspectError` if an error's reason may mean refused credentials, else the error."""
     if error.reason in (Reason.AUTH, Reason.ACCESS_DENIED):
         return SuspectError(error)
     return error

@@ -1,13 +1,13 @@
-"""Replies become typed values here, or what people may see, whatever a vendor puts into them.
+"""Decoding of vendors' replies into typed values, and into plain data that is safe to show.
 
-A reply as documented takes the fast way: one strict decode that skips all fields nobody asked for,
-secrets included. Only when that fails is it taken apart field by field, so that one odd value
-costs that value and not the poll. A reply struct therefore gives every field a default, and says
-by it what an absent field means.
+A reply that matches its struct needs one strict decode, which skips all undeclared fields, secrets
+included. If the strict decode fails, the reply is decoded field by field, so that an unexpected
+value costs that value and not the poll. Every field of a reply struct therefore has a default,
+which is also the value of an absent field.
 
-To people only the wanted fields are shown, and of all others the names. What a decoder picks is
-known to be free of secrets, or is typed as `msgspec.Raw` because it is one. Whatever else a vendor
-sends may be anything.
+Pages and commands show only the declared fields of a reply, and the names of all others. A declared
+field is free of secrets, or it has the type `msgspec.Raw` and is hidden. An undeclared field may
+hold anything.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ T = TypeVar("T")
 
 Surprised = Callable[[Surprise], None]
 
-#: A vendor's number for something, or its name.
+#: An identifier in a reply: a number or a text, by vendor.
 Id = int | str | None
 
 NOT_SHOWN = "<not shown>"
 
-#: A pair of surrogates, a half of one as the group, or any other escape.
+#: A JSON escape: a surrogate pair, a lone surrogate (the only one that fills the group), any other.
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
     re.DOTALL,
 )
 
-# Longer versions are nobody's; the bound keeps hostile input cheap.
+# No vendor has longer versions; the bounds keep hostile input cheap.
 _VERSION = re.compile(r"[vV]?([0-9]{1,18}(?:\.[0-9]{1,18}){0,15})(?:[-+._ ]?[A-Za-z].*|[-+_ ].*)?")
 
 
@@ -52,20 +52,20 @@ class _UnfitError(Exception):
 
 
 def decode(body: bytes, type_: type[T], *, operation: str, surprise: Surprised) -> T:
-    """Read the wanted fields of a JSON body.
+    """Return a JSON body decoded as a type.
 
-    A field of a wrong type takes its default, an element of a wrong type is left out of its list
-    or mapping; each of these is a surprise of kind `type`.
+    A field of a wrong type gets its default; an element of a wrong type is left out of its list
+    or mapping. Each of these counts as a surprise of kind `type`.
 
     Args:
-        body: What came over the wire.
-        type_: A struct whose fields all have defaults, or a list or mapping of such.
-        operation: The name of the call, for the message of the error.
-        surprise: Called once for each value that did not fit.
+        body: The body as received.
+        type_: A struct whose fields all have defaults, or a list or mapping of such structs.
+        operation: The name of the call, for the error's message.
+        surprise: Called once for each value of a wrong type.
 
     Raises:
-        CallError: With `decode`, when the body is not JSON, nests too deep, or is as a whole of
-            another type. Its message and its causes hold no part of the body.
+        CallError: With the reason `decode`, if the body is not JSON, is nested too deeply, or is
+            of another type as a whole. The error's message and causes quote nothing of the body.
     """
     value: T
     with suppress(_UnfitError):
@@ -74,21 +74,21 @@ def decode(body: bytes, type_: type[T], *, operation: str, surprise: Surprised) 
     with suppress(_UnfitError):
         value = _fit(well_formed(body), type_, surprise)
         return value
-    # Raised outside the handlers: the causes would quote the body in tracebacks.
+    # Raised outside the handlers, because a chained cause would quote the body in tracebacks.
     raise CallError(Reason.DECODE, f"{operation}: the reply is not the JSON that was expected")
 
 
 def well_formed(body: bytes) -> bytes:
-    """Replace halves of surrogate pairs in a JSON body, of which Unicode cannot be made.
+    """Return a JSON body with every lone surrogate replaced by U+FFFD.
 
-    JSON allows them (RFC 8259, section 8.2), and a text that was cut in the middle of an emoji
-    ends in one.
+    A lone surrogate cannot be decoded, yet JSON allows it (RFC 8259, section 8.2), and a text that
+    was cut in the middle of an emoji ends with one.
     """
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
 
 
 def finite(value: float | None) -> float | None:
-    """Return a number as a float, or `None` if there is none or none that can be measured."""
+    """Return a number as a float, or `None` if it is missing, infinite, NaN or too large."""
     if value is None:
         return None
     try:
@@ -99,24 +99,24 @@ def finite(value: float | None) -> float | None:
 
 
 def measured(value: float | None) -> float | None:
-    """Return a quantity, for which anything below 0 means that there is no data."""
+    """Return a quantity as a float, or `None`; vendors send negative numbers for missing data."""
     number = finite(value)
     return number if number is not None and number >= 0 else None
 
 
 def text(value: Id) -> str:
-    """Return an id, or what only describes, as label text: empty where the vendor gave none."""
+    """Return an id or a description as label text; empty if the vendor gave none."""
     return "" if value is None else str(value)
 
 
 def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
-    """Return a JSON body as plain data, with everything hidden that its type does not want.
+    """Return a JSON body as plain data, with all undeclared fields and all secrets hidden.
 
     Args:
-        body: JSON; what is none is not shown as a whole.
-        type_: The type it is decoded as; see `decode`.
+        body: JSON; a body that is not JSON is hidden as a whole.
+        type_: The type that declares the fields to show; see `decode`.
     """
-    if isinstance(body, bytes):  # the whole, not a part
+    if isinstance(body, bytes):  # the whole body, not a part of it
         body = well_formed(body)
     wanted = _alternative(type_, body)
     origin, arguments = get_origin(wanted), get_args(wanted)
@@ -142,18 +142,18 @@ def redacted_reply(body: bytes | msgspec.Raw, type_: Any) -> Any:
 
 
 def part_of(reply: Any, *path: str) -> Any:
-    """Return a part of a redacted reply, `None` where there is none."""
+    """Return a part of a redacted reply by its path of keys, or `None` if it is missing."""
     for key in path:
         reply = reply.get(key) if isinstance(reply, dict) else None
     return reply
 
 
 def older(version: str, minimum: str) -> bool | None:
-    """Return whether a version is older than another, `None` if either cannot be read.
+    """Return whether a version is older than another, or `None` if either cannot be parsed.
 
-    Versions are compared number by number, since as text 4.8.9 would follow 4.8.24.
-    Missing parts count as 0 (4.8 equals 4.8.0) and whatever follows the numbers is ignored
-    (4.8.9-beta equals 4.8.9): a suffix has no order that all vendors share.
+    Versions are compared number by number, because as text 4.8.9 would be newer than 4.8.24.
+    Missing numbers count as 0 (4.8 equals 4.8.0). A suffix is ignored (4.8.9-beta equals 4.8.9),
+    because vendors order suffixes differently.
     """
     left, right = _numbers(version), _numbers(minimum)
     if left is None or right is None:
@@ -168,7 +168,7 @@ def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
 
 @cache
 def _fields(type_: type[msgspec.Struct]) -> tuple[tuple[str, str, Any], ...]:
-    """List a struct's fields by name in the JSON, name in Python and type."""
+    """Return each field of a struct as its name in JSON, its name in Python and its type."""
     return tuple(
         (field.encode_name, field.name, field.type) for field in msgspec.structs.fields(type_)
     )
@@ -182,7 +182,7 @@ def _try(raw: bytes | msgspec.Raw, type_: Any) -> Any:
 
 
 def _fit(raw: bytes | msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
-    """Decode strictly if possible, else by parts."""
+    """Decode strictly if possible, else part by part."""
     try:
         return _try(raw, type_)
     except _UnfitError:
@@ -202,7 +202,7 @@ def _fit(raw: bytes | msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
 
 
 def _fit_part(raw: msgspec.Raw, type_: Any, surprise: Surprised) -> Any:
-    """Return the part, or the class `_UnfitError` in its place, which no JSON can be."""
+    """Return the decoded part; for a part of a wrong type the class `_UnfitError` as a marker."""
     try:
         return _fit(raw, type_, surprise)
     except _UnfitError:
@@ -223,13 +223,13 @@ def _fit_struct(
 
 
 def _is_struct(type_: Any) -> bool:
-    """Return whether a type is a struct, or one that is generic with its argument."""
+    """Return whether a type is a struct or a parametrized generic struct."""
     origin = get_origin(type_) or type_
     return isinstance(origin, type) and issubclass(origin, msgspec.Struct)
 
 
 def _alternative(type_: Any, raw: bytes | msgspec.Raw) -> Any:
-    """Reduce `X | None` to `X`, and a union of a struct and a list to the one that is there."""
+    """Reduce `X | None` to `X`, and a union of a struct and a list to the type of the JSON."""
     if get_origin(type_) not in (Union, UnionType):
         return type_
     rest = [part for part in get_args(type_) if part is not NoneType]

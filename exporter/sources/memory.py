@@ -1,8 +1,8 @@
-"""The memory of a task: what it wants to find again after a restart or a reload.
+"""The memory of a task: its data that outlives a restart or a reload.
 
-It is JSON with a version, and everything that is not of exactly that form is ignored: a source
-then begins as if it had never polled. Times are seconds of the epoch in it, since the monotonic
-clock of another start is another clock.
+A memory is JSON with a version. If its form or version is not the expected one, it is ignored, and
+the task starts as if it had never polled. Times in a memory are Unix timestamps, because a
+monotonic clock starts anew with every process.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ R = TypeVar("R", bound=Reading)
 
 
 def remembered(client: Client, task: str, type_: type[T]) -> T | None:
-    """Return the memory of a task from before, `None` if there is none that can be used."""
+    """Return the memory that a task left, or `None` if there is none that can be used."""
     memory = client.context.memory.get(task, b"")
     if not memory:
         return None
     try:
         return msgspec.json.decode(memory, type=type_)
     except (ValueError, RecursionError):
-        # Not a word of why: the error would quote what may be anybody's bytes.
+        # The error is not logged, because its text could quote bytes of the damaged memory.
         structlog.get_logger("exporter.sources").warning(
             "memory_ignored",
             source=client.settings.name,
             task=task,
-            message="it is damaged or of another version; the task begins anew",
+            message="the record is damaged or of another version; the task starts without it",
         )
         return None
 
 
 def known_readings(client: Client, task: str, type_: type[R]) -> Iterator[R]:
-    """Yield a task's readings of a type from before.
+    """Yield a task's readings of a type from before the restart or reload.
 
-    A target that was last up in the future was last up now, by a clock that was set back since; a
-    time before the epoch is none.
+    A last-up time in the future becomes now, because the clock was set back in between. A last-up
+    time before the epoch is dropped.
     """
     now = client.context.clock.time()
     for reading in client.context.known.get(task, ()):
@@ -62,11 +62,11 @@ def known_readings(client: Client, task: str, type_: type[R]) -> Iterator[R]:
 
 
 def unix_of(monotonic: float, now: Moment) -> float:
-    """Return a time of the monotonic clock as seconds of the epoch."""
+    """Return a time of the monotonic clock as a Unix timestamp."""
     return now.unix - (now.monotonic - monotonic)
 
 
 def moment_of(unix: float, now: Moment) -> Moment:
-    """Return a time in seconds of the epoch on both clocks; one still to come is taken for now."""
+    """Return a Unix timestamp as a moment on both clocks; a timestamp in the future becomes now."""
     unix = min(now.unix, unix)
     return Moment(unix=unix, monotonic=now.monotonic - (now.unix - unix))

@@ -1,8 +1,8 @@
-"""Providers of other packages, found by the entry-point group `loadfleet_exporter.providers`.
+"""Providers from other packages, found by the entry-point group `loadfleet_exporter.providers`.
 
-The name of the entry point is the name of the provider, its value the `Provider` record. One that
-cannot be loaded, or that would take the name or the metrics of another, is left out and named: it
-must never keep the exporter from watching everything else.
+The name of the entry point is the provider's name, its value the `Provider` record. A plug-in that
+cannot be loaded, or that claims the name or the metrics of another provider, is left out and
+reported. A broken plug-in must not keep the exporter from watching the other sources.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 
 GROUP = "loadfleet_exporter.providers"
 
-#: Labels that the catalogue's families have; a plug-in's families have no others, so that none can
-#: meet a label that a user has added.
+#: The labels of the catalogue's families. A plug-in's families may have no others, because another
+#: label could collide with a label that a user has added.
 _LABELS = frozenset(COMMON_LABELS).union(*(family.labels for family in FAMILIES))
 
-#: First words of the catalogue's families, which no provider can be called: their names would meet.
+#: The first words of the catalogue's families. A provider of such a name could declare families
+#: with the names of the catalogue's.
 _WORDS = {family.name.removeprefix(PREFIX).split("_")[0] for family in FAMILIES} | {"exporter"}
 
-#: Where the readings are that are mapped already.
+#: The module prefix of the exporter's own readings, which have mappings already.
 _OURS = "exporter."
 
 _NAME = re.compile(r"[a-z][a-z0-9]*")
@@ -44,10 +45,10 @@ _FAMILY = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 
 
 class Installed(NamedTuple):
-    """A plug-in that can be used.
+    """A usable plug-in.
 
     Attributes:
-        package: The distribution that brings it, with its version; empty where that is not known.
+        package: The name and version of the plug-in's distribution; empty if unknown.
     """
 
     provider: Provider
@@ -58,9 +59,9 @@ class Broken(msgspec.Struct, frozen=True):
     """A plug-in that is left out.
 
     Attributes:
-        name: The provider's name, as the entry point has it.
-        package: As `Installed` has it.
-        problem: One sentence.
+        name: The name of the entry point.
+        package: The name and version of the plug-in's distribution; empty if unknown.
+        problem: The reason as a clause without a full stop.
     """
 
     name: str
@@ -75,14 +76,14 @@ class Broken(msgspec.Struct, frozen=True):
 def load(
     taken: Collection[str], points: Iterable[EntryPoint] | None = None
 ) -> tuple[dict[str, Installed], tuple[Broken, ...]]:
-    """Load what is installed.
+    """Load the installed plug-ins.
 
     Args:
-        taken: Names of the providers that the exporter has itself.
-        points: In place of the entry points of this environment.
+        taken: Names of the built-in providers.
+        points: Entry points to load, in place of those of this environment.
 
     Returns:
-        The usable ones by name, and those that are left out.
+        The usable plug-ins by name, and the broken ones.
     """
     found: dict[str, Installed] = {}
     broken: list[Broken] = []
@@ -97,15 +98,15 @@ def load(
 
 
 def package_of(point: EntryPoint) -> str:
-    """Return the distribution of an entry point, with its version."""
+    """Return the name and version of an entry point's distribution; empty if unknown."""
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else ""
 
 
 def check(poll: Poll) -> None:
-    """Find out whether everything that a plug-in's poll learnt can be shown.
+    """Check that all readings of a plug-in's poll can be rendered.
 
     Raises:
-        PollError: It cannot, and would take the pages of all sources with it.
+        PollError: A reading cannot be rendered; it would break the pages of all sources.
     """
     for reading in poll.readings:
         try:
@@ -117,12 +118,12 @@ def check(poll: Poll) -> None:
             problem = f"the plug-in's {what} cannot be shown ({type(error).__name__})"
         else:
             continue
-        # Outside the handler: the cause would quote what the plug-in has read.
+        # Raised outside the handler, because a chained cause would quote data of the plug-in.
         raise PollError(Reason.DECODE, problem)
 
 
 def families(mappings: Mapping[Any, Iterable[Any]]) -> Iterator[Family]:
-    """Yield the families that a provider's mappings fill, in their order."""
+    """Yield the families that a provider's mappings fill, in the order of the mappings."""
     for each in mappings.values():
         for mapping in each:
             for _, columns in mapping.parts:
@@ -130,7 +131,7 @@ def families(mappings: Mapping[Any, Iterable[Any]]) -> Iterator[Family]:
 
 
 class _UnusableError(Exception):
-    """A plug-in cannot be used; the message says why."""
+    """A plug-in cannot be used; the message gives the reason."""
 
 
 def _checked(point: EntryPoint, taken: Collection[str]) -> Provider:
@@ -139,7 +140,7 @@ def _checked(point: EntryPoint, taken: Collection[str]) -> Provider:
         found = point.load()
         problem = next(_problems(found, point.name, taken), "")
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a plug-in can raise anything
-        # Of the error its type alone: the text may hold whatever the plug-in has read.
+        # Name only the error's type: its text may quote data that the plug-in has read.
         problem = (
             f"{point.value} cannot be loaded ({type(error).__name__}); install a version that fits"
             " this exporter, or remove it"
@@ -152,36 +153,36 @@ def _checked(point: EntryPoint, taken: Collection[str]) -> Provider:
 
 def _problems(provider: Any, name: str, taken: Collection[str]) -> Iterator[str]:
     if not isinstance(provider, Provider):
-        yield "what the entry point names is no Provider"
+        yield "the entry point does not refer to a Provider"
         return
     settings: Any = provider.settings
     if provider.name != name:
-        yield f"it calls itself {provider.name!r}; entry point and record must have one name"
+        yield f"its record has the name {provider.name!r}; entry point and record must agree"
     if not _NAME.fullmatch(name) or name in _WORDS:
-        yield "its name must be small letters and digits, and none that metrics begin with"
+        yield "its name must be lower-case letters and digits, not a metric's first word"
     if name in taken:
         yield "the name is taken; two providers cannot share one"
     if not (isinstance(settings, type) and issubclass(settings, SourceSettings)):
-        yield "its settings are no subclass of SourceSettings"
+        yield "its settings are not a subclass of SourceSettings"
     elif settings.model_fields["provider"].default != name:
         yield f"the default of `provider` in its settings must be {name!r}"
     unknown = set(provider.kinds) - set(EXPLAINED)
     if unknown:
-        yield f"kinds are the exporter's, and it has {', '.join(sorted(unknown))}"
+        yield f"these kinds are unknown: {', '.join(sorted(unknown))}"
     yield from _family_problems(provider)
     yield from _mapping_problems(provider)
 
 
 def _mapping_problems(provider: Provider) -> Iterator[str]:
-    """Yield what would only come to light when a reading is shown, and then for everybody."""
+    """Yield the mistakes that would else show only at a scrape, and break it for all sources."""
     for reading, mappings in provider.mappings.items():
         if reading.__module__.startswith(_OURS):
-            yield f"it maps {reading.__name__}, which is no reading of its own"
+            yield f"it maps {reading.__name__}, which is a reading of the exporter"
             continue
         fields = msgspec.structs.fields(reading)
         blank = reading(**{field.name: "" for field in fields if field.required})
         for mapping in mappings:
-            # A name that the reading does not have is an error here.
+            # Reading a blank instance raises if a column names a field that does not exist.
             for target in mapping.targets(blank):
                 mapping.identity(target)
                 for part, columns in mapping.parts:
@@ -206,7 +207,7 @@ def _family_problems(provider: Provider) -> Iterator[str]:
         if family.name in seen:
             yield f"the family {family.name} is filled twice"
         if not family.help.endswith("."):
-            yield f"the help of {family.name} is no sentence"
+            yield f"the help of {family.name} is not a sentence"
         foreign = sorted(set(family.labels) - _LABELS)
         if foreign:
             yield f"{family.name} has labels that no other family has: {', '.join(foreign)}"

@@ -1,4 +1,4 @@
-"""Every provider, once: the only list of them, plug-ins included."""
+"""The only list of all providers, plug-ins included."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from exporter.metrics.catalogue import Family
 
 
-#: Those that the exporter brings.
+#: The providers that are part of the exporter, by name.
 BUILT_IN = {
     provider.name: provider for provider in (REALLOAD, BLAZEMETER, EGGPLANT, LOCUST, SELENIUM)
 }
 
 INSTALLED, BROKEN = plugins.load(BUILT_IN)
 
-#: By the value of the configuration's `provider` key.
+#: All providers by the value of the configuration's `provider` key.
 PROVIDERS = BUILT_IN | {name: each.provider for name, each in INSTALLED.items()}
 
 for _provider in PROVIDERS.values():
     MAPPINGS.update(_provider.mappings)
 
-#: The catalogue's families and after them those of single providers.
+#: The catalogue's families, followed by the providers' own.
 FAMILIES: tuple[Family, ...] = (
     *catalogue.FAMILIES,
     *(family for provider in PROVIDERS.values() for family in plugins.families(provider.mappings)),

@@ -1,7 +1,7 @@
-"""Agents of a vendor that forgets them: the vendor lists those that are there, and no others.
+"""The roster of agents for vendors that list only the agents that are connected now.
 
-A vendor of this kind removes a dead agent from its list after a while, and one that left in order
-at once. The roster tells the two apart by the last that was seen of the agent.
+Such a vendor removes a dead agent from its list after a while, and an agent that was shut down at
+once. The roster distinguishes the two cases by the last state of the agent.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class Roster:
-    """Remembers agents from list to list.
+    """The agents of all lists so far.
 
-    An agent that was down when its row went stays down for `remember_for` after it was last up. One
-    that was up left in order, or its row is away for a moment: nothing is known of it for
-    `grace`, and then it is forgotten. An expected agent that is not listed is down in either case.
+    If an agent was down when it left the list, it stays down until `remember_for` after it was last
+    up. If it was up, it was shut down or is missing for a moment only: its state is unknown for
+    `grace`, and then it is forgotten. An expected agent is not forgotten but shown as down.
     """
 
     def __init__(self, expected: Collection[str], *, remember_for: float, grace: float) -> None:
-        """Begin without any.
+        """Start with an empty roster.
 
         Args:
             expected: Ids of agents that are never forgotten.
-            remember_for: Seconds.
-            grace: Seconds.
+            remember_for: Seconds for which an agent stays down after it was last up.
+            grace: Seconds for which the state of an agent that was up is unknown.
         """
         self._expected = tuple(dict.fromkeys(expected))
         self._remember_for = remember_for
@@ -43,11 +43,11 @@ class Roster:
         self._gone: dict[str, float] = {}
 
     def recall(self, known: Iterable[Agent]) -> None:
-        """Go on from the agents as they were shown before a restart or a reload."""
+        """Take over the agents that were shown before a restart or a reload."""
         self._seen = {agent.agent_id: agent for agent in known}
 
     def update(self, listed: Iterable[Agent], now: Moment) -> tuple[Agent, ...]:
-        """Take a list in and return all agents, those that are not listed last."""
+        """Return all agents after taking in a list, the listed agents first."""
         present: dict[str, Agent] = {}
         for agent in listed:
             up = agent.state is not None and agent.state.up
@@ -71,7 +71,7 @@ class Roster:
         return tuple(self._seen.values())
 
     def _absent(self, agent: Agent, now: Moment) -> Agent | None:
-        """Return an agent that is not listed as it is shown, `None` once it is forgotten."""
+        """Return the reading of a missing agent, or `None` once the agent is forgotten."""
         expected = agent.agent_id in self._expected
         waited = now.monotonic - self._gone[agent.agent_id]
         if agent.state is not None and agent.state.up is False:
@@ -87,5 +87,5 @@ class Roster:
         else:
             reason = Reason.NOT_CONNECTED
         state = AgentState(read_at=now, up=False, reason=reason)
-        # One that was out of use when it left is missed like any other, if it is expected.
+        # `active` is dropped, so that an expected agent counts as missing even if it was inactive.
         return msgspec.structs.replace(agent, active=None, state=state)

@@ -1,4 +1,4 @@
-"""Settings that all sources have in common, and those that `defaults` hands down to them."""
+"""Settings that all sources have in common, and the section `defaults` that they inherit."""
 
 from __future__ import annotations
 
@@ -37,16 +37,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Calls under way at once; with more, a token revoked during a poll can cost a lock-out.
+#: Concurrent calls of a source; with more, a token revoked during a poll can cause a lock-out.
 DEFAULT_CONCURRENCY = 3
 
-#: The interval of every task that is not slow by its nature.
+#: The interval of ordinary tasks; a task with a longer default is slow by nature.
 STANDARD_INTERVAL_SECONDS = 60.0
 
-#: Real Load locks an address out after 5 refused calls in this time.
+#: Real Load blocks an address after 5 refused calls within this time
+#: (deploy/docs/vendors/realload.md).
 AUTH_RETRY_MIN_SECONDS = 60.0
 
-#: Labels that nobody may add: Prometheus' and those of our own families.
+#: Labels that a user may not add: those of Prometheus and of the exporter's own families.
 RESERVED_LABELS = frozenset(
     {"job", "instance", "le", "quantile", *COMMON_LABELS}.union(
         *(family.labels for family in FAMILIES)
@@ -68,36 +69,37 @@ Name = Annotated[str, Field(max_length=100), AfterValidator(_check_name)]
 
 
 class SourceDefaults(Section):
-    """The section `defaults`: every source inherits it and may set its own.
+    """The section `defaults`; every source inherits its values and may override each.
 
     Attributes:
-        interval: Time from the start of a poll to the start of the next. A task that is slow by its
-            nature keeps its own interval where that is longer.
-        timeout: Of a whole call with its retries; shorter than every interval.
-        connect_timeout: Until a connection stands, TLS included; `5s` if not given.
-        read_timeout: How long the vendor may be silent; `timeout` if not given.
-        stale_after: When readings that could not be renewed expire; 3 intervals of their task if
-            not given.
-        concurrency: Calls under way at once, over all tasks of the source.
-        requests_per_minute: The most calls in a minute, retries included, in sum over all that
-            share the state and call the same API with the same credentials. Of several budgets the
-            smallest holds; no limit if not given.
-        probe_min_age: Up to which age `/probe` shows a reading without asking the vendor; with `0`
+        interval: Time from the start of a poll to the start of the next. A task with a default
+            interval above `60s` keeps that interval if it is longer.
+        timeout: Time limit of a whole call including its retries; shorter than every interval.
+        connect_timeout: Time limit for connecting, TLS handshake included; `5s` if not given.
+        read_timeout: The longest silence of the vendor during a call; `timeout` if not given.
+        stale_after: Age at which readings that could not be renewed expire; 3 intervals of their
+            task if not given.
+        concurrency: The largest number of concurrent calls, over all tasks of the source.
+        requests_per_minute: The largest number of calls per minute, retries included, summed over
+            all processes that share the state and call the same API with the same credentials. If
+            their limits differ, the smallest applies; no limit if not given.
+        probe_min_age: `/probe` shows a reading up to this age without asking the vendor; with `0`
             it always asks.
-        retries: Further tries of a read that failed while half of `timeout` was left, with pauses
-            of random length. One whose connection was lost is sent once more, anew; with 0 it
-            is not.
-        max_reply_bytes: The largest reply, counted after decompression.
-        auth_retry: How long nothing is sent after refused credentials, unless the secret changes;
-            at least `60s`.
-        labels: Added to all series of the source; those of a source add to those of `defaults`.
-        ca_file: What the vendor's certificate is verified against, in place of the system's
-            authorities.
+        retries: How often a failed read is tried again, after pauses of random length, while half
+            of `timeout` is left. A read whose connection was lost is sent once more on a new
+            connection, unless this is 0.
+        max_reply_bytes: The largest accepted reply, counted after decompression.
+        auth_retry: How long no call is sent after the vendor refused the credentials, unless the
+            secret changes; at least `60s`.
+        labels: Labels added to all series of the source; a source's labels are added to those of
+            `defaults`.
+        ca_file: The authorities that verify the vendor's certificate, in place of the system's.
         insecure_skip_verify: Do not verify the vendor's certificate.
-        client_cert_file: The certificate shown to the vendor.
-        client_key_file: Its key.
-        proxy_url: The proxy towards the vendor; the usual proxy variables count if not given.
-        proxy_url_file: A file with it, for a URL that holds a password.
+        client_cert_file: The client certificate presented to the vendor.
+        client_key_file: The private key of the client certificate.
+        proxy_url: The proxy between exporter and vendor; if not given, the environment variables
+            `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` apply.
+        proxy_url_file: A file that holds the proxy URL, for a URL with a password.
     """
 
     interval: TimeLimit | None = None
@@ -120,11 +122,11 @@ class SourceDefaults(Section):
     proxy_url_file: FilePath | None = None
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong with the values every source inherits."""
+        """Yield mistakes in the values that every source inherits."""
         if self.auth_retry < AUTH_RETRY_MIN_SECONDS:
             yield Mistake(
                 ("auth_retry",),
-                "must be at least 60s; the vendor may lock out who retries sooner",
+                "must be at least 60s; the vendor may block callers that retry sooner",
             )
         yield from label_mistakes(self.labels, "labels")
         yield from tls_mistakes(self.ca_file, self.client_cert_file, self.client_key_file)
@@ -138,7 +140,7 @@ class SourceDefaults(Section):
             parts = urlsplit(self.proxy.reveal())
             complete = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except CallError:
-            return  # reported with the file
+            return  # `secret_mistakes` reports a file that cannot be read
         except ValueError:
             complete = False
         if not complete:
@@ -154,45 +156,46 @@ class SourceDefaults(Section):
             yield self.proxy
 
     def tls_files(self) -> tuple[Path, ...]:
-        """Return the files for TLS, which are read when a source connects."""
+        """Return the files for TLS; a source reads them when it connects."""
         named = (self.ca_file, self.client_cert_file, self.client_key_file)
         return tuple(path for path in named if path is not None)
 
     def files(self) -> Iterator[Path]:
-        """Yield every file that is read: for TLS, and with a secret."""
+        """Yield every file that a source reads: the TLS files and those with secrets."""
         yield from self.tls_files()
         yield from (secret.path for secret in self.secrets() if secret.path is not None)
 
     @cached_property
     def proxy(self) -> Secret | None:
-        """The proxy's URL, secret since it may hold a password."""
+        """The proxy's URL, a secret because it may hold a password."""
         if self.proxy_url is None and self.proxy_url_file is None:
             return None
         return Secret(self.proxy_url, self.proxy_url_file)
 
 
 class SourceSettings(SourceDefaults):
-    """One source; every provider has its subclass.
+    """The settings of one source; every provider has its own subclass.
 
     A subclass narrows `provider` to a literal with a default, sets the class variables, adds its
     fields (each with a default) and yields its own mistakes after those of this class.
 
     Attributes:
-        provider: Which vendor.
-        name: The `source` label; no two sources share one. The provider's name if not given.
-        url: Where the vendor's API is.
-        tasks: By the task's name its interval, or `off`.
-        include: By kind a regular expression for whole names: what does not match is not watched.
-        exclude: Likewise: what matches is not watched.
+        provider: The vendor.
+        name: The value of the `source` label, unique among all sources; the provider's name if not
+            given.
+        url: The URL of the vendor's API.
+        tasks: The interval of each task, or `off`, by the task's name.
+        include: A regular expression per kind; only targets whose whole name matches are watched.
+        exclude: A regular expression per kind; targets whose whole name matches are not watched.
     """
 
     #: Tasks with their default intervals in seconds; `None` is off by default.
     TASKS: ClassVar[Mapping[str, float | None]] = {}
 
-    #: How the vendor locks callers out.
+    #: The vendor's way of locking callers out.
     LOCKOUT: ClassVar[Policy] = Policy()
 
-    #: Kinds that `include` and `exclude` know.
+    #: The kinds that `include` and `exclude` accept as keys.
     FILTERS: ClassVar[Collection[str]] = ()
 
     provider: str = ""
@@ -203,7 +206,7 @@ class SourceSettings(SourceDefaults):
     exclude: dict[str, Regex] = Field(default_factory=dict)
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield mistakes in combinations of fields that are valid on their own."""
         yield from super().mistakes()
         if not self.url:
             yield Mistake(("url",), "is missing; give the URL of the vendor's API")
@@ -237,7 +240,7 @@ class SourceSettings(SourceDefaults):
             )
 
     def risks(self) -> Iterator[str]:
-        """Yield a sentence on everything that works and may do harm, with the remedy."""
+        """Yield a sentence for each valid but risky setting, with the remedy."""
         if self.LOCKOUT.block and self.concurrency > DEFAULT_CONCURRENCY:
             yield (
                 f"concurrency of {self.name} is {self.concurrency}: credentials that are revoked in"
@@ -250,19 +253,20 @@ class SourceSettings(SourceDefaults):
         if secrets and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             yield (
                 f"url of {self.name} begins with http://, so its credentials go over the network"
-                " for everybody to read; write https://"
+                " unencrypted; write https://"
             )
 
     def intervals(self) -> dict[str, float]:
-        """Return the tasks that are on, with the seconds between their polls."""
+        """Return the enabled tasks with the seconds between their polls."""
         intervals = {task: self.interval_for(task) for task in self.TASKS}
         return {task: seconds for task, seconds in intervals.items() if seconds is not None}
 
     def interval_for(self, task: str) -> float | None:
-        """Return the seconds between polls of a task, `None` when it is off.
+        """Return the seconds between polls of a task, `None` if the task is off.
 
-        The task's own setting counts first. `interval` sets the pace of the others, but it
-        neither switches on what is off by default nor speeds up what is slow by its nature.
+        The task's entry in `tasks` has precedence. `interval` applies to all other tasks, but it
+        does not enable a task that is off by default, nor shorten an interval whose default is
+        above 60 s.
         """
         if task in self.tasks:
             return self.tasks[task]
@@ -284,11 +288,11 @@ class SourceSettings(SourceDefaults):
         return _INTERVALS_TO_STALE * interval
 
     def wanted(self, kind: str, name: str) -> bool:
-        """Return whether a target is to be watched, by `include` and `exclude`.
+        """Return whether `include` and `exclude` select a target.
 
         Args:
             kind: One of `FILTERS`.
-            name: Compared with the expressions as a whole.
+            name: The target's name; the expressions must match all of it.
         """
         if kind not in self.FILTERS:
             raise LookupError(f"{self.provider} does not filter {kind}")
@@ -299,25 +303,25 @@ class SourceSettings(SourceDefaults):
 
 
 def expected_mistakes(settings: SourceSettings, names: Iterable[str]) -> Iterator[Mistake]:
-    """Yield a mistake for every one of the `expected_agents` whose name is filtered out."""
+    """Yield a mistake for each of the `expected_agents` that the filters exclude."""
     for index, name in enumerate(names):
         if not settings.wanted("agents", name):
             yield Mistake(
                 ("expected_agents", index),
-                "is expected, yet not wanted by include and exclude; change one of them",
+                "is expected, but include and exclude filter it out; change one of them",
                 ("expected_agents", "include", "exclude"),
             )
 
 
 def label_mistakes(labels: Mapping[str, str], field: str) -> Iterator[Mistake]:
-    """Yield a mistake for every added label that Prometheus or our own series do not allow."""
+    """Yield a mistake for each added label that is invalid or reserved."""
     for name, value in labels.items():
         if not _LABEL_NAME.fullmatch(name):
-            text = "is not a label name; use letters, digits and _, and no digit first"
+            text = "is not a label name; use letters, digits and _, and do not begin with a digit"
         elif name in RESERVED_LABELS or name.startswith("__"):
-            text = "is a label of the exporter's own or of Prometheus; rename it"
+            text = "is a label that the exporter or Prometheus sets; rename it"
         elif not value:
-            text = "is empty, which Prometheus takes for absent; give a value or remove it"
+            text = "is empty, which Prometheus treats as absent; give a value or remove the label"
         else:
             continue
         yield Mistake((field, name), text)

@@ -51,7 +51,7 @@ _OLDEST = 6
 #: Messages with a remedy, by the first word of the server's error or a word of this module.
 _REMEDIES = {
     "WRONGPASS": "it refuses the login; correct state.username and state.password_file",
-    "NOPERM": "the user lacks rights; grant those in deploy/docs/configuration.md",
+    "NOPERM": "the user lacks rights; grant those of the reference, under Redis or Valkey",
     "OOM": "it is full; raise its maxmemory, or delete other data in it",
     "MISCONF": "it cannot save to its disk and accepts no writes; check the disk",
     "READONLY": "it is a replica and accepts no writes; name the primary in state.url",

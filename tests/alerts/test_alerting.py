@@ -331,7 +331,7 @@ class TestReceivers:
             await bench.minutes(1, a=True)
 
         assert (1, 0) == (before, len(bench.alerting.state().alerts.resolved))
-        assert ["resolution_given_up"] == [entry["event"] for entry in logged]
+        assert ["resolved_alert_dropped"] == [entry["event"] for entry in logged]
 
     async def test_an_end_is_kept_while_its_alert_would_go_on(self) -> None:
         """An end must be kept for the whole of `hold_on_silence`, even beyond a day."""
@@ -654,7 +654,9 @@ class TestBuiltInAlerts:
             with capture_logs() as logged:
                 await bench.time.advance(3600)
 
-            assert [("ends_not_sent", ONE)] == [(e["event"], e["receiver"]) for e in logged]
+            assert [("resolved_alerts_not_sent", ONE)] == [
+                (e["event"], e["receiver"]) for e in logged
+            ]
             assert 0 == bench.time.sleepers
 
     async def test_who_comes_back_is_told_no_end_any_more(self) -> None:

@@ -41,9 +41,9 @@ def test_an_alert_is_written_whole() -> None:
         "keep_firing_for": "5m",
         "labels": {"severity": "warning"},
         "annotations": {
-            "summary": "The exporter could not load its configuration anew.",
-            "description": "Exporter {{ $labels.instance }} refused the newest configuration. It"
-            " goes on with the one before, and a restart would fail.",
+            "summary": "The exporter could not reload its configuration.",
+            "description": "Exporter {{ $labels.instance }} refused the newest configuration and"
+            " keeps the one before. A restart would fail.",
             "runbook_url": "https://example.com/LoadFleetReloadFailed.md",
             "board_url": "https://fleet/",
             "dashboard_url": "https://grafana.example/d/loadfleet-exporter",

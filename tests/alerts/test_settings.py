@@ -110,7 +110,7 @@ class TestAlertmanagers:
                     "bearer_token": "CANARY",
                     "basic_auth": {"username": "fleet", "password": "CANARY"},
                 },
-                "alertmanagers[0].basic_auth: stands beside a bearer token; remove one",
+                "alertmanagers[0].basic_auth: is given together with a bearer token; remove one",
             ),
             (
                 {"url": "http://am", "client_key_file": "key.pem"},
@@ -127,7 +127,7 @@ class TestAlertmanagers:
     @pytest.mark.parametrize("path", ["/api/v2", "/am/api/v2/", "/api/v1/alerts"])
     def test_the_path_of_the_api_is_not_given(self, tmp_path: Path, path: str) -> None:
         """A URL that ends in the API's path must be refused: the path is added."""
-        why = "ends in the path of the API, which is added; leave /api/… out"
+        why = "ends in the path of the API, which is added; leave out /api/…"
         url = f"http://am{path}"
 
         found = problems(tmp_path, alertmanagers=[url, {"url": url}])
@@ -158,8 +158,8 @@ class TestHoldOnSilence:
         (found,) = problems(tmp_path, resend_interval="10m", hold_on_silence="39m")
 
         assert (
-            "alerting.hold_on_silence: must be at least 40m, 4 intervals; alerts would end between"
-            " two calls"
+            "alerting.hold_on_silence: must be at least 40m, 4 intervals, or alerts would end"
+            " between two calls"
         ) == found
 
     def test_the_longer_one_of_the_intervals_counts(self, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ class TestHeartbeat:
         )
 
         assert (
-            "alerting.heartbeat_url_file: stands beside heartbeat_url; remove one of the two"
+            "alerting.heartbeat_url_file: is given as well as heartbeat_url; remove one of the two"
             == found
         )
 
@@ -291,7 +291,7 @@ def test_an_alert_is_named_once(tmp_path: Path) -> None:
     found = problems(tmp_path, alerts=named)
 
     (problem,) = found
-    assert "alerts.LoadFleetAgentUnreachable: is there without its prefix" in problem
+    assert "alerts.LoadFleetAgentUnreachable: is also given without its prefix" in problem
 
 
 def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ class TestRehearse:
             "env": "lab",
         } == alert["labels"]
         assert (
-            "This is a test of the alerting from dev-7: nothing is wrong."
+            "This is a test alert from dev-7: nothing is wrong."
             == (alert["annotations"]["summary"])
         )
         assert "dev-7" in alert["annotations"]["description"]
@@ -167,7 +167,7 @@ class TestRehearse:
         await at_once.rehearse()
         await held.rehearse(hold_seconds=120.0)
 
-        assert "nobody is notified" in at_once.out.getvalue()
+        assert "sends no notifications" in at_once.out.getvalue()
         assert "fires for 2m, or until Ctrl-C" in held.out.getvalue()
         assert "group_wait" in held.out.getvalue()
 
@@ -210,7 +210,7 @@ class TestCommand:
         code = main(["alert-test"], environ={})
 
         assert 2 == code
-        assert "alerting.alertmanagers: names none" in capsys.readouterr().err
+        assert "alerting.alertmanagers: is empty" in capsys.readouterr().err
 
     @pytest.mark.parametrize("flag", ["--hold=5", "--hold=soon", "--severity=none"])
     def test_a_wrong_value_is_a_mistake(

@@ -143,7 +143,7 @@ class TestCauses:
             (
                 "source down",
                 "",
-                "Nothing is known of it; dns: no such host; 3 more problems of it from before",
+                "Nothing is known of it; dns: no such host; 3 older problems of this source",
             )
         ] == told(found)
 

@@ -63,7 +63,7 @@ def test_web_settings_need_a_restart() -> None:
         "keep     a",
         (
             "web differs: only a restart of the daemon applies it"
-            " (give check-config the daemon's own flags and environment)"
+            " (run check-config with the daemon's flags and environment)"
         ),
     ] == told(configuration("a"), new)
 
@@ -121,7 +121,7 @@ def test_what_is_no_url_is_refused(url: str, why: str, capsys: pytest.CaptureFix
 
     output = capsys.readouterr()
     assert 2 == ended.value.code
-    assert f"argument --diff: {why}; give the URL of a running daemon alone" in output.err
+    assert f"argument --diff: {why}; give only the URL of a running daemon" in output.err
     assert "CANARY" not in output.err + output.out
 
 

@@ -158,7 +158,7 @@ class TestParse:
             parse(["--help"])
 
         told = " ".join(capsys.readouterr().out.split())
-        assert "Without a command it runs the daemon, whose flags are in `run --help`." in told
+        assert "Without a command the daemon runs; for its flags see `run --help`." in told
 
     def test_flags_are_not_abbreviated(self, capsys: pytest.CaptureFixture[str]) -> None:
         """An abbreviation that works today is ambiguous after the next release."""
@@ -272,7 +272,7 @@ class TestCheckConfig:
         told = capsys.readouterr().err
         assert expected == code
         assert (expected == 2) is (
-            "--total-shards or LOADFLEET_TOTAL_SHARDS: a wrong token costs" in told
+            "--total-shards or LOADFLEET_TOTAL_SHARDS: with a wrong token" in told
         )
 
     async def test_the_daemon_can_check_too(

@@ -225,7 +225,7 @@ class TestNamed:
             (503, "503 Service Unavailable: too many.\n", "it answers with 503: too many"),
             (404, "Not Found", "it has no such page"),
             (404, '{"error": "gone"}', "it has no such page"),
-            (401, "", "it asks for a password"),
+            (401, "", "it requires a password"),
             (500, "", "it answers with 500"),
         ],
     )
@@ -340,7 +340,7 @@ class TestConditions:
             code = await run("--agents=fit", f"--url={url}")
 
         assert 2 == code
-        assert "watches its share of 2 shards alone; ask one" in capsys.readouterr().err
+        assert "polls only one of 2 shards; ask a daemon" in capsys.readouterr().err
 
     async def test_the_time_is_the_daemons(self, capsys: pytest.CaptureFixture[str]) -> None:
         """The clock of the machine that a job runs on may be off, by years here."""
@@ -355,7 +355,7 @@ class TestConditions:
     @pytest.mark.parametrize(
         ("flags", "told"),
         [
-            (["--agents=("], "--agents: is not a regular expression; escape what is meant"),
+            (["--agents=("], "--agents: is not a regular expression; escape literal characters"),
             (["--agents="], "--agents= has no value"),
             (["--source="], "--source= has no value"),
             (["--users=many"], "--users: must be a whole number"),

@@ -145,14 +145,14 @@ class TestTable:
                     )
                 },
                 (
-                    "Capacity: 2 fit agents may carry any number of users; no limit is known of 1"
-                    " of them; the suites took 1,200 users at their last runs, 1 of them not known;"
+                    "Capacity: 2 fit agents may carry any number of users; the limit of 1 of them"
+                    " is unknown; the suites ran 1,200 users in their last runs, 1 of them unknown;"
                     " 1 more agent may fail"
                 ),
             ),
             (
                 {"capacity": Capacity(users=0.0, users_unknown=2)},
-                "Capacity: of 2 fit agents no limit is known",
+                "Capacity: 2 fit agents with unknown limit of users",
             ),
             (
                 {
@@ -161,7 +161,7 @@ class TestTable:
                         wanted_twice=(Wanted(source="prod", id="7", name="a", suites=("x", "y")),),
                     )
                 },
-                "agent a of prod is wanted at once by x and y",
+                "agent a of prod is needed at once by x and y",
             ),
         ],
         ids=["a window that is due", "one that comes", "capacity", "no limit", "wanted twice"],

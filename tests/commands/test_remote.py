@@ -64,9 +64,9 @@ class TestGet:
     @pytest.mark.parametrize(
         ("status", "body", "why"),
         [
-            (401, "", "it asks for a password, which cannot be given here"),
-            (404, "", "is this the daemon's URL, with its prefix"),
-            (302, "", "it answers with a redirect; give the URL that it leads to"),
+            (401, "", "it requires a password, which this command cannot send"),
+            (404, "", "check that this is the daemon's URL with its prefix"),
+            (302, "", "it answers with a redirect; give the URL to which it redirects"),
             (500, "", "it answers with 500"),
             (500, "500 Internal Server Error: \x1b[2Jgone.\n", "it answers with 500"),
             (503, "503 Service Unavailable: too many.\n", "it answers with 503: too many"),
@@ -109,7 +109,7 @@ class TestGet:
             writer.close()
 
         async with listening(babble) as address:
-            assert "begins with https:// if the daemon has TLS" in await asked(f"http://{address}")
+            assert "begins with https:// if the daemon uses TLS" in await asked(f"http://{address}")
 
     async def test_an_endless_answer_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An answer larger than the limit must be cut off, or it would fill the memory."""
@@ -342,7 +342,7 @@ class TestStatus:
         [
             (["--source=prd"], "--source must be one of: prod; did you mean prod?"),
             (["--group-by=sorce"], "--group-by must be one of: source, provider; did you mean"),
-            (["--format=prom", "--down"], "--format prom tells all of a source"),
+            (["--format=prom", "--down"], "--format prom prints all metrics of a source"),
         ],
     )
     async def test_what_there_is_not_is_a_usage_error(
@@ -396,7 +396,7 @@ class TestStatus:
 
         told = capsys.readouterr().err
         assert 1 == code
-        assert f"status: what answers at {url} is no loadfleet-exporter" in told
+        assert f"status: {url} is no loadfleet-exporter of version" in told
 
     async def test_an_older_daemon_is_named_as_such(
         self, capsys: pytest.CaptureFixture[str]
@@ -408,7 +408,7 @@ class TestStatus:
         told = capsys.readouterr().err
         assert 1 == code
         assert f"status: cannot read {url}/api/v1/status: it has no such page" in told
-        assert "daemon of this version" in told
+        assert "the daemon has version" in told
 
 
 class TestExplain:

@@ -197,7 +197,7 @@ class TestReport:
             "prod: agents: timeout: no reply",
         ] == lines[1:]
         assert ["prod: calls are held back"] == held[1:]
-        assert ["prod: the vendor is slow, its time-outs accuse no target"] == slow[1:]
+        assert ["prod: the vendor is slow, so time-outs do not count against targets"] == slow[1:]
 
     def test_tells_what_fails_alike_once(self) -> None:
         """Tasks that fail for the same reason must share a line."""

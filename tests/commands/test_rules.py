@@ -190,7 +190,7 @@ def test_a_mistake_is_named(
         ),
         (("--lookback=30s",), "--lookback: must be at least 1m, two scrapes of 30s"),
         (("--without=instance,po d",), "--without: 'po d' is no name of a label"),
-        (("--without=pod,agent_id",), "--without: agent_id tells targets apart; leave it out"),
+        (("--without=pod,agent_id",), "--without: agent_id identifies targets; leave it out"),
         (
             ("--board-url=fleet.example",),
             "--board-url: is not an http or https URL; write it as https://host/path",
@@ -310,7 +310,7 @@ def test_the_heartbeat_takes_no_severity(rules: Callable[..., tuple[int, str, st
     code, _, errors = rules(file="alerting: {alerts: {LoadFleetHeartbeat: {severity: critical}}}")
 
     assert 2 == code
-    assert "alerts.LoadFleetHeartbeat.severity: cannot have one, as the heartbeat" in errors
+    assert "alerts.LoadFleetHeartbeat.severity: must not be set, as the heartbeat" in errors
 
 
 def test_without_waiting_windows_are_not_empty(

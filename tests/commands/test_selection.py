@@ -88,7 +88,7 @@ class TestSelected:
             ),
             (
                 ["--source=prod", "--label=site=basel"],
-                "no source has all that --source and --label ask for",
+                "no source matches all of --source and --label",
             ),
             (
                 ["--group-by=sit"],

@@ -319,7 +319,7 @@ def test_a_server_is_not_made_smaller(capsys: pytest.CaptureFixture[str]) -> Non
     code = main(["state", "vacuum", "--state.url=redis://127.0.0.1:1"], environ={})
 
     assert 2 == code
-    assert "give unused room back themselves" in capsys.readouterr().err
+    assert "free unused space themselves" in capsys.readouterr().err
 
 
 def test_folder_and_server_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -330,7 +330,7 @@ def test_folder_and_server_exclude_each_other(capsys: pytest.CaptureFixture[str]
     )
 
     assert 2 == code
-    assert "stands beside path; remove one of the two" in capsys.readouterr().err
+    assert "is given as well as path; remove one of the two" in capsys.readouterr().err
 
 
 def test_a_configuration_may_be_a_pipe(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,7 +168,7 @@ async def test_watching_is_for_tables(portal: Portal) -> None:
     code, answer, complaints = await portal.status("--watch", "--format=json")
 
     assert (2, "") == (code, answer)
-    assert "status: --watch goes with --format table only\n" == complaints
+    assert "status: --watch works only with --format table\n" == complaints
 
 
 async def test_only_the_source_that_is_asked_about_is_polled(portal: Portal) -> None:

@@ -122,14 +122,14 @@ class TestPipe:
     @pytest.mark.parametrize("contents", [(), (b"one",)])
     def test_an_end_that_does_not_come_is_a_mistake(self, contents: tuple[bytes, ...]) -> None:
         """Half of a configuration is none."""
-        with pytest.raises(files.FileError, match="nobody has written all of it within 0 s"):
+        with pytest.raises(files.FileError, match="its writer did not finish within 0 s"):
             self.read(*contents, ended=False, seconds=0.0)
 
     def test_a_pipe_that_nobody_opens_is_a_mistake(self, tmp_path: Path) -> None:
         """A pipe without a writer must be an error, not a wait."""
         os.mkfifo(tmp_path / "pipe")
 
-        with pytest.raises(files.FileError, match="nobody has written"):
+        with pytest.raises(files.FileError, match="its writer did not finish"):
             files.read_pipe(tmp_path / "pipe", limit_bytes=10, seconds=0.0)
 
     def test_more_than_the_limit_is_a_mistake(self) -> None:

@@ -189,14 +189,14 @@ def comparable(mapping: dict[str, Any]) -> dict[str, Any]:
         ({"extraArgs": "--log.level=debug"}, "at '/extraArgs': got string, want array"),
         ({"ingress": {"enabled": True}}, "at '/ingress/hosts': minItems: got 0, want 1"),
         ({"state": {"url": "valkey:6379"}}, "at '/state/url': 'valkey:6379' does not match"),
-        ({"demo": True, "config": {"log": {}}}, "demo: watches a simulated fleet"),
-        ({"existingConfigMap": "a", "config": {"log": {}}}, "existingConfigMap: takes the place"),
-        ({"existingSecret": "a", "secrets": {"b": "c"}}, "existingSecret: takes the place"),
+        ({"demo": True, "config": {"log": {}}}, "demo: polls a simulated fleet"),
+        ({"existingConfigMap": "a", "config": {"log": {}}}, "existingConfigMap: replaces config"),
+        ({"existingSecret": "a", "secrets": {"b": "c"}}, "existingSecret: replaces secrets"),
         ({"state": STORE["state"]}, "state.passwordKey: is a key of a Secret"),
         ({"replicas": 2}, "replicas: more than 1 need state.url"),
         ({**COPY, "replicas": 2}, "replicas: must be 1 with shards"),
         ({"shards": 4}, "shards: more than 3 need state.url"),
-        ({"shards": 2, "persistence": {"existingClaim": "a"}}, "persistence.existingClaim: cannot"),
+        ({"shards": 2, "persistence": {"existingClaim": "a"}}, "persistence.existingClaim: shards"),
         (
             {
                 "shards": 2,
@@ -215,7 +215,7 @@ def comparable(mapping: dict[str, Any]) -> dict[str, Any]:
         ),
         (
             {"prometheusRule": {"enabled": True}, "fullnameOverride": "lf"},
-            "fullnameOverride: must have loadfleet in it",
+            "fullnameOverride: must contain loadfleet",
         ),
     ],
     ids=lambda each: each if isinstance(each, str) else "",

@@ -102,12 +102,16 @@ def test_a_release_can_be_stored(package: Path) -> None:
     ("given", "expected", "unexpected"),
     [
         ({}, "No source is configured, so no exporter was started", "port-forward"),
-        ({"demo": True}, "Nothing that it shows is real", "No source is configured"),
+        ({"demo": True}, "Its data are not real", "No source is configured"),
         (BASE, "port-forward deployment/loadfleet-exporter 10871", "WARNING"),
         ({**BASE, "shards": 2}, "port-forward statefulset/loadfleet-exporter 10871", "deployment/"),
         (CASES["everything"], "https://localhost:10871/fleet/", "http://"),
-        (CASES["everything"], "WARNING: The secrets are part of the release", "No Prometheus"),
-        ({**BASE, "prometheusScrape": False}, "No Prometheus finds the exporter", "WARNING"),
+        (CASES["everything"], "WARNING: The secrets are stored", "does not discover"),
+        (
+            {**BASE, "prometheusScrape": False},
+            "Prometheus does not discover the exporter",
+            "WARNING",
+        ),
     ],
 )
 def test_the_notes_say_what_comes_next(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from exporter.conformance.vendor import Wire
 
 
-#: The longest time, as `deploy/docs/high-availability.md` promises it, until a standby leads: after
+#: The longest time until a standby leads, which `high-availability.md` promises: after
 #: a crash of the leader, and after its orderly stop.
 FOLLOWED_SECONDS = 16.0
 HANDED_OVER_SECONDS = 1.0

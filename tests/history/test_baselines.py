@@ -353,7 +353,7 @@ class TestComputing:
         connection.execute("UPDATE runs SET duration = 2 * duration")
         await feed.history._compare()
 
-        assert ["history_not_compared"] == [each["event"] for each in logs]
+        assert ["baselines_not_computed"] == [each["event"] for each in logs]
         assert [30.0, 60.0] == [each.duration_seconds for each in (broken, feed.usual()) if each]
 
 

@@ -45,7 +45,7 @@ async def told(*readings: Reading) -> list[tuple[str, str]]:
             fakes.suite(passed=False),
             ("SuiteFailed", "Suite nightly did not pass in its newest run with a verdict"),
         ),
-        (SourceHealth(), ("SourceDown", "No poll brings readings")),
+        (SourceHealth(), ("SourceDown", "No poll returns readings")),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -185,7 +185,7 @@ def test_of_a_run_that_is_not_well() -> None:
         "Engines": "2 of 5",
         "Engine errors": "an engine was lost or ended in an error",
         "Waits": "for somebody to start it",
-        "Internal error": "told by its newest log line",
+        "Internal error": "reported by its newest log line",
     }.items() <= found.items()
 
 

@@ -163,7 +163,7 @@ class TestHeadline:
         """A fleet of which nothing is up must not be called well, even without an alert."""
         found = told(fleet=(fakes.agent(up=False),))
 
-        assert ("unsure", "No alert tells of it, but no target is up.") == (
+        assert ("unsure", "No target is up, although no alert fires for that.") == (
             found.level,
             found.text,
         )
@@ -236,7 +236,7 @@ class TestHeadline:
 
         assert (
             "unsure",
-            "No target is watched: the sources answer, but tell of none that is active.",
+            "No target is watched: the sources answer, but list no active target.",
             False,
         ) == (found.level, found.text, found.alarming)
 

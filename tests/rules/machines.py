@@ -27,8 +27,8 @@ MACHINES = (
         "HalfOfAgentsDown", "critical", "", *_OF_AGENTS,
         {"agent_up": "0", "agent_up agent_id=47 agent=load-47": "1"},
         {"agent_up": "1", "agent_up agent_id=47 agent=load-47": "1"},
-        "At least 50% of the agents of source prod (realload) cannot be reached. One cause for"
-        " many, such as a network or a data centre, is likely. They are: load-46.",
+        "At least 50% of the agents of source prod (realload) cannot be reached. Most likely they"
+        " have one cause in common, such as a network or a data centre. They are: load-46.",
         "?source=prod",
         silent={
             "one of three": {"agent_up agent_id=48 agent=c": "1"},
@@ -183,7 +183,7 @@ MACHINES = (
         {"recorder_outdated": "1", "recorder_up": "1"},
         {"recorder_outdated": "0", "recorder_up": "1"},
         "Recorder rec-5 (id 5) of source prod answers but is older than the oldest version"
-        " accepted. It is to be updated before it records again. Host: load46.example.com."
+        " accepted. Update it before using it again. Host: load46.example.com."
         " Version: 6.1.",
         f"{_PAGE}recorder&id=5",
         silent={"down": {"recorder_up": "0"}},

@@ -29,8 +29,8 @@ RUNS = (
     Case(
         "SuiteUnhealthy", "warning", _SUITE, *_OF_SUITES,
         {"suite_healthy": "0", "suite_running": "0"}, {"suite_healthy": "1", "suite_running": "0"},
-        "Suite nightly (id 12) of source prod is not runnable: the vendor finds fault with its"
-        " configuration or with what it needs.",
+        "Suite nightly (id 12) of source prod is not runnable: the vendor reports a fault in its"
+        " configuration or in a resource that it needs.",
         f"{_PAGE}suite&id=12",
     ),
     Case(
@@ -133,9 +133,9 @@ RUNS = (
     Case(
         "RunEngineErrors", "warning", _RUN, *_OF_RUNS,
         {"run_engine_errors": "1", "run_info": "1"}, {"run_engine_errors": "0", "run_info": "1"},
-        "Run nightly #81 (id 81) of source prod has not failed, but an engine of it was lost or"
-        " ended in an error: it may have had less load than planned, so that its times look too"
-        f" good. It was started at {EPOCH}.",
+        "Run nightly #81 (id 81) of source prod has not failed, but one of its engines was lost or"
+        " ended in an error. The run may have had less load than planned, so its response times"
+        f" look too good. It was started at {EPOCH}.",
         f"{_PAGE}run&id=81",
         silent={"failed": {"run_passed": "0"}, "aborted": {"run_outcome outcome=aborted": "1"}},
         also={"passed": {"run_passed": "1", "run_outcome outcome=aborted": "0"}},
@@ -145,8 +145,8 @@ RUNS = (
     Case(
         "RunInternalError", "warning", _RUN, *_OF_RUNS,
         {"run_internal_error": "1", "run_info": "1"}, {"run_internal_error": "0", "run_info": "1"},
-        "The newest log line of run nightly #81 (id 81) of source prod tells of an internal error,"
-        f" whatever its state says. It was started at {EPOCH}.",
+        "The newest log line of run nightly #81 (id 81) of source prod reports an internal error,"
+        f" whatever the run's state. It was started at {EPOCH}.",
         f"{_PAGE}run&id=81",
         silent={"failed": {"run_passed": "0"}},
         details={"run_start_timestamp_seconds": "0"},
@@ -198,8 +198,8 @@ PREFLIGHTS = (
         "NotFit", "critical", "preflight", *_OF_SOURCES,
         _WINDOW | {"preflight_due": "1", "preflight_ready": "0"},
         _WINDOW | {"preflight_due": "1", "preflight_ready": "1"},
-        "Preflight prod does not find the fleet fit: a check fails, or it is not known whether all"
-        " pass. The test begins at 1970-01-01 01:40:00 +0000 UTC. Checks that fail: agents, clock.",
+        "Preflight prod does not pass: a check fails, or it is not known whether all pass. The test"
+        " begins at 1970-01-01 01:40:00 +0000 UTC. Checks that fail: agents, clock.",
         "#preflights",
         silent={"not due": {"preflight_due": "0"}},
         details={
@@ -218,7 +218,7 @@ SOURCES = (
         {"source_auth_failed": "1", "source_up": "0", "source_task_up task=suites": "0"},
         {"source_auth_failed": "0", "source_up": "1", "source_task_up task=suites": "1"},
         "realload refuses the credentials of source prod. The exporter holds its calls back so"
-        " that its address is not blocked; nothing of this source is watched. Reason: timeout."
+        " that its address is not blocked. Nothing of this source is watched. Reason: timeout."
         " The newest poll without a failure ended at 1970-01-01 00:00:01 +0000 UTC.",
         "?source=prod",
         details={
@@ -230,7 +230,7 @@ SOURCES = (
         "SourceDown", "critical", "", *_OF_SOURCES,
         {"source_up": "0", "source_task_up task=suites": "0"},
         {"source_up": "1", "source_task_up task=suites": "1"},
-        "No poll of source prod (realload) brings readings. Nothing new is known of its agents,"
+        "No poll of source prod (realload) returns readings. Nothing new is known about its agents,"
         " suites and runs.",
         "?source=prod",
         silent={"refused": {"source_auth_failed": "1"}},
@@ -241,8 +241,8 @@ SOURCES = (
         Case(
             "TaskFailing", severity, f"task={task}", *_OF_SOURCES,
             {f"source_task_up task={task}": "0"}, {f"source_task_up task={task}": "1"},
-            f"The polls of task {task} of source prod (realload) bring no readings, or only a part"
-            " of the list. Changes of what it reads go unnoticed now; alerts that fire go on."
+            f"The polls of task {task} of source prod (realload) return no readings, or only a part"
+            " of the list. Changes go unnoticed now; firing alerts keep firing."
             " Reason: timeout. The newest poll without a failure ended at"
             " 1970-01-01 00:00:02 +0000 UTC.",
             "?source=prod",
@@ -275,7 +275,7 @@ SOURCES = (
         "NothingKnown", "critical", "kind=agent", *_OF_SOURCES,
         {"source_targets kind=agent": "0"}, {"source_targets kind=agent": "1"},
         "Source prod (realload) has no target of kind agent: the vendor lists none, or `include`"
-        " and `exclude` leave none. No target of that kind is watched; alerts that fire go on.",
+        " and `exclude` leave none. No target of that kind is watched; firing alerts keep firing.",
         "?source=prod",
         silent={"without locations": {"source_targets kind=location": "0"}},
         also={"with locations": {"source_targets kind=location": "2"}},
@@ -291,7 +291,7 @@ SOURCES = (
             "exporter_targets_expected task=recorders kind=recorder": "1",
         },
         "Source prod (realload) has no target of kind recorder: the vendor lists none, or `include`"
-        " and `exclude` leave none. No target of that kind is watched; alerts that fire go on.",
+        " and `exclude` leave none. No target of that kind is watched; firing alerts keep firing.",
         "?source=prod",
         silent={
             "never had any": {"exporter_targets_expected task=recorders kind=recorder": "0"},
@@ -300,9 +300,9 @@ SOURCES = (
     Case(
         "VendorSlow", "warning", "", *_OF_SOURCES,
         {"exporter_vendor_slow": "1"}, {"exporter_vendor_slow": "0"},
-        "Many calls to source prod (realload) time out or nearly do, so the vendor is taken for"
-        " slow and no target is blamed. Targets whose calls time out keep their last reading until"
-        " it expires.",
+        "Many calls to source prod (realload) time out or nearly do, so the exporter blames the"
+        " vendor and not the targets. Targets whose calls time out keep their last reading until it"
+        " expires.",
         "?source=prod",
         suffices=True,
     ),
@@ -332,25 +332,24 @@ EXPORTER = (
         for alert, metric, label, bad, well, text in (
             (
                 "ReloadFailed", "config_last_reload_successful", "", "0", "1",
-                ("Exporter prod refused the newest configuration. It goes on with the one before,"
-                " and a restart would fail."),
+                ("Exporter prod refused the newest configuration and keeps the one before. A"
+                " restart would fail."),
             ),
             (
                 "WebConfigRefused", "web_config_last_reload_successful", "", "0", "1",
-                ("Exporter prod refused the newest web configuration (users, TLS). It goes on with"
-                " the one before. A restart would fail, or let in whom the one before does not."),
+                ("Exporter prod refused the newest web configuration (users, TLS) and keeps the one"
+                " before. A restart would fail, or admit users whom the one before does not."),
             ),
             (
                 "StateDown", "state_up", "backend", "0", "1",
                 ("Exporter prod keeps its state in memory, as the store (redis) cannot be used. A"
-                " restart forgets it, and refused calls are not counted together with other"
-                " processes."),
+                " restart loses the state, and each process counts refused calls by itself."),
             ),
             (
                 "NotificationsFailing", "notifications_failing", "receiver", "1", "0",
                 (
-                    "Exporter prod cannot deliver to am-1:9093 and keeps trying. Nobody behind it"
-                    " hears of alerts meanwhile."
+                    "Exporter prod cannot deliver alerts to am-1:9093 and keeps trying. Until it"
+                    " succeeds, nobody learns of them from there."
                 ),
             ),
             (
@@ -372,7 +371,7 @@ EXPORTER = (
             "exporter_poll_interval_seconds task=agents": "60",
         },
         "Task agents of source prod (realload) has had no poll without a failure for 10m 29s."
-        " What the task reads may be missing or out of date.",
+        " Its readings may be missing or out of date.",
         "",
         silent={
             "told by TaskFailing": {"source_task_up task=agents": "0"},
@@ -406,7 +405,7 @@ EXPORTER = (
         "SourceUnreachable", "warning", "provider source", None, "",
         {"source_up": "0", "source_up instance=b": "1"},
         {"source_up": "1", "source_up instance=b": "1"},
-        "Exporter prod cannot reach source prod (realload); another one can.",
+        "Exporter prod cannot reach source prod (realload); another exporter can.",
         "",
         silent={"nobody reaches it": {"source_up instance=b": "0"}},
     ),

@@ -385,15 +385,14 @@ class Told(NamedTuple):
 TEXTS = (
     Told(
         "ExporterGone critical instance", (Phase(1, {"up": "0"}),), 3,
-        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
-        " sources that no other exporter watches goes unnoticed now. Exporter: prod.", "",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. Failures at sources"
+        " that no other exporter watches go unnoticed now. Exporter: prod.", "",
     ),
     Told(
         "ExporterGone critical provider source kind=source job= site=",
         (Phase(10, _LISTED), Phase(1, {"exporter_build_info instance=b": "1"})), 15,
-        "Most scrapes of the exporter fail, or Prometheus no longer knows it. What happens to the"
-        " sources that no other exporter watches goes unnoticed now. Source without an exporter:"
-        " prod.", "",
+        "Most scrapes of the exporter fail, or Prometheus no longer knows it. Failures at sources"
+        " that no other exporter watches go unnoticed now. Source without an exporter: prod.", "",
     ),
     Told(
         "ExporterGone warning instance",
@@ -404,14 +403,14 @@ TEXTS = (
             }),
         ),
         3,
-        "Most scrapes of exporter prod fail. Another one polls its sources, so that nothing goes"
-        " unnoticed; while it is alone, nobody takes over from it.", "",
+        "Most scrapes of exporter prod fail. Another exporter polls its sources, so nothing goes"
+        " unnoticed, but no standby is left.", "",
     ),
     Told(
         f"NoLeader critical {_TARGET} shard=0",
         (Phase(1, {"exporter_leader": "0", "exporter_shard_ordinal": "0"}),), 3,
-        "Of the exporters that watch shard 0 of source prod (realload) none polls it: each one"
-        " stands by for another. What they show gets old, and then nothing is watched.", "",
+        "No exporter polls shard 0 of source prod (realload): each one is on standby. Their"
+        " readings expire, and then nothing is watched.", "",
     ),
     Told(
         f"TwoLeaders warning {_TARGET} shard=0",
@@ -423,8 +422,8 @@ TEXTS = (
             }),
         ),
         5,
-        "Shard 0 of source prod (realload) is polled by 2 exporters at a time, so that the vendor"
-        " is called more often than it need be.", "",
+        "Shard 0 of source prod (realload) is polled by 2 exporters at a time, so the vendor"
+        " receives more calls than necessary.", "",
     ),
     Told(
         "ExporterRestarting warning instance",
@@ -434,26 +433,26 @@ TEXTS = (
     ),
     Told(
         "Heartbeat none job= site=", (Phase(1, {}),), 0,
-        "This alert always fires. It is for a service that tells somebody when it no longer comes.",
+        "This alert always fires. Route it to a service that raises an alarm when it stops.",
         "",
     ),
     Told(
         f"BudgetExhausted warning {_TARGET}",
         _counted("exporter_http_requests_total", 5, 8), 15,
-        "realload refused 3 calls of source prod within a quarter of an hour as too many (429)."
-        " Readings come late or not at all.", "",
+        "realload refused 3 calls of source prod within a quarter of an hour because there were too"
+        " many (429). Readings are late or missing.", "",
     ),
     Told(
         f"VendorSurprises info {_TARGET} kind=enum",
         _counted("exporter_vendor_surprises_total kind=enum", 0, 1), 15,
-        "Replies of source prod (realload) had 1 values within an hour that the exporter does not"
-        " know (enum). They are left out.", "",
+        "Within an hour, replies of source prod (realload) had 1 values that the exporter does not"
+        " know (enum). It ignores them.", "",
     ),
     Told(
         f"PollsSkipped warning {_TARGET} task=agents reason=running instance",
         _counted("exporter_schedule_skipped_total task=agents reason=running", 0, 4), 15,
-        "Exporter prod left out 4 polls of task agents of source prod (realload) within a quarter"
-        " of an hour (running): the one before had not ended, or the exporter had no time.", "",
+        "Exporter prod skipped 4 polls of task agents of source prod (realload) within a quarter of"
+        " an hour (running): the poll before had not ended, or the exporter was too busy.", "",
     ),
     Told(
         f"AgentFlapping warning {_AGENT}",
@@ -465,8 +464,9 @@ TEXTS = (
     Told(
         f"HalfOfAgentsDown critical {_TARGET}",
         (Phase(1, agents("a", 10, 12, 12) | agents("b", 10, 12, 12)),), 5,
-        "At least 50% of the agents of source prod (realload) cannot be reached. One cause for"
-        " many, such as a network or a data centre, is likely. They are: a10, a11, a12, a13, a14,"
+        "At least 50% of the agents of source prod (realload) cannot be reached. Most likely they"
+        " have one cause in common, such as a network or a data centre. They are: a10, a11, a12,"
+        " a13, a14,"
         " a15, a16, a17, a18, a19 and 2 more.",
         "?source=prod",
     ),

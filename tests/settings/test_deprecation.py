@@ -246,7 +246,7 @@ def test_the_table_leads_from_names_of_nothing_to_settings(renamed: Renamed) -> 
 class TestRemoved:
     """Settings that are gone; what to do instead is said."""
 
-    REMEDY = "is gone; remove it: the alerts are kept in the folder of `state.path` now"
+    REMEDY = "no longer exists; remove it: alerts are now stored in the folder of `state.path`"
 
     def test_in_a_file(self) -> None:
         """A setting that is gone must be refused with its remedy, not ignored."""

@@ -29,13 +29,13 @@ from exporter.sources.settings import SourceSettings
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 DURATION = "write one such as 90s, 5m or 1h30m"
-OWN_LABEL = "is a label of the exporter's own or of Prometheus; rename it"
-LABEL_NAME = "is not a label name; use letters, digits and _, and no digit first"
+OWN_LABEL = "is a label that the exporter or Prometheus sets; rename it"
+LABEL_NAME = "is not a label name; use letters, digits and _, and do not begin with a digit"
 ADDRESS = "is not an address; write host:port, [IPv6 address]:port or :port"
 WEB_URL = "is not an http or https URL; write it as https://host/path"
 NO_SOURCES = (
     "sources: none is given; list one in the configuration file, or set LOADFLEET_REALLOAD_URL"
-    " and LOADFLEET_REALLOAD_AUTH_TOKEN, or look around with `loadfleet-exporter demo`"
+    " and LOADFLEET_REALLOAD_AUTH_TOKEN, or try `loadfleet-exporter demo`"
 )
 
 UNREADABLE = "a date, number or tag that cannot be read; put text in quotes"
@@ -49,12 +49,12 @@ INVALID = {
             " put text that begins with * in quotes"
         )
     ],
-    "bomb": ["{1}: holds more than 100000 values, aliases counted; shorten it"],
+    "bomb": ["{1}: has more than 100000 values, aliases expanded; shorten it"],
     "control": [
         "{1}: line 1: holds a character that YAML does not allow; remove control characters"
     ],
     "cross-field": [
-        "defaults.auth_retry: must be at least 60s; the vendor may lock out who retries sooner",
+        "defaults.auth_retry: must be at least 60s; the vendor may block callers that retry sooner",
         f"defaults.labels.job: {OWN_LABEL}",
         "sharding.shard: must be less than total_shards, 2; shards count from 0",
         (
@@ -74,8 +74,8 @@ INVALID = {
     ],
     "date": [f"{{1}}: line 1, column 7: {UNREADABLE}"],
     "doubled-keys": [
-        "{1}: line 7, column 20: the key level stands here for the second time; remove one",
-        "{1}: line 8, column 1: the key retries stands here for the second time; remove one",
+        "{1}: line 7, column 20: the key level is given for the second time; remove one",
+        "{1}: line 8, column 1: the key retries is given for the second time; remove one",
     ],
     "durations": [
         "defaults.interval: has no unit; write a duration such as 90s, 5m or 1h30m",
@@ -89,7 +89,9 @@ INVALID = {
         "sources[0].tasks.clusters: is longer than 100 years; write a shorter duration",
     ],
     "encoding": ["{1}: byte 10 is not UTF-8; save the file as UTF-8"],
-    "endless-alias": ["{1}: line 1, column 10: an alias refers to what it stands in; remove it"],
+    "endless-alias": [
+        "{1}: line 1, column 10: an alias refers to a value that contains it; remove it"
+    ],
     "labels": [
         f"sources[0].labels.agent: {OWN_LABEL}",
         f"sources[0].labels.provider: {OWN_LABEL}",
@@ -98,8 +100,8 @@ INVALID = {
         f"sources[0].labels.9x: {LABEL_NAME}",
         f"sources[0].labels.in-side: {LABEL_NAME}",
         (
-            "sources[0].labels.empty: is empty, which Prometheus takes for absent;"
-            " give a value or remove it"
+            "sources[0].labels.empty: is empty, which Prometheus treats as absent;"
+            " give a value or remove the label"
         ),
     ],
     "no-sources": [NO_SOURCES],
@@ -116,8 +118,8 @@ INVALID = {
         ),
         "preflights[3].name: another preflight has this name; give each its own",
         (
-            "preflights[4].agents.include: is not a regular expression; escape what is meant"
-            " literally with \\"
+            "preflights[4].agents.include: is not a regular expression; escape literal"
+            " characters with \\"
         ),
         "preflights[4].agents.min_up: must be at least 0",
         "preflights[4].agents.max_down: must be a whole number",
@@ -132,26 +134,26 @@ INVALID = {
         "preflights[4].agents.source: no source has this name; did you mean prod?",
         (
             "preflights[4].clusters.source[0]: prod lists no clusters; name another source,"
-            " or switch on the task that lists them"
+            " or enable the task that lists them"
         ),
         (
             "preflights[4].clusters.source[1]: lab lists no clusters; name another source,"
-            " or switch on the task that lists them"
+            " or enable the task that lists them"
         ),
         'preflights[5].window.before: must be a time of day in quotes, such as "02:00"',
         "preflights[5].window.time_zone: is no time zone; did you mean Europe/Zurich?",
         "preflights[5].window.days: names no day; leave it out for every day",
-        "preflights[5].window.for: is longer than a day; a window ends before its next one",
+        "preflights[5].window.for: is longer than a day; windows of two days must not overlap",
         'preflights[6].window.before: must be a time of day in quotes, such as "02:00"',
         (
             "preflights[6].window.days[0]: must be 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'"
             " or 'sun'; did you mean mon?"
         ),
         "preflights[7].window.for: must be longer than 0",
-        'preflights[7].window.before: is missing; write when the test begins, such as "02:00"',
+        'preflights[7].window.before: is missing; write the start of the test, such as "02:00"',
     ],
     "secrets": [
-        "sources[0].auth_token_file: stands beside auth_token; remove one of the two",
+        "sources[0].auth_token_file: is given as well as auth_token; remove one of the two",
         "sources[1].auth_token: is missing; give it, or auth_token_file",
         (
             "sources[2].auth_token_file: cannot use the secret file {0}/secrets/nowhere:"
@@ -188,8 +190,8 @@ INVALID = {
             " correct the path or its rights"
         ),
         (
-            "sources[2].client_cert_file: must hold a certificate in PEM format that fits its key,"
-            " not encrypted"
+            "sources[2].client_cert_file: must contain a certificate in PEM format that"
+            " matches its unencrypted key"
         ),
         (
             "sources[3].client_cert_file: cannot read {0}/secrets/nowhere"
@@ -213,7 +215,7 @@ INVALID = {
         "sources[0].include.agents: must be a regular expression; put it in quotes",
         (
             "sources[0].include.suites: is not a regular expression;"
-            " escape what is meant literally with \\"
+            " escape literal characters with \\"
         ),
         "sources[0].auth_token: must be text; put it in quotes",
     ],
@@ -242,7 +244,7 @@ INVALID = {
     "yaml": [
         (
             "{1}: line 4, column 1: is not valid YAML;"
-            " look at the indentation, colons and quotes here and above"
+            " check the indentation, colons and quotes here and above"
         )
     ],
 }
@@ -664,7 +666,7 @@ class TestEnvironment:
         assert [
             (
                 "LOADFLEET_REALLOAD_EXCLUDE: is not a JSON object;"
-                " write one, or a variable per key, joined by __"
+                " write one, or set a variable per key, joined by __"
             ),
             f"LOADFLEET_REALLOAD_URL: {WEB_URL}",
             f"LOADFLEET_REALLOAD_TASKS__JOBS: is not a duration; {DURATION}",
@@ -707,7 +709,7 @@ class TestEnvironment:
             ("LOADFLEET_LOG", "unknown variable; remove it"),
             (
                 "LOADFLEET_WEB__LISTEN_ADDRESS__0",
-                "elements have no variables of their own; separate them by commas",
+                "elements have no variables of their own; give a whole list, separated by commas",
             ),
             ("LOADFLEET_LOG__LEVEL__X", "unknown variable; did you mean LOADFLEET_LOG__LEVEL?"),
         ],
@@ -895,7 +897,7 @@ class TestSecrets:
         found = problems({"sources": [SOURCE | {"auth_token": token}, by_file]})
 
         assert ["sources[0].auth_token", "sources[1].auth_token_file"] == [
-            text.partition(": holds what no HTTP header can carry")[0] for text in found
+            text.partition(": has characters that no HTTP header can carry")[0] for text in found
         ]
 
     def test_a_password_may_hold_what_a_header_may_not(self) -> None:
@@ -914,7 +916,7 @@ class TestSecrets:
 
         found = problems({}, environ=VARIABLES | {f"LOADFLEET_{name}": broken})
 
-        assert [f"LOADFLEET_{name}: holds bytes that are not UTF-8; write it anew"] == found
+        assert [f"LOADFLEET_{name}: is not valid UTF-8; set it as UTF-8"] == found
 
     @pytest.fixture
     def settings(self) -> Settings:
@@ -976,9 +978,9 @@ class TestLockout:
         """The message names the source, what a block is, and both ways out."""
         (found,) = problems({"sources": [SOURCE], "sharding": {"total_shards": total}})
 
-        assert found.startswith("sharding.total_shards: a wrong token costs each of")
+        assert found.startswith("sharding.total_shards: with a wrong token, each of")
         block = "block the address for 15 to 30 minutes"
-        for part in (f"each of {total} shards", SOURCE["name"], block, "use 3 or less"):
+        for part in (f"each of {total} shards", SOURCE["name"], block, "use at most 3 shards"):
             assert part in found
         assert "--accept-lockout-risk" in found
 
@@ -996,7 +998,7 @@ class TestLockout:
 
         assert 9 == settings.sharding.total_shards
         (risk,) = settings.risks()
-        assert risk.startswith("a wrong token costs each of 9 shards that do not share their state")
+        assert risk.startswith("with a wrong token, each of 9 shards without shared state")
 
     def test_a_vendor_without_a_lockout_has_no_limit(self) -> None:
         """A provider whose vendor locks nobody out must allow any number of shards."""

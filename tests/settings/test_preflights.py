@@ -270,7 +270,7 @@ class TestMistakes:
                 [
                     (
                         ".agents.include: is not a regular expression;"
-                        " escape what is meant literally with \\"
+                        " escape literal characters with \\"
                     )
                 ],
             ),
@@ -285,8 +285,11 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("window", "expected"),
         [
-            ({}, ['before: is missing; write when the test begins, such as "02:00"']),
-            ({"before": None}, ['before: is missing; write when the test begins, such as "02:00"']),
+            ({}, ['before: is missing; write the start of the test, such as "02:00"']),
+            (
+                {"before": None},
+                ['before: is missing; write the start of the test, such as "02:00"'],
+            ),
             *(
                 ({"before": wrong}, ['before: must be a time of day in quotes, such as "02:00"'])
                 for wrong in ("24:00", "2:00", "02:60", "02:00:00", "noon", 1320, "")
@@ -294,7 +297,7 @@ class TestMistakes:
             ({"before": "02:00", "for": "0s"}, ["for: must be longer than 0"]),
             (
                 {"before": "02:00", "for": "86401s"},
-                ["for: is longer than a day; a window ends before its next one"],
+                ["for: is longer than a day; windows of two days must not overlap"],
             ),
             ({"before": "02:00", "days": []}, ["days: names no day; leave it out for every day"]),
             ({"before": "02:00", "days": "mon"}, ["days: must be a list; write it in brackets"]),
@@ -345,8 +348,8 @@ class TestMistakes:
         """A shard knows a part of the fleet, which may be fit while the rest is not."""
         found = problems({"name": "n", "agents": {}}, overrides={"sharding": {"total_shards": 2}})
 
-        text = "judge the whole fleet, and a shard knows its share alone; leave them out here"
-        assert [f"preflights: {text}, and ask an exporter without shards"] == found
+        text = "need the whole fleet, but a shard polls only a part of it; remove them here"
+        assert [f"preflights: {text}, and use an exporter without shards"] == found
 
     def test_of_what_is_usual_without_a_history(self) -> None:
         """A comparison with usual values must be refused without a history."""
@@ -404,7 +407,7 @@ class TestSources:
 
         found = problems(preflight, sources=({**REALLOAD, "tasks": tasks}, BLAZEMETER, EGGPLANT))
 
-        remedy = "name another source, or switch on the task that lists them"
+        remedy = "name another source, or enable the task that lists them"
         assert [f"preflights[0].{kind}.source: {source} lists no {kind}; {remedy}"] == found
 
     @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def test_flags_set_options() -> None:
         ("--pace=0", "0 is not between 0.001 and 100000"),
         ("--realload-port=70000", "70000 is not between 0 and 65535"),
         ("--seed=x", "'x' is not a whole number"),
-        ("--token=", "must be one line of plain characters, not empty"),
-        ("--token=a\nb", "must be one line of plain characters, not empty"),
+        ("--token=", "must be one line of ASCII characters, not empty"),
+        ("--token=a\nb", "must be one line of ASCII characters, not empty"),
     ],
 )
 def test_impossible_values_are_refused(

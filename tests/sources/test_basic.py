@@ -89,7 +89,7 @@ def test_reads_a_password_that_changed(tmp_path: Path) -> None:
         ),
         (
             {"username": "us", "password": "canary", "password_file": "canary"},
-            {"password_file": "stands beside password; remove one of the two"},
+            {"password_file": "is given as well as password; remove one of the two"},
         ),
     ],
 )

@@ -63,16 +63,16 @@ PROBLEMS = [
     ("from typing", "raise SystemExit('canary')\nfrom typing", "cannot be loaded (SystemExit)"),
     ("from typing", "raise ValueError('canary')\nfrom typing", "cannot be loaded (ValueError)"),
     ("from typing", "this is no Python\nfrom typing", "acme:ACME cannot be loaded (SyntaxError)"),
-    ("ACME = Provider(", "ACME = dict(", "what the entry point names is no Provider"),
-    ('name="acme",\n    settings', 'name="other",\n    settings', "it calls itself 'other'"),
-    ("settings=Settings", "settings=dict", "its settings are no subclass of SourceSettings"),
-    ("settings=Settings", "settings=None", "its settings are no subclass of SourceSettings"),
+    ("ACME = Provider(", "ACME = dict(", "the entry point does not refer to a Provider"),
+    ('name="acme",\n    settings', 'name="other",\n    settings', "record has the name 'other'"),
+    ("settings=Settings", "settings=dict", "its settings are not a subclass of SourceSettings"),
+    ("settings=Settings", "settings=None", "its settings are not a subclass of SourceSettings"),
     (
         'provider: Literal["acme"] = "acme"',
         'provider: Literal["x"] = "x"',
         "the default of `provider` in its settings must be 'acme'",
     ),
-    ('kinds=("agent",)', 'kinds=("agent", "oven")', "kinds are the exporter's, and it has oven"),
+    ('kinds=("agent",)', 'kinds=("agent", "oven")', "these kinds are unknown: oven"),
     ('kinds=("agent",)', "kinds=5", "cannot be loaded (TypeError)"),
     (
         'family("acme", "agent_heat',
@@ -80,7 +80,7 @@ PROBLEMS = [
         "must begin with loadfleet_acme_",
     ),
     ('"agent_heat_celsius"', '"agent heat"', "must begin with loadfleet_acme_"),
-    ("machine is.", "machine is", "the help of loadfleet_acme_agent_heat_celsius is no sentence"),
+    ("machine is.", "machine is", "help of loadfleet_acme_agent_heat_celsius is not a sentence"),
     ('is.", of', 'is.", "flavour", of', LABELS),
     ('number(HEAT, "heat")', 'number(HEAT, "heat"), number(HEAT, "heat")', "is filled twice"),
     ('number(HEAT, "heat")', 'number(HEAT, "fever")', "cannot be loaded (AttributeError)"),
@@ -96,7 +96,7 @@ PROBLEMS = [
     ),
     (", of=Kind.AGENT", "", "the labels of loadfleet_acme_agent_heat_celsius are not those of its"),
     ('is.", of', 'is.", "reason", of', "are not those of its mapping"),
-    ("mappings={Load:", "mappings={Agent:", "it maps Agent, which is no reading of its own"),
+    ("mappings={Load:", "mappings={Agent:", "it maps Agent, which is a reading of the exporter"),
     ("mappings={Load:", "mappings={int:", "cannot be loaded (TypeError)"),
 ]
 
@@ -117,11 +117,11 @@ def test_names_what_is_wrong(old: str, new: str, expected: str, folder: Path) ->
     ("name", "expected"),
     [
         ("realload", "the name is taken; two providers cannot share one"),
-        ("agent", "its name must be small letters and digits, and none that metrics begin with"),
-        ("exporter", "its name must be small letters and digits, and none that metrics begin with"),
-        ("ac-me", "its name must be small letters and digits, and none that metrics begin with"),
-        ("ac_me", "its name must be small letters and digits, and none that metrics begin with"),
-        ("Acme", "its name must be small letters and digits, and none that metrics begin with"),
+        ("agent", "its name must be lower-case letters and digits, not a metric's first word"),
+        ("exporter", "its name must be lower-case letters and digits, not a metric's first word"),
+        ("ac-me", "its name must be lower-case letters and digits, not a metric's first word"),
+        ("ac_me", "its name must be lower-case letters and digits, not a metric's first word"),
+        ("Acme", "its name must be lower-case letters and digits, not a metric's first word"),
     ],
 )
 def test_refuses_a_name(name: str, expected: str, folder: Path) -> None:
@@ -188,5 +188,5 @@ def test_the_exporters_own_would_be_taken(name: str) -> None:
 
     assert [] == list(plugins._family_problems(provider))
     assert [] == [
-        each for each in plugins._mapping_problems(provider) if "no reading of its own" not in each
+        each for each in plugins._mapping_problems(provider) if "of the exporter" not in each
     ]

@@ -50,7 +50,7 @@ SERVER = "is for a server; give url"
         ),
         (
             {"url": URL, "path": "/state"},
-            ["state.url: stands beside path; remove one of the two"],
+            ["state.url: is given as well as path; remove one of the two"],
         ),
         (
             {"username": "u", "password": "CANARY"},
@@ -80,7 +80,7 @@ SERVER = "is for a server; give url"
         ({"url": URL, "password": ""}, ["state.password: is empty; give it, or password_file"]),
         (
             {"url": URL, "password": "CANARY", "password_file": "nowhere"},
-            ["state.password_file: stands beside password; remove one of the two"],
+            ["state.password_file: is given as well as password; remove one of the two"],
         ),
         (
             {"url": URL, "password_file": "nowhere"},

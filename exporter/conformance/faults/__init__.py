@@ -1,1 +1,1 @@
-"""Everything that can happen to a call: on the wire, in its status, in what a reply says."""
+"""The faults of a call: of its connection, of the HTTP status, and of the reply's content."""

@@ -1,8 +1,8 @@
-"""The grid of faults: each with each provider, operation and moment, and a sample of it.
+"""The grid of faults: every combination of fault, provider, operation and moment.
 
-A cell is a fault, a provider, an operation or all of them, and a moment: the first poll, or one
-after a good one. What a fault has to be told as stands with it, in `wire.py`, `values.py` and
-`texts.py`, and what must hold of every cell in `play.py`.
+A cell of the grid is a fault, a provider, one operation or all, and a moment: the first poll, or a
+poll after a good one. The modules `wire`, `values` and `texts` have the faults with their expected
+reasons; the module `play` has the checks for every cell.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ FAULTS: tuple[Fault, ...] = (
 
 ALL = "all"
 
-#: So many sources are polled at once.
+#: The largest number of faulty sources in one play.
 TOGETHER = 32
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault, and to whom and when it is played.
+    """A fault to inject, and where and when.
 
     Attributes:
-        candidate: The provider, and its vendor.
-        operation: Which of its calls are struck.
-        known: Whether a good poll came before.
+        fault: The fault.
+        candidate: The provider with its vendor.
+        operation: The operation whose calls are hit, or `ALL`.
+        known: Whether a good poll precedes the fault.
     """
 
     fault: Fault
@@ -52,7 +53,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cells(candidates: Iterable[Candidate], faults: Iterable[Fault] = FAULTS) -> Iterator[Cell]:
-    """Yield the whole grid."""
+    """Yield all cells of the grid."""
     for fault in faults:
         for candidate in candidates:
             operations = () if fault.on_connections else tuple(candidate.operations)
@@ -62,10 +63,10 @@ def cells(candidates: Iterable[Candidate], faults: Iterable[Fault] = FAULTS) -> 
 
 
 def sample(grid: Iterable[Cell], seed: int) -> list[Cell]:
-    """Return a part of the grid in which all that matters is at least once.
+    """Return a random part of the grid that covers the important combinations.
 
-    That is each fault, each class of them to each provider at both moments, and each operation at
-    both.
+    These are every fault, every group of faults with every provider at both moments, and every
+    operation at both moments.
     """
     chance = Random(seed)  # noqa: S311 - repeatable, not secret
     grid = list(grid)
@@ -74,7 +75,7 @@ def sample(grid: Iterable[Cell], seed: int) -> list[Cell]:
     for cell in grid:
         wanted.update(_pairs(cell))
     found = []
-    # Those of all calls first, since there the outcome is exact.
+    # Prefer cells that hit all operations, because their expected outcome is exact.
     for cell in sorted(grid, key=lambda each: each.operation != ALL):
         news = wanted & _pairs(cell)
         if news:
@@ -92,7 +93,7 @@ def _pairs(cell: Cell) -> set[tuple[Any, ...]]:
 
 
 def batches(found: Iterable[Cell]) -> list[list[Cell]]:
-    """Divide cells into plays of sources that wait for the same times."""
+    """Return cells grouped into plays; the cells of a play need the same pauses of the clock."""
     groups: dict[tuple[bool, bool, float], list[Cell]] = {}
     for cell in found:
         key = (cell.known, cell.fault.lasts, cell.fault.recovery_seconds)
@@ -105,5 +106,5 @@ def batches(found: Iterable[Cell]) -> list[list[Cell]]:
 
 
 def name_of(batch: list[Cell]) -> str:
-    """Return where a play begins."""
+    """Return the name of a play, that of its first cell."""
     return str(batch[0])

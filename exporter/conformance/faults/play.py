@@ -1,6 +1,7 @@
-"""Many cells of the grid at once, each with a source of its own, and what has to hold of them.
+"""A play: a test of many cells of the grid at once, with the checks for each of them.
 
-All sources of a play are polled by one engine, with others beside them that are well.
+Every cell has a source of its own. One engine polls all these sources, and a healthy source of each
+provider beside them.
 """
 
 from __future__ import annotations
@@ -29,28 +30,28 @@ if TYPE_CHECKING:
     from exporter.conformance.faults.grid import Cell
     from exporter.conformance.trial import Page, Subject
 
-    #: What is said of each source.
+    #: The samples of each source, by the source's name.
     Pages = dict[str, Page]
 
 
-#: The parser has no types.
+#: The parser, which has no type annotations.
 _openmetrics: Callable[[str], Iterator[Any]] = openmetrics_parser.text_string_to_metric_families
 
-#: A vendor locks an address out at the fifth refused call within a minute.
+#: The vendor with the strictest lock-out blocks an address at the fifth refused call in a minute.
 ALLOWED_REFUSALS = 4
 
-#: Of runs whose ends cannot be read each is asked about: those listed, by four calls.
+#: The largest number of additional calls for runs: 4 for each listed run whose end is unreadable.
 MOST_OF_RUNS = 4 * 24
 
-#: What a fault of one operation may be told as beside its own reason.
-_OF_ONE = frozenset((Reason.UNKNOWN_ID, Reason.ACCESS_DENIED, Reason.API_ERROR))
+#: Further allowed reasons if a fault hits one operation only.
+_ONE_OPERATION_REASONS = frozenset((Reason.UNKNOWN_ID, Reason.ACCESS_DENIED, Reason.API_ERROR))
 
 
 class Play:
-    """Cells that are played at once.
+    """The test of some cells at once.
 
     Attributes:
-        wrong: What did not hold, a line each.
+        wrong: The failed checks, a line each.
     """
 
     def __init__(self, batch: Sequence[Cell], folder: Path, **options: Any) -> None:
@@ -75,36 +76,43 @@ class Play:
         self._secrets = {text for each in self._candidates.values() for text in each.secrets}
 
     async def run(self, promtool: str | None) -> list[str]:
-        """Play it to its end and return what was wrong."""
+        """Run the play.
+
+        Args:
+            promtool: The path of promtool, if it is installed.
+
+        Returns:
+            The failed checks, a line each.
+        """
         with capture_logs() as logs:
             async with self._trial as trial:
                 for settings in from_data(trial.data).sources:
                     self._secrets |= {secret.reveal() for secret in settings.secrets()}
                 if self._known:
-                    await self._round()
+                    await self._poll()
                     self._check_well()
                     trial.time.shift(LATER_SECONDS - 1)
                 for name, cell in self._cells.items():
                     await strike(cell, trial.subjects[name])
-                await self._round()
+                await self._poll()
                 self._check_fault(self._page())
                 await self._check_pages(promtool)
                 for name in self._cells:
                     await relent(trial.subjects[name])
                 trial.time.shift(self._recovery_seconds)
-                await self._round()
+                await self._poll()
                 self._check_recovery(self._page())
         self._check_logs(logs)
         return self.wrong
 
-    async def _round(self) -> None:
+    async def _poll(self) -> None:
         self._before = self._trial.failures()
         await self._trial.engine.poll_once()
 
     def _page(self) -> Pages:
-        """Scrape, and parse what is said of sources and of whether targets are up."""
+        """Return the parsed samples that show whether sources and targets are well."""
         body = self._trial.alike(self._trial.engine.exposition.metrics().body.decode())
-        # Only at its own ends of lines: texts may hold others.
+        # Split at "\n" only, because label values may contain other line separators.
         lines = (f"{line}\n" for line in body.split("\n") if _JUDGED.match(line))
         pages: Pages = {name: {} for name in self._trial.subjects}
         for (name, labels), value in parsed("".join(lines)).items():
@@ -140,7 +148,7 @@ class Play:
             self._blame(name, f"accused: {accused(pages[name], name)}")
 
     def _check_told(self, pages: Pages, name: str, cell: Cell) -> None:
-        """Check what polls are counted under, and what is said of the source."""
+        """Check the reasons of failed polls and the state of the source."""
         fault, reasons = cell.fault, self._reasons(name)
         told = fault.told(cell.candidate)
         expected = told.reason
@@ -149,22 +157,22 @@ class Play:
             if expected is not None and not reasons:
                 self._blame(cell, f"counted under nothing instead of {expected}")
         else:
-            also |= _OF_ONE
-            # Where success cannot be told from a refusal, the guard has to ask, and may be told.
+            also |= _ONE_OPERATION_REASONS
+            # If a reply could be a refusal, the guard sends a proof, which may be refused, too.
             also |= {Reason.AUTH} if told.refused else set()
         strange = reasons - {each.value for each in (*also, expected) if each is not None}
         if strange:
             self._blame(cell, f"counted under {sorted(strange)} instead of {expected}")
         if flag(pages, c.SOURCE_AUTH_FAILED.name, name) and not told.refused:
             self._blame(cell, "the credentials are said to be refused")
-        # A reply without numbers stays as it is, and so does what it tells.
+        # A fault in numbers leaves replies without numbers unchanged, so the source may be up.
         is_struck = cell.operation == ALL and fault.group != "number"
         is_silenced = is_struck and reasons and expected is not None
         if is_silenced and flag(pages, c.SOURCE_UP.name, name) != 0:
             self._blame(cell, "the source is said to be up")
 
     def _check_evidence(self, pages: Pages, name: str, cell: Cell) -> None:
-        """Check that nobody is accused, and nothing green, that would not be without the fault."""
+        """Check that the fault makes no target appear as down, and nothing as up or passed."""
         truth = targets(pages, f"well-{cell.candidate.name}")
         found = targets(pages, name)
         if not cell.fault.renames:
@@ -172,7 +180,7 @@ class Play:
             late = cell.fault.lasts and {*down.values()} <= {"timeout"}
             if down and not (late and cell.operation != ALL):
                 self._blame(cell, f"accused: {down}")
-            # Of a run whose end cannot be read is told what its status and its report say.
+            # A run whose end is unreadable is shown by its status and its report.
             green = {key for key, value in found.items() if value == 1 and key[0] != _RUN}
             green -= truth.keys()
             if green:
@@ -185,7 +193,7 @@ class Play:
                 self._blame(cell, f"not kept: {sorted(truth.items() ^ found.items())}")
 
     def _check_calls(self, name: str, cell: Cell) -> None:
-        """Check that only what may be asked is asked, and no more than the vendor bears."""
+        """Check that only allowed calls are sent, and not too many."""
         subject = self._trial.subjects[name]
         well = self._trial.subjects[f"well-{cell.candidate.name}"]
         odd = [seen for seen in subject.front.seen if not fits(subject.candidate.allowed, seen)]
@@ -210,14 +218,14 @@ class Play:
                 self._blame(cell, "afterwards said to be refused")
             truth, found = targets(pages, f"well-{cell.candidate.name}"), targets(pages, name)
             lacking = truth.items() - found.items()
-            # What was listed under other names is remembered.
+            # Targets that were listed with other names are remembered.
             strange = {key for key in found.items() - truth.items() if key[0][0] != _RUN}
             strange = set() if cell.fault.renames else strange
             if lacking or strange:
                 self._blame(cell, f"afterwards: {sorted(lacking)} lack, {sorted(strange)} is new")
 
     async def _check_pages(self, promtool: str | None) -> None:
-        """Check that all pages can be read, by machines and by people."""
+        """Check that the metrics page is valid in both formats and shows no secret."""
         trial = self._trial
         exposition = trial.engine.exposition
         plain = exposition.metrics().body
@@ -244,15 +252,15 @@ class Play:
                 self._blame(self._cells.get(entry.get("source", "")), "a secret is logged")
 
 
-#: What is parsed of a page: the families that say whether something is well.
+#: The lines of a page to parse: families that show whether a source or a target is well.
 _JUDGED = re.compile(r"loadfleet_(\w+_up|\w+_failure|\w+_passed|source_auth_failed)\{.*\bsource=")
 
-#: Reasons whose calls may all have been refused, for all that came back.
+#: The reasons of replies that might be refusals of the credentials.
 _MAY_BE_REFUSED = frozenset((Reason.DECODE, Reason.HTTP_4XX, Reason.AUTH, Reason.API_ERROR))
 
 
 async def strike(cell: Cell, subject: Subject) -> None:
-    """Let a fault begin."""
+    """Inject a fault into a source's calls from now on."""
     front = subject.front
     if cell.operation != ALL:
         pattern = cell.candidate.operations[cell.operation]
@@ -263,13 +271,13 @@ async def strike(cell: Cell, subject: Subject) -> None:
 
 
 async def relent(subject: Subject) -> None:
-    """Let it end."""
+    """End the fault."""
     subject.front.treatment = subject.front.greeting = None
     await subject.front.hang_up()
 
 
 def flag(pages: Pages, family: str, source: str) -> float | None:
-    """Return what a family says of a source."""
+    """Return the value of a family for a source, or `None` if it has no sample."""
     return next(iter(select(pages[source], family).values()), None)
 
 
@@ -277,10 +285,10 @@ _GREEN = re.compile(r"loadfleet_\w+_(up|passed)")
 
 
 def targets(pages: Pages, source: str) -> dict[tuple[str, ...], float]:
-    """Return what is said to be up or passed, by family and ids."""
+    """Return the up and passed states that a page shows, by family and ids."""
     found = {}
     for (name, labels), value in vendor_samples(pages[source], source).items():
-        if _GREEN.fullmatch(name) and name not in _OF_NONE:
+        if _GREEN.fullmatch(name) and name not in _NOT_OF_TARGETS:
             ids = (f"{key}={text}" for key, text in sorted(labels) if _identifies(key))
             found[(name, *ids)] = value
     return found
@@ -288,7 +296,7 @@ def targets(pages: Pages, source: str) -> dict[tuple[str, ...], float]:
 
 _RUN = c.RUN_PASSED.name
 
-_OF_NONE = frozenset((c.LOCATION_AGENTS_UP.name,))
+_NOT_OF_TARGETS = frozenset((c.LOCATION_AGENTS_UP.name,))
 
 
 def _identifies(label: str) -> bool:

@@ -1,4 +1,4 @@
-"""Everything that can happen to a call, and the reason that each has to be counted under."""
+"""The basic faults, with the reason under which each must be counted."""
 
 from __future__ import annotations
 
@@ -27,35 +27,36 @@ if TYPE_CHECKING:
 _HEAD = b"HTTP/1.1 200 OK\r\n"
 _HTML = b"<html><body><h1>Bad Gateway</h1></body></html>\n"
 
-#: Short enough for a fault that lasts until the time-out; long enough for all others.
+#: Time-outs: a brief one for faults that last until it, and an ample one for all others.
 BRIEF_SECONDS = 1.2
 BRIEF, AMPLE = f"{BRIEF_SECONDS * 1000:.0f}ms", "8s"
 
-#: The limit of a reply's size in these tests.
+#: The largest reply in these tests, in bytes.
 MAX_REPLY = 256 << 10
 
-#: Longer than a pause that nobody asked for, and than what the guard remembers.
+#: Longer than the pause after a reply without `Retry-After`, and than the guard counts refusals.
 LATER_SECONDS = 62.0
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to misbehave.
+    """A fault that a vendor can show.
 
     Attributes:
-        reason: What the failed polls are counted under; `None` where no poll may fail.
-        group: The class of faults it belongs to, where these are sampled by class.
-        also: What polls may be counted under beside that.
-        refused: Whether the credentials count as refused.
-        treatment: What is done to a request.
-        greeting: What is done to a connection; in that case to all of the source's.
-        tls: The server's end of TLS for new connections; likewise.
-        refuses: Whether nobody listens.
-        lasts: Whether it lasts until the caller gives up.
-        floods: Whether it sends more than anybody can want.
-        pauses: Whether the vendor asks to be left alone as a whole.
-        renames: Whether other targets are listed than there are, so that those missing and those
-            that nobody knows are rightly said to be down.
-        recovery_seconds: So long after its end all is well again.
+        name: The name of the fault.
+        reason: The reason under which failed polls must be counted; `None` if no poll may fail.
+        group: The group of faults, for a sample with at least one fault of each group.
+        also: Further reasons under which failed polls may be counted.
+        refused: Whether the credentials must count as refused.
+        treatment: Injects the fault into a request.
+        greeting: Injects the fault into a connection, and so into all of the source's calls.
+        tls: The server's TLS context, if that is the fault; affects all calls, too.
+        refuses: Whether the server refuses connections.
+        lasts: Whether the fault lasts until the caller's time-out.
+        floods: Whether the server sends an excessive amount of data.
+        pauses: Whether the vendor asks for a pause of all calls.
+        renames: Whether the vendor lists wrong targets, so that missing and unknown targets rightly
+            count as down.
+        recovery_seconds: The time after the end of the fault until all must be well again.
     """
 
     name: str
@@ -75,11 +76,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def on_connections(self) -> bool:
-        """True if it cannot be done to single requests."""
+        """True if the fault hits connections and cannot hit single requests."""
         return self.refuses or self.greeting is not None or self.tls is not None
 
     def told(self, candidate: Candidate) -> Told:
-        """Return what it does to a source of a candidate."""
+        """Return the expected effect of the fault on a candidate."""
         own = candidate.told
         common = Told(reason=self.reason, refused=self.refused)
         return own.get(self.name) or own.get(self.group) or common
@@ -101,7 +102,7 @@ def _body(name: str, body: bytes, reason: Reason = Reason.DECODE, **more: Any) -
 
 
 def _value(name: str, change: Callable[[Any], Any], reason: Reason | None, **more: Any) -> Fault:
-    """Change every value of the vendor's own replies."""
+    """Return a fault that changes every value in the vendor's replies."""
 
     def body(content: Any) -> bytes:
         text = json.dumps(_mapped(content, change), ensure_ascii=False)
@@ -127,7 +128,7 @@ def _numbers(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _raw_numbers(text: str) -> Treatment:
-    """Put a text in the place of every number, whether or not that is JSON."""
+    """Replace every number by a text, which need not be JSON."""
     number = re.compile(rb'(?<=[:\[,])-?[0-9][0-9.eE+-]*(?=[,}\]])|"(?:[^"\\]|\\.)*"')
 
     def replaced(match: re.Match[bytes]) -> bytes:
@@ -137,7 +138,7 @@ def _raw_numbers(text: str) -> Treatment:
 
 
 def talks(answer: bytes) -> Greeting:
-    """Answer a client's hello with these bytes."""
+    """Return a greeting that answers the client's first byte with some bytes and disconnects."""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -150,14 +151,14 @@ def talks(answer: bytes) -> Greeting:
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Accept a connection and never say anything."""
+    """Accept a connection and never answer."""
     del writer
     while await reader.read(65_536):
         pass
 
 
 def redirect(status: int, elsewhere: str) -> Fault:
-    """Send the caller to somebody else."""
+    """Return a fault that redirects the caller to another server."""
     return _status(status, Reason.HTTP_4XX, headers={"Location": elsewhere})
 
 
@@ -258,7 +259,7 @@ STATUS = (
     _status(999, Reason.HTTP_5XX),
 )
 
-#: Of a list whose ids cannot be read, or are all the same, too few targets are left to be believed.
+#: If the ids in a list are unreadable or all the same, the list is too short to be believed.
 _DOUBTED = frozenset((Reason.API_ERROR,))
 
 BODY = (
@@ -276,7 +277,7 @@ BODY = (
         "numbers for strings",
         lambda value: 5 if isinstance(value, str) else value,
         None,
-        # A list without names is no failure.
+        # A list without names need not fail.
         also=_DOUBTED,
     ),
     _value("nulls", lambda _: None, None, also=_DOUBTED),
@@ -284,7 +285,7 @@ BODY = (
         "invalid UTF-8",
         lambda value: f"{value}\udcff" if isinstance(value, str) else value,
         None,
-        # A list without names is no failure.
+        # A list without names need not fail.
         also=_DOUBTED,
     ),
 )

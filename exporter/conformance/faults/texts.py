@@ -1,4 +1,4 @@
-"""Texts that no vendor should send, and that some day one will: their ways to break a page."""
+"""Faults in texts: characters and contents that could break pages, logs or formats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exporter.conformance.faults.values import Write
 
 
-#: Behind texts, as it stands between the quotes.
+#: Appended to texts, in JSON's notation between the quotes.
 BEHIND = {
     "a blank": " ",
     "a line's end": "\\n",
@@ -58,7 +58,7 @@ BEHIND = {
     "URL": "javascript:alert(1)",
 }
 
-#: In the place of texts.
+#: JSON in place of texts.
 NO_TEXTS = {
     "empty": '""',
     "blanks": '"   "',
@@ -73,7 +73,7 @@ NO_TEXTS = {
     "64 kB": '"' + "y" * 64_000 + '"',
 }
 
-#: Bytes between quotes that are no UTF-8.
+#: Appended to texts: bytes that are not valid UTF-8.
 NO_UTF8 = {
     "a lone byte": b"\xff",
     "overlong": b"\xc0\xaf",
@@ -84,7 +84,7 @@ NO_UTF8 = {
 
 
 def _behind(text: str, *, everywhere: bool = False) -> Write:
-    """Write a text, as it stands in JSON, behind all others."""
+    """Append a text, in JSON's notation, to all texts; to names and ids only if `everywhere`."""
 
     def write(key: str, value: Any) -> str | None:
         if not is_text(value) or (names(key) and not everywhere):

@@ -1,4 +1,4 @@
-"""Values, times, shapes and encodings that no vendor should send, and that some day one will."""
+"""Faults in values, times, shapes and encodings of replies."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from exporter.errors import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    #: Makes what is written in the place of a value, given its key; `None` leaves it.
+    #: Returns the JSON to write for a value, given its key; `None` leaves the value unchanged.
     Write = Callable[[str, Any], str | None]
 
 
-#: The ends of keys whose values say which target something is about, or prove who asks.
+#: The last parts of keys whose values identify targets or are credentials.
 _NAMES = ("id", "ids", "_name", "agentname", "host", "port", "memberarray", "idarray", "token")
 
-#: Of a list whose ids cannot be read, or that is shorter than it says, not all is believed.
+#: If the ids in a list are unreadable, or the list is shorter than its total, the poll fails so.
 DOUBTED = frozenset((Reason.API_ERROR,))
 
-#: What is not JSON fails as a whole; so does what lacks all that tells success from a refusal.
+#: A reply fails so if it is not JSON, or if nothing in it distinguishes success from a refusal.
 UNREAD = frozenset((Reason.DECODE, Reason.API_ERROR, Reason.AUTH))
 
-#: Of what was never there the vendor says so, if it is asked about it.
+#: A call about a target that does not exist fails so.
 UNKNOWN = UNREAD | {Reason.UNKNOWN_ID, Reason.ACCESS_DENIED}
 
 
 def names(key: str) -> bool:
-    """Tell whether a field says which target it is about, or proves who asks."""
+    """Return whether a field identifies a target or is a credential."""
     return key.casefold().endswith(_NAMES)
 
 
 def written(value: Any, write: Write, key: str = "") -> str:
-    """Return JSON with some values written otherwise, be it JSON then or not."""
+    """Return a value as JSON with some parts replaced; the result need not be valid JSON."""
     if isinstance(value, dict):
         parts = (f"{json.dumps(name)}:{written(part, write, name)}" for name, part in value.items())
         return "{" + ",".join(parts) + "}"
@@ -49,17 +49,17 @@ def written(value: Any, write: Write, key: str = "") -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a number."""
+    """Return whether a value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_text(value: Any) -> bool:
-    """Tell whether a value is a text."""
+    """Return whether a value is a text."""
     return isinstance(value, str)
 
 
 def rewritten(name: str, group: str, write: Write, reason: Reason | None, **more: Any) -> Fault:
-    """Change single values of the vendor's own replies."""
+    """Return a fault that replaces single values in the vendor's replies."""
 
     def body(content: Any) -> bytes:
         return written(content, write).encode(errors="surrogateescape")
@@ -68,11 +68,11 @@ def rewritten(name: str, group: str, write: Write, reason: Reason | None, **more
 
 
 def in_place(token: str, of: Callable[[Any], bool], *, everywhere: bool = False) -> Write:
-    """Write a token in the place of values, of names and ids only if `everywhere`."""
+    """Return a function that replaces values by a token; names and ids only if `everywhere`."""
     return lambda key, value: token if of(value) and (everywhere or not names(key)) else None
 
 
-#: In the place of numbers, JSON as its grammar knows it.
+#: Valid JSON in place of numbers.
 NUMBERS = {
     "1e400": "1e400",
     "-1e400": "-1e400",
@@ -104,10 +104,10 @@ NUMBERS = {
     "deep": "[" * 900 + "]" * 900,
 }
 
-#: Times that are past, so that a heartbeat of then accuses.
+#: Numbers that are times in the past, so that agents with such a heartbeat rightly are down.
 _LONG_AGO = frozenset(("half", "5,000 decimals", "1e-400"))
 
-#: In the place of numbers, what JSON does not know.
+#: Invalid JSON in place of numbers.
 NO_NUMBERS = {
     "Infinity": "Infinity",
     "-Infinity": "-Infinity",
@@ -125,7 +125,7 @@ NO_NUMBERS = {
     "True": "True",
 }
 
-#: In the place of true and false.
+#: JSON in place of true and false.
 NO_FLAGS = {
     "1": "1",
     "0": "0",
@@ -153,7 +153,7 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:")
 
 
 def _times(name: str, number: Callable[[float], float], text: str) -> Fault:
-    """Move all times, those in numbers by a rule and those in text to one."""
+    """Return a fault that changes all times: numbers by a function, texts to a fixed text."""
 
     def write(key: str, value: Any) -> str | None:
         if names(key):
@@ -162,7 +162,7 @@ def _times(name: str, number: Callable[[float], float], text: str) -> Fault:
             return json.dumps(number(value))
         return json.dumps(text) if is_text(value) and _ISO.match(value) else None
 
-    # A heartbeat of long ago is evidence.
+    # With a heartbeat in the past an agent rightly counts as down.
     return rewritten(name, "time", write, None, also=DOUBTED, renames=name in _PAST)
 
 
@@ -171,7 +171,7 @@ _YEAR = 365.25 * 86_400
 
 
 def _unit(value: float) -> float:
-    """Return how many units of a time are a second: vendors count in seconds or milliseconds."""
+    """Return the number of a time's units per second: 1000 for milliseconds, else 1."""
     return 1000.0 if value > 1e11 else 1.0
 
 
@@ -194,7 +194,7 @@ TIMES = (
 
 
 def _shaped(name: str, change: Callable[[Any], Any], **more: Any) -> Fault:
-    """Change lists and objects, the inner ones first."""
+    """Return a fault that changes all lists and objects, the inner ones first."""
 
     def inner(value: Any) -> Any:
         if isinstance(value, dict):
@@ -224,7 +224,7 @@ def _without_some(seed: int) -> Callable[[Any], Any]:
 
 
 def _doubled_keys(content: bytes) -> bytes:
-    """Write each key twice, with another value first, since readers take the last one."""
+    """Write each key twice; the real value comes last, because JSON readers take the last."""
     return re.sub(rb'("(?:[^"\\]|\\.)*":)', rb"\1null,\1", content)
 
 

@@ -1,7 +1,8 @@
-"""Answers of a vendor, a gateway or a stranger at its port that are odd apart from their values.
+"""Faults of connections, HTTP syntax, encodings and statuses.
 
-Beside the faults in `table.py`, which is played to all at once, these are played by `grid.py`: each
-to some sources in CI, and to all of them in the slow lane.
+A vendor, a gateway, or another server at the vendor's port can cause them. The module `grid`
+combines them with providers and operations: a sample of the combinations in CI, and all of them in
+the slow tests.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 _HEAD = b"HTTP/1.1 200 OK\r\n"
 
-#: An hour: the longest pause that a vendor can ask for.
+#: The longest pause that the exporter grants a vendor.
 HOUR_SECONDS = 3600.0
 
 
 def _as_said(say_it: Callable[[Answer], Step]) -> Treatment:
-    """Answer with the vendor's reply, brought in a way of its own."""
+    """Return a treatment that sends the vendor's reply in an unusual way."""
 
     async def treat(wire: Wire, ask: Ask) -> None:
         await say_it(await ask())(wire)
@@ -52,7 +53,7 @@ def _greeting(name: str, greet: Greeting, reason: Reason, **more: Any) -> Fault:
 
 
 def banner(data: bytes) -> Greeting:
-    """Say something of one's own accord, as servers of other protocols do, and leave."""
+    """Return a greeting that sends bytes before any request, as some protocols do."""
 
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(data)
@@ -64,27 +65,27 @@ def banner(data: bytes) -> Greeting:
 
 
 async def torn(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Tear the connection down before anything was asked."""
+    """Abort the connection before a request."""
     writer.transport.abort()
 
 
 async def left_after_the_question(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    """Read a part of what is asked, and leave."""
+    """Read a part of the request, and disconnect."""
     await reader.read(20)
 
 
 def _type(answer: Answer) -> dict[str, str]:
-    """Return the header that says what the body is, if the vendor does."""
+    """Return the vendor's content-type header, if there is one."""
     return {name: text for name, text in answer.headers.items() if name == "content-type"}
 
 
 def _typed(answer: Answer) -> bytes:
-    """Write that header."""
+    """Return the lines of the vendor's content-type header."""
     return "".join(f"{name}: {text}\r\n" for name, text in _type(answer).items()).encode()
 
 
 def _plain(answer: Answer, *, version: str = "1.1", more: str = "", ends: bool = False) -> Step:
-    """Write a reply as it is, with or without its length."""
+    """Return a step that sends a reply with its length, or without it until the connection ends."""
     length = "" if ends else f"Content-Length: {len(answer.body)}\r\n"
     head = f"HTTP/{version} {answer.status} OK\r\n{length}{more}".encode() + _typed(answer)
     return say(head + b"\r\n" + answer.body, then=drop if ends else None)
@@ -99,7 +100,7 @@ def _chunked(answer: Answer, *, size: int = 7, extension: str = "", trailer: str
 
 
 def _after(informational: bytes) -> Callable[[Answer], Step]:
-    """Say something before the reply."""
+    """Return a function for steps that send an informational reply before the final one."""
 
     def say_it(answer: Answer) -> Step:
         async def step(wire: Wire) -> None:
@@ -112,7 +113,7 @@ def _after(informational: bytes) -> Callable[[Answer], Step]:
 
 
 def _packed(encoding: str, pack: Callable[[bytes], bytes]) -> Callable[[Answer], Step]:
-    """Answer with a packed body."""
+    """Return a function for steps that send a reply with a packed body."""
     return lambda answer: reply(
         pack(answer.body),
         status=answer.status,
@@ -296,7 +297,7 @@ def _status(status: int, reason: Reason | None, *, name: str = "", **more: Any) 
 
 
 def _kept(status: int, reason: Reason | None, **more: Any) -> Fault:
-    """Give the vendor's reply another status."""
+    """Return a fault that changes only the status of the vendor's reply."""
     return Fault(
         name=f"{status} with the reply",
         group="status",
@@ -306,10 +307,10 @@ def _kept(status: int, reason: Reason | None, **more: Any) -> Fault:
     )
 
 
-#: A gateway's page, or nothing, of which the body is no reply of the API.
+#: A gateway's login page, in place of a reply of the API.
 _PAGE = b"<html><title>Sign in</title><body><form>Please log in.</form></body></html>"
 
-#: How a vendor may word that it wants to be left alone, and for how long it is.
+#: Values of `Retry-After`, with the seconds after which all must be well again.
 PAUSES = {
     "": LATER_SECONDS,
     "0": LATER_SECONDS,

@@ -1,1 +1,1 @@
-"""The tests of the suite; `tests/conformance` runs them for the exporter's own providers."""
+"""The suite's tests; `tests/conformance` runs them for the exporter's own providers."""

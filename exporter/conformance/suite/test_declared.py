@@ -1,4 +1,4 @@
-"""A provider says beforehand what it tells and what can be set, and keeps to it."""
+"""A provider declares its metrics, settings and tasks completely."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def test_families_of_its_own_are_those_declared(trial: Trial, candidate: Candidate) -> None:
-    """Each declared family is filled from the vendor's replies, and there is no other."""
+    """The vendor's replies fill every declared family of the provider, and no others."""
     prefix = f"{PREFIX}{candidate.provider.name}_"
     declared = {family.name for family in families(candidate.provider.mappings)}
 
@@ -26,25 +26,25 @@ async def test_families_of_its_own_are_those_declared(trial: Trial, candidate: C
 
 
 def test_settings_are_described_and_have_defaults(candidate: Candidate) -> None:
-    """But for the URL nothing has to be set, and each field is told in a class's docstring."""
+    """Every setting but the URL has a default and a description in a class's docstring."""
     model = candidate.provider.settings
     texts = "\n".join(base.__doc__ or "" for base in model.__mro__)
     own = {name: each for name, each in model.model_fields.items() if name not in _INHERITED}
 
     assert {"url"} >= {name for name, each in model.model_fields.items() if each.is_required()}
-    assert [] == [name for name in own if not _is_told(name, texts)]
+    assert [] == [name for name in own if not _is_described(name, texts)]
 
 
-def _is_told(name: str, texts: str) -> bool:
+def _is_described(name: str, texts: str) -> bool:
     return re.search(rf"^ +(\w+, )*{name}\b.*: ", texts, re.MULTILINE) is not None
 
 
-#: Described where the exporter has them, or always the same.
+#: Settings that the exporter describes, or that mean the same for every provider.
 _INHERITED = {*SourceSettings.model_fields, "provider", "name", "url"}
 
 
 def test_tasks_have_intervals(candidate: Candidate) -> None:
-    """Each task has a default interval, or none if it is polled on request only."""
+    """Each task has a positive default interval, or `None` if it is off by default."""
     tasks = candidate.provider.settings.TASKS
 
     assert tasks

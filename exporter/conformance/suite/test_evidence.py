@@ -1,4 +1,4 @@
-"""Nothing is said without evidence: a pass, that a target is gone, or that it is down."""
+"""A source shows nothing without evidence: neither a pass nor a target as gone or down."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ if TYPE_CHECKING:
     from exporter.conformance.vendor import Wire
 
 
-#: Longer than a run of the simulated vendors takes to end, in polls.
+#: The number of polls in which every run of the simulated vendors ends.
 POLLS = 4
 INTERVAL_SECONDS = 45.0
 
-#: Of the calls to a vendor that is slow.
+#: The time limit of calls to a slow vendor.
 TIMEOUT_SECONDS = 0.5
 TIMEOUT = f"{TIMEOUT_SECONDS * 1000:.0f}ms"
 
-#: So many that one of them is no large part.
+#: Options with so many agents that a single one is a small part of them.
 MANY = msgspec.structs.replace(SMALL, agents=12)
 
 INFOS = (c.AGENT_INFO, c.CONTROLLER_INFO, c.CLUSTER_INFO, c.RECORDER_INFO, c.LOCATION_INFO)
 
 
 def members(page: Page) -> set[Labels]:
-    """Return what a page lists as the vendor's inventory."""
+    """Return the labels of all targets that a page shows as the vendor's inventory."""
     return {labels for family in INFOS for labels in select(page, family.name)}
 
 
 def incomplete_lists(page: Page) -> float:
-    """Count the lists so far that were not believed."""
+    """Return the number of lists so far that the exporter did not believe."""
     name = "loadfleet_exporter_vendor_surprises_total"
     return sum(select(page, name, kind="incomplete_list").values())
 
 
 @given(lambda each: each.interrupted)
 async def test_an_abort_is_no_pass(trial: Trial, candidate: Candidate) -> None:
-    """A run that a person stopped has an outcome, and neither it nor its suite passed."""
+    """If a user stops a run, the run has an outcome, and neither it nor its suite passed."""
     world = trial.only.portal.world
     world.timeline.still = False
     assert candidate.interrupted is not None
@@ -77,7 +77,7 @@ async def test_an_abort_is_no_pass(trial: Trial, candidate: Candidate) -> None:
     assert outcomes
     assert outcomes <= {"incomplete", "aborted", "no_verdict"}
     assert {0} >= {*select(page, c.RUN_PASSED.name).values()}
-    # The runs before it failed, and an abort does not undo that.
+    # The runs before failed, and an abort does not change that.
     assert {0} >= {*select(page, c.SUITE_LAST_RUN_PASSED.name).values()}
     suites = select(page, c.SUITE_RUNNING.name)
     assert len(suites) == len(select(page, c.SUITE_LAST_RUN_PASSED.name))
@@ -85,7 +85,7 @@ async def test_an_abort_is_no_pass(trial: Trial, candidate: Candidate) -> None:
 
 @given(lambda each: each.emptied)
 async def test_an_emptied_inventory_is_a_failure(trial: Trial, candidate: Candidate) -> None:
-    """An emptied list is not believed: the targets stay until it was empty for an hour."""
+    """If a list becomes empty, its targets stay until it has been empty for an hour."""
     await trial.poll()
     full = trial.page()
     world = trial.only.portal.world
@@ -113,7 +113,7 @@ async def test_an_emptied_inventory_is_a_failure(trial: Trial, candidate: Candid
 async def test_a_list_shorter_than_its_total_is_a_failure(
     trial: Trial, candidate: Candidate
 ) -> None:
-    """A target that the vendor counts and does not list is not gone."""
+    """If a list is shorter than its total, the missing targets stay."""
     assert candidate.shortened is not None
     await trial.poll()
     full = trial.page()
@@ -129,7 +129,7 @@ async def test_a_list_shorter_than_its_total_is_a_failure(
 
 
 async def test_a_vendor_that_hangs_accuses_nobody(trial: Trial, candidate: Candidate) -> None:
-    """A vendor that hangs accuses nobody: all that was known stays as it was."""
+    """If the vendor hangs, all targets keep their last state."""
     await trial.reload(timeout=TIMEOUT)
     await trial.poll()
     good = trial.page()
@@ -146,7 +146,7 @@ async def test_a_vendor_that_hangs_accuses_nobody(trial: Trial, candidate: Candi
 
 
 def sluggish() -> Treatment:
-    """Let pings take about as long as the exporter waits: some are answered, some are not."""
+    """Return a treatment that delays pings by about the time-out, so that some of them time out."""
     chance = Random(1)  # noqa: S311 - repeatable, not secret
 
     async def treat(wire: Wire, ask: Ask) -> None:
@@ -157,7 +157,7 @@ def sluggish() -> Treatment:
 
 
 def stalling() -> Treatment:
-    """Let the first pings be answered, and no other."""
+    """Return a treatment that lets only the first pings be answered."""
     left = 4
 
     async def treat(wire: Wire, ask: Ask) -> None:
@@ -174,7 +174,7 @@ with_pings = given(lambda each: each.pings)
 
 
 def _timed(candidate: Candidate, folder: Path) -> Trial:
-    """Make a trial in true time, since how long pings take is what counts."""
+    """Return a trial in real time, because these tests depend on the duration of pings."""
     sources = {candidate.name: candidate}
     return Trial(sources, folder, options=MANY, timeout=TIMEOUT, clock=SYSTEM_CLOCK)
 
@@ -184,7 +184,7 @@ def _timed(candidate: Candidate, folder: Path) -> Trial:
 async def test_a_vendor_that_is_slow_for_all_accuses_nobody(
     candidate: Candidate, tmp_path: Path, make: Callable[[], Treatment]
 ) -> None:
-    """If many pings time out, nobody is accused, although the vendor itself answers."""
+    """If many pings time out, no target is down because of that, although the vendor answers."""
 
     async def play(folder: Path) -> None:
         async with _timed(candidate, folder) as trial:
@@ -207,7 +207,7 @@ async def test_a_vendor_that_is_slow_for_all_accuses_nobody(
 async def test_a_target_that_alone_does_not_answer_is_down(
     candidate: Candidate, tmp_path: Path
 ) -> None:
-    """A target that alone does not answer its ping is down."""
+    """If a single target does not answer its ping, that target is down."""
 
     async def play(folder: Path) -> None:
         async with _timed(candidate, folder) as trial:

@@ -1,4 +1,4 @@
-"""Faults on the wire and in replies are told for what they are, accuse nobody, and pass."""
+"""A fault of a connection or a reply is counted under its reason and has no other effects."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 async def test_no_fault_costs_more_than_what_it_takes(
     batch: list[Cell], ca_file: str, tmp_path: Path
 ) -> None:
-    """Each fault has its reason, accuses nobody, breaks no page, and is over when it is over."""
+    """Each fault has the right reason, shows no target as down, breaks no page, and passes."""
 
     async def once(own: Path) -> None:
         wrong = await Play(batch, own, ca_file=ca_file).run(shutil.which("promtool"))
 
         assert [] == wrong, "\n".join(wrong)
 
-    # Of a shorter stall, calls that are answered do not time out.
+    # During a shorter stall no answered call times out.
     await undisturbed(once, tmp_path, patience_seconds=BRIEF_SECONDS / 2)

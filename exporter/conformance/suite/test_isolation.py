@@ -1,4 +1,4 @@
-"""Trouble of one source leaves the others' readings and pace as they are."""
+"""A faulty source does not change the readings and the schedule of other sources."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from exporter.conformance.candidate import Candidate
 
 
-#: So many polls of each healthy task have to follow the first failure of the sick source.
-ROUNDS = 1
+#: The number of polls of each healthy task after the first failure of the faulty source.
+POLLS = 1
 
 INTERVAL_SECONDS = 2
 TIMEOUT_SECONDS = 1.9
@@ -34,7 +34,7 @@ TIMEOUT_SECONDS = 1.9
 async def test_the_schedule_of_the_others_is_kept(
     candidate: Candidate, others: Mapping[str, Candidate], tmp_path: Path, step: Step
 ) -> None:
-    """Beside a source that hangs or is torn, no poll of a healthy one is left out or fails."""
+    """While a source hangs or its connections are reset, no poll of others is skipped or fails."""
 
     async def once(folder: Path) -> None:
         async with Trial(
@@ -50,7 +50,7 @@ async def test_the_schedule_of_the_others_is_kept(
             before = polls(trial, *others)
             await until(
                 lambda: all(
-                    count >= before[task] + ROUNDS for task, count in polls(trial, *others).items()
+                    count >= before[task] + POLLS for task, count in polls(trial, *others).items()
                 )
             )
             page = trial.page()
@@ -62,12 +62,12 @@ async def test_the_schedule_of_the_others_is_kept(
             assert {} == accused(page, name)
             assert [1] == [*select(page, c.SOURCE_UP.name, source=name).values()]
 
-    # All vendors are played in this process: who stands still answers nobody in time.
+    # All vendors run in this process, so during a stall none of them answers in time.
     await undisturbed(once, tmp_path, patience_seconds=TIMEOUT_SECONDS / 2)
 
 
 def polls(trial: Trial, *names: str) -> dict[tuple[str, str], float]:
-    """Count the polls of the tasks that run in every interval, by source and task."""
+    """Return the number of polls by source and task, of the tasks that run in every interval."""
     counts = {}
     for name in names:
         settings = trial.engine.pollers[name].source.settings

@@ -1,4 +1,4 @@
-"""No vendor gets to see bad credentials often enough to lock the exporter's address out."""
+"""A source never sends bad credentials so often that the vendor blocks the exporter's address."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exporter.conformance.vendor import Seen, Step
 
 
-#: What a refusal may look like beside those that the vendors' references name.
+#: Undocumented forms that a refusal may have.
 SHAPES = {
     "dropped": drop,
     "bad request": reply(b"<html>", status=400),
@@ -49,20 +49,20 @@ def most_in_a_minute(times: list[float]) -> int:
 
 
 async def minutes(trial: Trial, count: int) -> None:
-    """Poll everything at once, every half minute."""
+    """Poll all tasks every half minute, for a number of minutes."""
     for _ in range(2 * count):
         await trial.poll()
         trial.time.shift(MINUTE_SECONDS / 2)
 
 
 def refused(trial: Trial) -> bool:
-    """Return whether the credentials are said to be refused."""
+    """Return whether the metrics show the credentials as refused."""
     return 1 in select(trial.page(), c.SOURCE_AUTH_FAILED.name).values()
 
 
 @guarded
 async def test_bad_credentials_are_shown_and_hardly_sent(trial: Trial) -> None:
-    """Bad credentials cost one call in `auth_retry`, and the metric says that they are refused."""
+    """Bad credentials cost one call per `auth_retry`, and a metric shows that they are refused."""
     portal = trial.only.portal
     portal.token = None
 
@@ -77,7 +77,7 @@ async def test_bad_credentials_are_shown_and_hardly_sent(trial: Trial) -> None:
 @guarded
 @pytest.mark.parametrize("call", [1, 2, 3, 4, 6, 9, 14, 22, 35])
 async def test_a_revocation_in_mid_poll_costs_no_lock_out(trial: Trial, call: int) -> None:
-    """After a revocation in mid-poll, all tasks together never meet five refusals in a minute."""
+    """After a revocation during a poll, all tasks together get at most 4 refusals in a minute."""
     subject = trial.only
     subject.front.before = _revoking(subject.front, trial, call)
 
@@ -96,7 +96,7 @@ async def test_a_revocation_in_mid_poll_costs_no_lock_out(trial: Trial, call: in
 async def test_no_shape_of_a_refusal_leads_to_a_lock_out(
     trial: Trial, call: int, shape: Step
 ) -> None:
-    """A refusal of any shape, be it a page with status 200, is not repeated into a lock-out."""
+    """A refusal in any form, even a page with status 200, does not lead to a lock-out."""
     subject = trial.only
     subject.front.before = _revoking(subject.front, trial, call)
     subject.front.struck = lambda _: subject.portal.token is None
@@ -111,7 +111,7 @@ async def test_no_shape_of_a_refusal_leads_to_a_lock_out(
 
 @guarded
 async def test_accepted_again_is_found_out(trial: Trial) -> None:
-    """A vendor that takes the same credentials again is polled as before, without a restart."""
+    """If the vendor accepts the credentials again, polls go on without a restart."""
     portal = trial.only.portal
     token, portal.token = portal.token, None
     await trial.poll()
@@ -126,7 +126,7 @@ async def test_accepted_again_is_found_out(trial: Trial) -> None:
 
 @guarded
 async def test_a_reload_does_not_try_again(trial: Trial) -> None:
-    """Going over to other settings with the same credentials changes nothing at the vendor."""
+    """A reload with the same credentials does not send them again."""
     portal = trial.only.portal
     portal.token = None
     await trial.poll()
@@ -142,7 +142,7 @@ async def test_a_reload_does_not_try_again(trial: Trial) -> None:
 
 @given(lambda each: each.guarded and not each.fixed)
 async def test_new_credentials_are_tried_at_once(trial: Trial, candidate: Candidate) -> None:
-    """New credentials in the file are tried at once."""
+    """New credentials in the file are used at once."""
     subject = trial.only
     token = subject.portal.token
     subject.portal.token = None

@@ -1,4 +1,4 @@
-"""Nothing that could change something at the vendor is ever sent."""
+"""A source never sends a call that could change something at the vendor."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def forbidden(trial: Trial) -> list[str]:
-    """Return what was sent beside what may be."""
+    """Return the requests that were sent and are not allowed."""
     allowed = trial.only.candidate.allowed
     return [line(seen) for seen in trial.only.front.seen if not fits(allowed, seen)]
 
 
 async def test_only_what_is_allowed_is_sent(trial: Trial) -> None:
-    """Polls and explanations send only requests that the candidate allows, which are reads."""
+    """Polls and explanations send only allowed requests, which are read-only."""
     await trial.poll()
     trial.time.shift(61.0)
     await trial.poll()
@@ -39,7 +39,7 @@ async def test_only_what_is_allowed_is_sent(trial: Trial) -> None:
     "poison", ["1/../../stop", "1?x=1#", "%2e%2e", "a\r\nX: y", '","action":"deleteFile']
 )
 async def test_no_reply_can_steer_a_call(trial: Trial, poison: str) -> None:
-    """An id of a reply, whatever it is, changes neither path nor action of a call."""
+    """No id in a reply changes the path or the action of a call."""
     trial.only.front.treatment = changed_json(
         lambda value: json.dumps(poisoned(value, poison)).encode()
     )
@@ -56,7 +56,7 @@ async def test_no_reply_can_steer_a_call(trial: Trial, poison: str) -> None:
 
 
 def poisoned(value: Any, poison: str) -> Any:
-    """Put a text in the place of every id."""
+    """Return a reply with every id replaced by a text."""
     if isinstance(value, list):
         return [poisoned(part, poison) for part in value]
     if not isinstance(value, dict):

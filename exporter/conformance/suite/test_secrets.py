@@ -1,4 +1,4 @@
-"""No secret of the settings, of a login or of a reply ever comes out."""
+"""A source never leaks a secret of its settings, of a login or of a reply."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CANARY = "canary-7f3a"
 
 
 def planted(value: Any, fields: frozenset[str]) -> Any:
-    """Put the canary into every field that can hold a secret."""
+    """Return a reply with the canary in every field that can hold a secret."""
     if isinstance(value, list):
         return [planted(part, fields) for part in value]
     if not isinstance(value, dict):
@@ -36,14 +36,19 @@ def planted(value: Any, fields: frozenset[str]) -> Any:
 
 
 class Ear:
-    """Collects all that can be heard of a trial."""
+    """Collects all output of a trial.
+
+    Attributes:
+        trial: The trial.
+        heard: The output.
+    """
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
         self.heard: list[str] = []
 
     async def listen(self) -> None:
-        """Poll twice, explain all targets, and take in whatever is shown anywhere."""
+        """Poll twice, explain all targets, and collect all output."""
         trial = self.trial
         poller = trial.engine.pollers[trial.only.name]
         for _ in range(2):
@@ -66,7 +71,7 @@ class Ear:
         ]
 
     def secrets(self) -> set[str]:
-        """Return everything that must not be among it."""
+        """Return all texts that must not be in the output."""
         (settings,) = from_data(self.trial.data).sources
         configured = {secret.reveal() for secret in settings.secrets()}
         subject = self.trial.only
@@ -74,20 +79,20 @@ class Ear:
         return {CANARY} | configured | accepted | subject.candidate.secrets
 
     def check(self) -> None:
-        """Check that none of it is."""
+        """Check that no secret is in the output."""
         text = "\n".join(self.heard)
         assert [] == [secret for secret in self.secrets() if secret in text]
 
 
 @pytest.fixture
 def ear(trial: Trial, caplog: pytest.LogCaptureFixture) -> Ear:
-    """Listen to the trial, to the log too."""
+    """Return a collector of the trial's output, with the log at its most detailed level."""
     caplog.set_level(logging.DEBUG)
     return Ear(trial)
 
 
 async def test_secrets_in_replies_stay_there(ear: Ear, caplog: pytest.LogCaptureFixture) -> None:
-    """Secret fields of replies appear nowhere: neither on pages, nor in logs or explanations."""
+    """Secret fields of replies appear neither on pages nor in logs or explanations."""
     subject = ear.trial.only
     fields = subject.candidate.secret_fields
     subject.front.treatment = changed_json(
@@ -121,7 +126,7 @@ async def test_secrets_in_replies_stay_there(ear: Ear, caplog: pytest.LogCapture
 async def test_secrets_in_errors_stay_there(
     ear: Ear, answer: Step, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the log nor a message shows a part of a refusal, which may quote the request."""
+    """Neither logs nor messages quote a refusal, which may quote the request."""
     await ear.trial.poll()
     ear.trial.only.front.treatment = instead(answer)
 
@@ -135,7 +140,7 @@ async def test_secrets_in_errors_stay_there(
 async def test_secrets_of_the_proxy_stay_there(
     candidate: Candidate, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The proxy's password gets to the proxy and nowhere else, also when the proxy fails."""
+    """The proxy's password is sent to the proxy only, and it leaks nowhere if the proxy fails."""
     caplog.set_level(logging.DEBUG)
     trial = Trial({candidate.name: candidate}, tmp_path, domain="vendor.example", timeout="4s")
     front = trial.only.front

@@ -1,4 +1,4 @@
-"""A source that is answered properly tells all that it promises."""
+"""A source with a healthy vendor delivers readings for all its tasks and kinds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def test_nothing_is_sent_before_the_first_poll(trial: Trial) -> None:
-    """Connecting sends nothing: the first poll does."""
+    """Connecting a source sends no call before the first poll."""
     poller = trial.engine.pollers[trial.only.name]
 
     assert not poller.up
@@ -30,7 +30,7 @@ async def test_nothing_is_sent_before_the_first_poll(trial: Trial) -> None:
 
 
 async def test_every_task_learns_something(trial: Trial) -> None:
-    """The vendor, played by its reference, is read without a failure or a surprise."""
+    """Every task reads the simulated vendor without a failure or a surprise."""
     subject = trial.only
 
     await trial.poll()
@@ -45,7 +45,7 @@ async def test_every_task_learns_something(trial: Trial) -> None:
 
 
 async def test_every_kind_can_be_looked_at(trial: Trial) -> None:
-    """Of each kind that the provider names there is a target, and it is the one asked for."""
+    """Each kind that the provider declares has a target, and its explanation is about it."""
     await trial.poll()
     targets = trial.targets()
     source = trial.engine.pollers[trial.only.name].source
@@ -60,7 +60,7 @@ async def test_every_kind_can_be_looked_at(trial: Trial) -> None:
 
 @pytest.mark.parametrize("target", ["nobody", "../x?y=1"])
 async def test_nothing_but_the_inventory_can_be_looked_at(trial: Trial, target: str) -> None:
-    """An unknown kind or target is a `LookupError`, and is not asked for."""
+    """An unknown kind or target raises a `LookupError` and causes no call."""
     await trial.poll()
     source = trial.engine.pollers[trial.only.name].source
 
@@ -72,7 +72,7 @@ async def test_nothing_but_the_inventory_can_be_looked_at(trial: Trial, target: 
 
 
 async def test_a_stop_waits_for_no_vendor(candidate: Candidate, tmp_path: Path) -> None:
-    """Calls under way end at once when the source is closed."""
+    """Calls in flight end at once when the source is closed."""
     async with Trial({candidate.name: candidate}, tmp_path, timeout="30s") as trial:
         front = trial.only.front
         front.treatment = instead(hang)

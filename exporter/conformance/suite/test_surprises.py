@@ -1,4 +1,4 @@
-"""Replies that change without notice break nothing."""
+"""A source survives replies whose content changes without notice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exporter.conformance.trial import Trial
 
 
-#: What may stand in the place of anything.
+#: Values that replace any other value.
 ODD: tuple[Any, ...] = (
     *(None, True, [], {}, [None, 1, "a", {}], {"unheard": {"of": []}}),
     *(-1, 0, 2**70, 1e300, -0.5),
@@ -29,7 +29,7 @@ ODD: tuple[Any, ...] = (
 
 
 def rewritten(change: Callable[[Any], Any]) -> Treatment:
-    """Change every value of a reply, the inner ones first."""
+    """Return a treatment that changes every value of a reply, the inner ones first."""
 
     def inner(value: Any) -> Any:
         if isinstance(value, dict):
@@ -42,12 +42,12 @@ def rewritten(change: Callable[[Any], Any]) -> Treatment:
 
 
 def surprises(trial: Trial) -> float:
-    """Count the surprises so far."""
+    """Return the number of surprises so far."""
     return sum(select(trial.page(), "loadfleet_exporter_vendor_surprises_total").values())
 
 
 async def test_new_fields_change_nothing(trial: Trial) -> None:
-    """New fields of a reply are passed over without a word."""
+    """New fields in a reply are ignored and do not count as surprises."""
     await trial.poll()
     before = vendor_samples(trial.page(), trial.only.name).keys()
     trial.only.front.treatment = rewritten(
@@ -63,7 +63,7 @@ async def test_new_fields_change_nothing(trial: Trial) -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
 async def test_odd_values_never_break_a_poll(trial: Trial, share: float) -> None:
-    """Odd values are skipped or counted, crash no poll, and leave nothing behind."""
+    """Odd values are skipped or counted, crash no poll, and have no lasting effect."""
     name = trial.only.name
     await trial.poll()
     good = ups(trial.page())

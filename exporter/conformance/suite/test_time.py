@@ -1,4 +1,4 @@
-"""Calls end in time, and readings expire."""
+"""A source's calls end in time, and its readings expire."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STALE_SECONDS = 180.0
 async def test_a_call_ends_with_its_time_out(
     candidate: Candidate, tmp_path: Path, step: Step
 ) -> None:
-    """A vendor that does not answer costs a poll the time-out, is `timeout`, accuses nobody."""
+    """If the vendor does not answer, polls fail with `timeout` in time, and no target is down."""
     async with Trial({candidate.name: candidate}, tmp_path, timeout="200ms") as trial:
         trial.only.front.treatment = instead(step)
 
@@ -50,7 +50,7 @@ async def test_a_call_ends_with_its_time_out(
 
 
 async def test_readings_outlive_a_failure_but_not_for_ever(trial: Trial) -> None:
-    """A vendor that is down takes nobody with it, until what was known is too old to be true."""
+    """If the vendor is down, the last readings stay until they are stale."""
     name = trial.only.name
     await trial.poll()
     good = vendor_samples(trial.page(), name)
@@ -75,7 +75,7 @@ async def test_readings_outlive_a_failure_but_not_for_ever(trial: Trial) -> None
 async def test_a_target_that_cannot_be_asked_about_keeps_its_state_for_a_while(
     trial: Trial, candidate: Candidate
 ) -> None:
-    """A target that cannot be asked about keeps its state for a while, apart from all others."""
+    """If the call about a single target fails, its state stays until it is stale."""
 
     def about_target(page: Page) -> set[str]:
         found = vendor_samples(page, candidate.name)

@@ -1,4 +1,4 @@
-"""Credentials go to nobody but the vendor."""
+"""A source sends its credentials only to the vendor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def test_nothing_is_sent_to_an_untrusted_server(
     candidate: Candidate, ca_file: str, tmp_path: Path
 ) -> None:
-    """To one whose certificate is of another authority no request gets through."""
+    """A server with a certificate of another authority receives no request."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     sources = {candidate.name: candidate}

@@ -1,8 +1,8 @@
-"""The page that Prometheus reads: snapshots in, bytes out, rendered once per change.
+"""The page `/metrics`, rendered from snapshots once per change.
 
-From the inside out: `notation` writes labels and values, `lines` renders the samples of one
-snapshot family by family, `body` joins and packs them, `own` writes the exporter's own metrics,
-`negotiation` finds the form that a client takes, `cache` keeps what is served.
+From low to high level: `notation` writes labels and values, `lines` renders the samples of one
+snapshot by family, `body` joins and compresses them, `own` writes the exporter's own metrics,
+`negotiation` chooses the format for a client, `cache` keeps the page ready.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Join rendered lines to what is sent: plain or packed, in either format.
+"""The body of the page, joined from rendered lines: plain or gzip, in either text format.
 
-A packed page is one gzip member, since many clients read only the first. It is put together from
-deflated groups of lines that each end with a full flush and therefore stand on their own: what did
-not change is not deflated again, and the exporter's own metrics can follow as a last one.
+A compressed page is a single gzip member, since many clients read only the first. It consists of
+groups of lines that are deflated separately and end with a full flush. So unchanged groups are not
+deflated again, and the exporter's own metrics can be appended as the last group.
 """
 
 from __future__ import annotations
@@ -33,36 +33,37 @@ except ImportError:  # pragma: no cover  # only where the extra `speed` is not i
 
 T = TypeVar("T")
 
-# Shorter lines are packed together, as single ones they would hardly shrink.
+# Lines shorter than this are compressed together, since alone they would hardly shrink.
 _WORTH_PACKING = 16 * 1024
 
-# Shared by all lines, of which there are ten thousands; texts are rarely longer.
+# Shared by tens of thousands of `Lines`.
 _NO_BLOCKS: Mapping[tuple[int, tuple[str, ...]], str] = MappingProxyType({})
+# For `_joined_crc`; the texts are rarely longer.
 _ZEROS = bytes(256 * 1024)
-# How much is packed between two pauses: about a millisecond with isal.
+# Bytes compressed between two pauses: about a millisecond with isal.
 _SLICE = 1024 * 1024
 
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-# Raw deflate; the gzip header and trailer are ours.
+# Raw deflate without header and trailer, which this module writes itself.
 _RAW = -zlib.MAX_WBITS
 
 
 @unique
 class Format(Enum):
-    """A text format; what differs are the families' heads and the end of the page."""
+    """A text format. The formats differ in the families' heads and in the end of the page."""
 
     TEXT = "text"
     OPENMETRICS = "openmetrics"
 
     @property
     def end(self) -> str:
-        """Return the last line of a page."""
+        """The last line of a page."""
         return "" if self is Format.TEXT else "# EOF\n"
 
 
 @cache
 def head(form: Format, name: str, text: str, kind: str, unit: str = "") -> bytes:
-    """Return what stands before a family's samples, as prometheus-client writes it."""
+    """Return the comment lines before a family's samples, as prometheus-client writes them."""
     generate: Callable[[Any], bytes] = (
         generate_latest if form is Format.TEXT else generate_openmetrics
     )
@@ -71,14 +72,14 @@ def head(form: Format, name: str, text: str, kind: str, unit: str = "") -> bytes
 
 
 class Lines:
-    """Lines of one family.
+    """Rendered lines of one family.
 
     Attributes:
-        size: Their length in bytes.
-        samples: How many they are.
-        made_of: The values they were rendered from; equal ones need no rendering.
-        blocks: For a family with more labels than those of the target: all labels, rendered, by
-            target and the values of the further ones.
+        size: The length in bytes.
+        samples: The number of lines.
+        made_of: The values they were rendered from; for equal values the lines are reused.
+        blocks: For a family with additional labels: the rendered labels, by the target's index and
+            the values of the additional labels.
     """
 
     __slots__ = ("_packed", "_text", "blocks", "made_of", "samples", "size")
@@ -93,31 +94,31 @@ class Lines:
 
     @property
     def text(self) -> bytes:
-        """The lines as they are, from now on kept so."""
+        """The lines uncompressed, which are kept from now on."""
         if self._text is None:
             self._text = bytes(_zlib.decompressobj(_RAW).decompress(self.packed()[0]))
         return self._text
 
     @property
     def is_long(self) -> bool:
-        """True if they are worth packing by themselves."""
+        """True if the lines are long enough to be compressed as a group of their own."""
         return self.size >= _WORTH_PACKING
 
     def packed(self) -> tuple[bytes, int]:
-        """Return the lines packed, which happens once, and the checksum of what they were."""
+        """Return the lines compressed (only once), and the checksum of the uncompressed lines."""
         if self._packed is None:
             self._packed = _deflate(self.text, zlib.Z_FULL_FLUSH), _zlib.crc32(self.text)
         return self._packed
 
     def keep_packed(self) -> None:
-        """Keep long lines in their packed form alone, which takes a tenth of the memory."""
+        """Keep only the compressed form of long lines, which takes a tenth of the memory."""
         if self.is_long:
             self.packed()
             self._text = None
 
     def renamed(self, name: str, new: str) -> Lines:
         """Return the same lines under another name."""
-        # Each line begins with the name; a line break in a label is escaped.
+        # Each line begins with the name, and line breaks in labels are escaped.
         text = (b"\n" + self.text).replace(f"\n{name}".encode(), f"\n{new}".encode())
         return Lines(text[1:], samples=self.samples)
 
@@ -128,10 +129,10 @@ def _head_lines(form: Format, family: Family) -> Lines:
 
 
 class Body:
-    """All vendor families at one moment, in every form that was asked for.
+    """All vendor families at one moment, in every requested format and encoding.
 
     Attributes:
-        packed_groups: Groups of short lines, joined, and the same deflated.
+        packed_groups: The deflated form of each group of short lines, by its text.
     """
 
     def __init__(
@@ -140,37 +141,37 @@ class Body:
         lines: Mapping[str, Sequence[Lines]],
         before: Body | None = None,
     ) -> None:
-        """Take all families in their order, and the lines of each by its name.
+        """Take the families in their order, and the lines by the family's name.
 
-        Groups of lines that are the same in the body of the page before are not packed again.
+        Groups of lines that are also in the previous body are not compressed again.
         """
         self._families = families
         self._lines = lines
         self._known = before.packed_groups if before is not None else {}
         self._plain: dict[Format, bytes] = {}
-        # The beginning of a gzip member; the checksum and the length of what is packed in it.
+        # The beginning of a gzip member; checksum and length of its uncompressed content.
         self._packed: dict[Format, tuple[bytes, int, int]] = {}
         self.packed_groups: dict[bytes, bytes] = {}
 
     def texts(self, form: Format) -> tuple[bytes, ...]:
-        """Return the families as they are, in parts."""
+        """Return the families uncompressed, in parts."""
         return tuple(part.text for part in self._parts(form))
 
     def plain(self, form: Format) -> bytes:
-        """Return the families as they are."""
+        """Return the families uncompressed."""
         if form not in self._plain:
             self._plain[form] = b"".join(self.texts(form))
         return self._plain[form]
 
     def gzip(self, form: Format, last: bytes) -> tuple[bytes, bytes]:
-        """Return the families packed, and the rest of the gzip member with the last lines in it."""
+        """Return the families compressed, and the rest of the gzip member with the last lines."""
         finish(self.pack(form))
         data, crc, size = self._packed[form]
         trailer = struct.pack("<LL", _zlib.crc32(last, crc), (size + len(last)) & 0xFFFFFFFF)
         return data, _deflate(last, zlib.Z_FINISH) + trailer
 
     def pack(self, form: Format) -> Generator[None, None, None]:
-        """Pack the families if they are not yet, yielding from time to time."""
+        """Return a generator that compresses the families once and yields at each pause."""
         if form not in self._packed:
             data = [_GZIP_HEADER]
             crc = size = paused = 0
@@ -184,11 +185,11 @@ class Body:
                     paused = size
                     yield
             self._packed[form] = (b"".join(data), crc, size)
-            # Those of the page before would be kept for nothing.
+            # The groups of the previous page are no longer needed.
             self._known = self.packed_groups
 
     def size(self) -> int:
-        """Compute the length of the text format."""
+        """Return the length of the text format in bytes."""
         return sum(part.size for part in self._parts(Format.TEXT))
 
     def _parts(self, form: Format) -> Iterable[Lines]:
@@ -199,7 +200,7 @@ class Body:
                 yield from lines
 
     def _deflated(self, group: Sequence[Lines]) -> tuple[bytes, int]:
-        """Return a group packed, and the checksum of what it was."""
+        """Return a group compressed, and the checksum of its text."""
         if len(group) == 1 and group[0].is_long:
             return group[0].packed()
         text = b"".join([part.text for part in group])
@@ -209,7 +210,7 @@ class Body:
 
 
 def finish(generator: Generator[None, None, T]) -> T:
-    """Run a generator to its end without a pause and return its value."""
+    """Return the value of a generator, after running it to its end without a pause."""
     while True:
         try:
             next(generator)
@@ -218,7 +219,7 @@ def finish(generator: Generator[None, None, T]) -> T:
 
 
 def _groups(parts: Iterable[Lines]) -> Generator[list[Lines], None, None]:
-    """Yield long lines by themselves, and short ones together until they are long enough."""
+    """Yield groups: each of long lines alone, short lines together until they are long enough."""
     group: list[Lines] = []
     length = 0
     for part in parts:
@@ -233,10 +234,10 @@ def _groups(parts: Iterable[Lines]) -> Generator[list[Lines], None, None]:
 
 
 def _joined_crc(first: int, second: int, length: int) -> int:
-    """Return the checksum of two texts, one after the other, from those of each.
+    """Return the CRC-32 of two joined texts, from the CRC-32 of each and the second's length.
 
-    A checksum is linear: what the first one adds to that of both is what it adds to that of as many
-    zeros as the second text is long.
+    CRC-32 is linear: the first text contributes as much to the result as if it were followed by
+    the same number of zeros instead of the second text.
     """
     zeros = memoryview(_ZEROS)[:length] if length <= len(_ZEROS) else bytes(length)
     found: int = _zlib.crc32(zeros, first) ^ _zlib.crc32(zeros) ^ second

@@ -1,4 +1,4 @@
-"""Keep the page ready: render what changed in the background, serve bytes at a scrape."""
+"""The ready page: changes are rendered in the background, and a scrape gets finished bytes."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from exporter.metrics.telemetry import SelfMetrics
 
 
-#: A form of the page that nobody asked for in this time is no longer kept ready.
+#: A format and encoding that no client requested within this time is no longer kept ready.
 KEEP_READY_SECONDS = 600.0
 
-#: Under an unchanged page the exporter's own metrics may be as old as this: to collect them takes a
-#: thousand times as long as to serve all the rest.
+#: Maximum age of the exporter's own metrics in a page that is otherwise unchanged. Collecting them
+#: takes a thousand times as long as serving the rest.
 OWN_SECONDS = 1.0
 
 _Variant = tuple[Format, bool]
 
 
 class ScrapeResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer to a scrape.
+    """The response to a scrape.
 
     Attributes:
-        content_encoding: `gzip` or nothing.
-        parts: What the body is made of. The large ones are the same objects in every answer, so
-            that a crowd of clients that read slowly holds one page and not a page each.
+        content_encoding: `gzip` or `None`.
+        parts: The parts of the body. All responses share the same large parts, so that many slow
+            clients together hold one page in memory, not one each.
     """
 
     content_type: str
@@ -50,15 +50,15 @@ class ScrapeResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def body(self) -> bytes:
-        """Join the parts."""
+        """The whole body."""
         return b"".join(self.parts)
 
 
 class Exposition:
-    """Everything that is exposed, rendered once per change.
+    """The page `/metrics`, rendered once per change of the store.
 
-    It follows the store. `refresh` renders what changed, pausing every few milliseconds;
-    `metrics` serves the newest complete page and renders only what no `refresh` has come to.
+    `refresh` renders the changes and pauses every few milliseconds. `metrics` serves the newest
+    complete page, and itself renders changes only if no `refresh` is running.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Exposition:
         self._families = tuple(with_former_names(families))
         self._body = Body(self._families, {})
         self._own = OwnWriter(telemetry)
-        # What was made of the page as it is, and when its own metrics were collected.
+        # The served forms of the current page, and when the own metrics in them were collected.
         self._served: dict[_Variant, tuple[float, tuple[bytes, ...]]] = {}
         self._shown: dict[TaskKey, Rendered] = {}
         self._taken: dict[TaskKey, Cause] = {}
@@ -97,7 +97,7 @@ class Exposition:
             log.warning("deprecated_metrics", names=",".join(names))
 
     async def refresh(self) -> None:
-        """Render what changed since the page was last made."""
+        """Render the changes since the last complete page."""
         async with self._refreshing:
             while self._outdated:
                 for _ in self._renew():
@@ -111,13 +111,13 @@ class Exposition:
         names: Collection[str] = (),
         sources: Collection[str] = (),
     ) -> ScrapeResponse:
-        """Serve the page.
+        """Return the response to a scrape.
 
         Args:
             accept: The request's `Accept` header.
             accept_encoding: The request's `Accept-Encoding` header.
-            names: Families or samples to keep, by their exact names; all if empty.
-            sources: Sources to keep, all if empty. Own series without a source stay.
+            names: Exact names of families or samples to keep; all if empty.
+            sources: Sources to keep; all if empty. Own series without a source are always kept.
         """
         self._store.expire()
         if self._outdated and not self._refreshing.locked():
@@ -170,18 +170,18 @@ class Exposition:
                     for known, other in self._rendered.items()
                     if known[:2] == key[:2] and known != key
                 ]
-                # Who takes them as they are must not wait until they are unpacked.
+                # Clients of the uncompressed page must not wait for decompression.
                 packed = all(is_packed for _, is_packed in self._asked)
                 after = yield from render(snapshot, before, others, packed=packed)
                 after.repeat(self._catalogue)
             if self._store.get(*key) is snapshot:
-                # Else it changed meanwhile and is rendered again.
+                # Otherwise the snapshot changed during the rendering and is rendered again.
                 self._taken[key] = self._dirty.pop(key)
                 if after is None:
                     self._rendered.pop(key, None)
                 else:
                     self._rendered[key] = after
-        # What comes from here on is for the next page.
+        # Later changes are for the next page.
         shown = dict(self._rendered)
         body = Body(self._families, _lines(shown), before=self._body)
         now = self._monotonic()
@@ -205,12 +205,12 @@ class Exposition:
         for key, cause in taken.items():
             left = [rendered for known, rendered in shown.items() if known[:2] == key[:2]]
             if self._dirty.get(key, cause) is Cause.REMOVED and not left:
-                # The source is gone, and so are its own metrics.
+                # The source was removed, and with it its own metrics.
                 continue
             telemetry = self._telemetry.source(*key[:2])
             telemetry.series.set(sum(rendered.samples for rendered in left))
             if cause is Cause.EXPIRED:
-                # It may have been put anew, with more in it, before it aged.
+                # The task may have got a new snapshot with more samples before it expired.
                 ended = _samples(before.get(key)) - _samples(shown.get(key))
                 telemetry.expired.inc(max(0, ended))
 
@@ -218,7 +218,7 @@ class Exposition:
 def page_of(
     snapshot: Snapshot, *, accept: str = "", families: Sequence[Family] = FAMILIES
 ) -> ScrapeResponse:
-    """Render a small snapshot by itself, without a pause and anything of the exporter's own."""
+    """Return a page with a single small snapshot, without the exporter's own metrics."""
     form, content_type = negotiate(accept)
     rendered = finish(render(snapshot, None, ()))
     rendered.repeat(families)

@@ -1,8 +1,8 @@
-"""Render the samples of one snapshot, column by column.
+"""Rendering of the samples of one snapshot, column by column.
 
-Targets are taken in chunks. A chunk keeps the rendered labels of its targets and, per family, the
-lines and what they were made of: what did not change is neither written nor packed again, and
-rendering can pause between two chunks so that it never holds the event loop for long.
+Targets are rendered in chunks. A chunk keeps the rendered labels of its targets and, per family,
+the lines and the values they were made of. So unchanged lines are neither rendered nor compressed
+again. Rendering pauses between two chunks, so that it never blocks the event loop for long.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.metrics.columns import Column, Labelled, TargetMapping
 
 
-#: Targets per chunk: some thousand samples, about a millisecond.
+#: Targets per chunk: a few thousand samples, about a millisecond of rendering.
 CHUNK_TARGETS = 256
 
 _BOOLEANS = {True: "1.0", False: "0.0"}
@@ -38,9 +38,9 @@ class _Chunk:
     """Some targets of a snapshot, rendered.
 
     Attributes:
-        identities: The values of their labels.
-        blocks: Their labels, rendered.
-        lines: Their lines by family name.
+        identities: The values of the targets' labels.
+        blocks: The rendered labels.
+        lines: The lines by family name.
     """
 
     __slots__ = ("_labels", "blocks", "identities", "lines")
@@ -108,18 +108,18 @@ class _Chunk:
         texts = number_texts(values, encode_numbers(values))
         lines = _lines(column.family.name, list(blocks.values()), texts, made_of)
         if spread is not one:
-            # What tells facts seldom changes, and then other labels are needed.
+            # Not for info families: these seldom change, and a change needs new labels.
             lines.blocks = blocks
         return lines
 
 
 class Rendered:
-    """A snapshot, rendered.
+    """A rendered snapshot.
 
     Attributes:
-        labels: The labels of all of its series.
-        lines: Its lines by family name, those of each chunk for themselves.
-        samples: How many there are.
+        labels: The labels that all its series have.
+        lines: The lines by family name, one item per chunk.
+        samples: The number of samples.
     """
 
     def __init__(self, labels: dict[str, str]) -> None:
@@ -129,7 +129,7 @@ class Rendered:
         self._chunks: dict[MappingKey, list[_Chunk]] = {}
 
     def identities(self, key: MappingKey) -> Iterable[Identity]:
-        """Yield who has series of a mapping."""
+        """Return the identities of all targets with series of a mapping."""
         return chain.from_iterable(chunk.identities for chunk in self._chunks.get(key, ()))
 
     def chunks(self, key: MappingKey) -> Sequence[_Chunk]:
@@ -137,7 +137,7 @@ class Rendered:
         return self._chunks.get(key, ())
 
     def add(self, key: MappingKey, chunk: _Chunk) -> None:
-        """Take in the next chunk of a mapping."""
+        """Add the next chunk of a mapping."""
         self._chunks.setdefault(key, []).append(chunk)
         for name, lines in chunk.lines.items():
             if lines.samples:
@@ -145,7 +145,7 @@ class Rendered:
                 self.samples += lines.samples
 
     def repeat(self, families: Iterable[Family]) -> None:
-        """Have some families under the names they had before, too."""
+        """Add lines under the former names of families."""
         for family in families:
             for former, _ in family.former_names:
                 for lines in self.lines.get(family.name, ()):
@@ -161,17 +161,17 @@ def render(
     *,
     packed: bool = False,
 ) -> Generator[None, None, Rendered]:
-    """Render a snapshot, yielding after each chunk.
+    """Return a generator that renders a snapshot, yields after each chunk and returns the result.
 
-    A target that a vendor lists twice, or that another task of the source has listed already, is
-    rendered once: the first stands, since a series that occurs twice would spoil the whole page.
-    What did not change is taken over from its predecessor.
+    If a vendor lists a target twice, or another task of the source has already listed it, only the
+    first one is rendered, since a duplicate series would make the whole page invalid. Unchanged
+    lines are reused from the previous snapshot.
 
     Args:
-        snapshot: What to render.
-        before: Its predecessor, rendered.
-        others: What else of the source is rendered.
-        packed: Whether to keep lines in their packed form alone.
+        snapshot: The snapshot to render.
+        before: The previous snapshot of the task, rendered.
+        others: The rendered snapshots of the source's other tasks.
+        packed: Whether to keep only the compressed form of lines.
     """
     labels = {**snapshot.labels, "provider": snapshot.provider, "source": snapshot.source}
     if before is not None and before.labels != labels:
@@ -211,13 +211,13 @@ def _unseen(mapping: TargetMapping, targets: list[Any], seen: set[Identity]) -> 
 def _lines(
     name: str, blocks: Sequence[str], numbers: Sequence[str | None], made_of: object
 ) -> Lines:
-    """Put lines together from labels and numbers; those without a number are left out."""
+    """Return lines made of labels and numbers, without those that have no number."""
     if None in numbers:
         blocks = [block for block, text in zip(blocks, numbers, strict=True) if text is not None]
         numbers = [text for text in numbers if text is not None]
     if not blocks:
         return Lines(b"", made_of=made_of)
-    # One join of all parts: a string per line would be copied once more.
+    # One join of all parts, because a string per line would be copied once more.
     parts: list[Any] = [f"\n{name}"] * (3 * len(blocks))
     parts[0] = name
     parts[1::3] = blocks

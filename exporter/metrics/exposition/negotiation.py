@@ -1,4 +1,4 @@
-"""Find the form of the page that a client takes, and name no more than is sent."""
+"""Content negotiation: the format and encoding of the page for a client."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from exporter.metrics.exposition.body import Format
 _OPENMETRICS = "application/openmetrics-text"
 _VERSION = re.compile(r"version=[^;]*")
 
-# A parameter `q` that refuses what it stands behind.
+# A parameter `q` of weight zero, which refuses its media type or coding.
 _REFUSED = re.compile(r"q\s*=\s*0?\.?0*")
 
 
-# Few programs ask, each time in the same words, and to read them takes as long as to send a page.
+# Clients repeat the same few headers, and parsing one takes as long as sending a page.
 _remembered = lru_cache(maxsize=32)
 
 
@@ -25,22 +25,21 @@ _remembered = lru_cache(maxsize=32)
 def negotiate(accept: str) -> tuple[Format, str]:
     """Return the format of a page and its content type.
 
-    As prometheus-client does, except in three things. Names are never escaped: none needs it, and
-    so they are always as documented. OpenMetrics is written and labelled as 1.0.0: a client that
-    names a newer version gets what else it takes, and if that is nothing, 1.0.0. What has the
-    weight zero is refused.
+    The choice is that of prometheus-client, with three exceptions. Names are never escaped, since
+    none needs it. OpenMetrics is always version 1.0.0: a client that asks for a newer version gets
+    another format that it accepts, or else 1.0.0. A format with weight zero is refused.
 
     Args:
         accept: The request's `Accept` header.
     """
-    # The client knows neither capitals nor quoted values.
+    # prometheus-client understands neither capitals nor quoted values.
     ranges = [part.strip() for part in accept.lower().replace('"', "").split(",")]
     taken = [part for part in ranges if not _is_refused(part)]
     known = [part for part in taken if not _is_newer(part)]
     try:
         _, content_type = choose_encoder(",".join(known or taken))
     except TypeError:
-        # The client compares versions number by number and trips over one that is none.
+        # prometheus-client fails on a version that is no number.
         content_type = CONTENT_TYPE_PLAIN_0_0_4
     kind, escaping, scheme = content_type.partition("; escaping=")
     if not kind.startswith(_OPENMETRICS):
@@ -58,15 +57,15 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 def accepts_plain(accept_encoding: str) -> bool:
-    """Return whether a client takes what is not packed, by its `Accept-Encoding` header."""
+    """Return whether a client accepts an uncompressed body, by its `Accept-Encoding` header."""
     return _accepted(accept_encoding)[1]
 
 
 @_remembered
 def _accepted(accept_encoding: str) -> tuple[bool, bool]:
-    """Return whether gzip and no coding are accepted (RFC 9110, 12.5.3).
+    """Return whether gzip is accepted, and whether an uncompressed body is (RFC 9110, 12.5.3).
 
-    Where no coding is refused, gzip is better than no answer, unless it is refused as well.
+    If a client refuses an uncompressed body, gzip counts as accepted unless it is refused too.
     """
     codings = {
         part.partition(";")[0].strip(): not _is_refused(part)
@@ -83,7 +82,7 @@ def _is_refused(part: str) -> bool:
 
 
 def _is_newer(part: str) -> bool:
-    """Return whether a media range is OpenMetrics that one of 1.0.0 is not."""
+    """Return whether a media range asks for OpenMetrics in a newer version than 1.x."""
     kind, *parameters = (each.strip() for each in part.split(";"))
     versions = (each.partition("=")[2] for each in parameters if each.startswith("version="))
     major = next(versions, "").partition(".")[0]

@@ -1,8 +1,8 @@
-"""Write labels and numbers exactly as prometheus-client does, many numbers at once.
+"""Labels and numbers, written exactly as prometheus-client writes them.
 
-Python's own `repr` of a float is where a renderer would spend most of its time. msgspec's encoder
-finds the same digits several times faster when it is given a whole column; only the places where
-the two notations part (exponents, infinities) are handled one by one.
+With Python's `repr` of floats, rendering would spend most of its time there. msgspec's encoder
+writes the same digits several times faster for a whole column. Only numbers whose notation differs
+(with exponents, or infinite) are written one by one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _encode = msgspec.json.Encoder().encode
 # Between these bounds Python's, Go's and JSON's notation of a float are the same.
 _SMALLEST = 1e-4
 _LARGEST = 1e6
-# From here on Python writes an exponent by itself.
+# From this number on Python's `repr` has an exponent.
 _PYTHON_EXPONENT = 1e16
 
 
 def label_block(labels: Mapping[str, str]) -> str:
-    """Render what stands between a name and its value: sorted labels, and a space."""
+    """Return the part of a line between name and value: the sorted labels and a space."""
     if not labels:
         return " "
     inner = ",".join([f'{name}="{_escape(labels[name])}"' for name in sorted(labels)])
@@ -35,20 +35,20 @@ def label_block(labels: Mapping[str, str]) -> str:
 
 
 def encode_numbers(values: Sequence[float | bool | None]) -> bytes:
-    """Encode a column, for `number_texts` and to compare it with what it was.
+    """Return a column as JSON, for `number_texts` and for comparison with an earlier column.
 
-    Two columns without a `null` in their encodings are equal exactly when these are; absent,
-    infinite and undefined numbers all become `null`.
+    Absent and infinite numbers and NaN all become `null`. If the JSON of two columns has no `null`,
+    the columns are equal exactly if their JSON is.
     """
     return _encode(values)
 
 
 def number_texts(values: Sequence[float | None], encoded: bytes) -> list[str | None]:
-    """Write the numbers of a column; what is absent or not a number stays `None`."""
+    """Return the numbers of a column as texts, with `None` for absent numbers and NaN."""
     if encoded.count(b".") == len(values):
         # Every value has a decimal point: all are finite floats, and none is an integer.
         return _write(values, encoded)  # type: ignore[arg-type]  # absent ones have no point
-    # Only a value that is not a number differs from itself.
+    # Only NaN differs from itself.
     known = [float(v) for v in values if v is not None and v == v]  # noqa: PLR0124
     written = iter(_write(known, _encode(known)))
     return [
@@ -67,7 +67,7 @@ def _write(values: Sequence[float], encoded: bytes) -> list[str | None]:
     if smallest >= _LARGEST and largest < _PYTHON_EXPONENT:
         shortest, longest = str(int(smallest)), str(int(largest))
         if len(shortest) == len(longest):
-            # Times and sizes mostly have as many digits before the point as all others.
+            # Time stamps and sizes usually all have the same number of digits before the point.
             exponent = f"e+{len(longest) - 1:02d}"
             alike = shortest[0] == longest[0]
             return _scientific(written.replace(".", ""), exponent, alike=alike)
@@ -80,14 +80,14 @@ def _write(values: Sequence[float], encoded: bytes) -> list[str | None]:
 
 
 def _scientific(digits: str, exponent: str, *, alike: bool) -> list[str | None]:
-    """Put in points and exponents.
+    """Return numbers in scientific notation.
 
     Args:
-        digits: Of all numbers, without their points.
-        exponent: As it is written.
-        alike: Whether all begin with the same digit, as the times of our day do.
+        digits: The digits of all numbers, separated by commas, without points.
+        exponent: The text of the exponent.
+        alike: Whether all numbers begin with the same digit, as present time stamps do.
     """
-    # The encoder ends a number with a zero only to say that it is a whole one.
+    # The encoder ends a number with a zero only if it is whole.
     if alike and "0," not in digits and digits[-1] != "0":
         first = digits[0]
         rest = digits[1:].replace(f",{first}", f"{exponent},{first}.")
@@ -101,7 +101,7 @@ def _scientific(digits: str, exponent: str, *, alike: bool) -> list[str | None]:
 
 
 def _may_be_tiny(encoded: bytes) -> bool:
-    """Return whether some number of a column may be nearer to 0 than the notations agree."""
+    """Return whether a column may have a number so near to 0 that the notations differ."""
     return b"e" in encoded or b"0.0000" in encoded
 
 
@@ -118,6 +118,6 @@ def _write_one(value: float, text: str) -> str:
 
 def _escape(value: str) -> str:
     if not value.isascii():
-        # A lone surrogate cannot be sent: it would break the page for all others.
+        # A lone surrogate cannot be encoded and would make the whole page fail.
         value = value.encode("utf-8", "replace").decode()
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -1,7 +1,7 @@
-"""Write the exporter's own metrics, which end the page, whole or filtered.
+"""The exporter's own metrics at the end of the page, all or filtered.
 
-prometheus-client collects them; their names and labels, which stay, are written once, since that is
-most of what its own writer does.
+prometheus-client collects them. Their names and labels do not change, so they are rendered only
+once: prometheus-client's own writer spends most of its time on them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class OwnWriter:
-    """Writes own metrics; their samples carry no time stamps and no exemplars."""
+    """Writes own metrics, whose samples have no time stamps and no exemplars."""
 
     def __init__(self, telemetry: SelfMetrics) -> None:
         self._registry = telemetry.registry
@@ -41,14 +41,14 @@ class OwnWriter:
         names: Collection[str] = (),
         sources: Collection[str] = (),
     ) -> bytes:
-        """Write the metrics and the end of the page.
+        """Return the metrics and the end of the page.
 
         Args:
             form: The format.
-            names: What to keep, all if empty: whole families (`x` for a counter `x_total`), or
-                samples such as `x_bucket`.
-            sources: Which values of the `source` label to keep, all if empty. What has no such
-                label, for instance the process's own figures, stays.
+            names: The families (`x` for a counter `x_total`) or samples (such as `x_bucket`) to
+                keep; all if empty.
+            sources: The values of the `source` label to keep; all if empty. Samples without this
+                label, for instance those about the process, are always kept.
         """
         prefixes = []
         values = []
@@ -67,12 +67,12 @@ class OwnWriter:
             f"{prefix}{text or 'NaN'}\n" for prefix, text in zip(prefixes, numbers, strict=True)
         ]
         if len(self._prefixes) > 2 * len(prefixes) and not (names or sources):
-            # Most of them belong to sources that are gone.
+            # Most of the prefixes belong to removed sources.
             self._prefixes.clear()
         return "".join((*lines, pending, form.end)).encode()
 
     def _metrics(self) -> Iterator[Metric]:
-        """Collect the metrics, and what is renamed under its former names, too."""
+        """Yield the metrics; renamed ones also under their former names."""
         for metric in self._registry.collect():
             yield metric
             for family in self._former.get(metric.name, ()):

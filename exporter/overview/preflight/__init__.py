@@ -1,5 +1,5 @@
-"""Preflight: whether the fleet is fit for a test, by the checks of `exporter.settings.preflights`.
+"""Preflights: checks whether the fleet is fit for a test, by `exporter.settings.preflights`.
 
-It is judged over the rows that the board shows, so a process that has only these can judge it as
-well. `report` has what comes out of it.
+`judge` evaluates them over the rows that the board shows, so that commands can do so, too, with
+rows from a daemon's API. `report` holds the types of the outcome.
 """

@@ -1,4 +1,4 @@
-"""Capacity: what the fit agents may carry, what the suites bring, and how much may still fail."""
+"""The capacity of the fit agents, the load of the suites, and how many agents may still fail."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def capacity(  # noqa: PLR0913 - all but the first by keyword
     all_agents: Sequence[AgentRow],
     passed: bool,
 ) -> Capacity:
-    """Return the capacity of what a preflight has chosen.
+    """Return the capacity for the targets that a preflight has chosen.
 
     Args:
         settings: The preflight.
         agents: The chosen agents.
         clusters: The chosen clusters.
         suites: The chosen suites.
-        work: Where suites run.
-        all_agents: Also those that are not chosen, for their names.
+        work: The agents on which suites run.
+        all_agents: All agents, for their names.
         passed: Whether all checks pass.
     """
     users, users_unknown = users_of([each for each in agents if _is_fit(each.all)])
@@ -53,7 +53,7 @@ def capacity(  # noqa: PLR0913 - all but the first by keyword
 
 
 def users_of(agents: Iterable[AgentFitness]) -> tuple[float, int]:
-    """Return the users that agents may carry together, and of how many that is not known."""
+    """Return the users that agents can carry together, and the number of agents without a limit."""
     limits = [each.users for each in agents]
     known = [each for each in limits if each is not None]
     return float(sum(known)), len(limits) - len(known)
@@ -68,9 +68,9 @@ def _may_fail(
     agents: Sequence[AgentFitness],
     clusters: Sequence[tuple[ClusterRow, Found]],
 ) -> int | None:
-    """Count the fit agents that may fail, whichever they are, until a check fails.
+    """Return how many fit agents may fail, whichever they are, before a check fails.
 
-    `None` where no check is about agents.
+    Return `None` if no check is about agents.
     """
     fit = [each for each in agents if _is_fit(each.all)]
     limits: list[float] = []
@@ -87,12 +87,12 @@ def _may_fail(
 
 
 def _spare(demand: Machines, fit: int, unfit: int) -> float:
-    """Return how many of the fit ones may become unfit."""
+    """Return how many of the fit machines may become unfit."""
     return min(fit - demand.needed, demand.tolerated - unfit)
 
 
 def _may_fail_for_users(needed: float, limits: Iterable[float]) -> int:
-    """Count the agents that may fail, the largest first, until the users find no room."""
+    """Return how many agents may fail, the largest first, before capacity is too small."""
     smallest_first = sorted(limits)
     for number, total in enumerate(accumulate(smallest_first), start=1):
         if total >= needed:
@@ -101,9 +101,9 @@ def _may_fail_for_users(needed: float, limits: Iterable[float]) -> int:
 
 
 def _may_fail_for_clusters(demand: Machines, clusters: Sequence[tuple[ClusterRow, Found]]) -> int:
-    """Count the agents that may fail if each takes along all clusters of which it is a member.
+    """Return how many agents may fail if each makes all its clusters unfit.
 
-    Where clusters share agents it can be more.
+    If clusters share agents, the real number may be greater.
     """
     fit = [row for row, found in clusters if _is_fit(found)]
     spare = _spare(demand, len(fit), len(clusters) - len(fit))

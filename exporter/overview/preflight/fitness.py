@@ -1,4 +1,4 @@
-"""The fitness of single targets: what a preflight finds of each one, and why."""
+"""The fitness of single targets: the results that a preflight finds for them, with reasons."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _JOBS = "jobs"
 
 
 class Found(NamedTuple):
-    """A target's result with its reason, empty where it passed."""
+    """A target's result with the reason, which is empty if the target passed."""
 
     result: Result
     reason: str = ""
@@ -35,12 +35,12 @@ class Found(NamedTuple):
 
 PASSED = Found(Result.PASSED)
 
-#: The positions of results when targets are sorted.
+#: The positions of results in the order of targets.
 RANKS = {result: rank for rank, result in enumerate(Result)}
 
 
 def worst(found: Iterable[Found]) -> Found:
-    """Return what fails, else what is unknown, else that all passed."""
+    """Return the first failure, else the first unknown result, else `PASSED`."""
     return min(found, key=lambda each: RANKS[each.result], default=PASSED)
 
 
@@ -48,10 +48,10 @@ class AgentFitness(NamedTuple):
     """The findings on an agent that a test needs.
 
     Attributes:
-        clock: Whether it is usable and its clock is right, if that is asked.
-        idle: Whether it is usable and nothing runs on it, if that is asked.
-        all: What all of it comes to.
-        users: The virtual users that it may carry; `None` where that is not known.
+        clock: Whether the agent is usable and, if that is demanded, its clock is right.
+        idle: Whether the agent is usable and, if that is demanded, nothing runs on it.
+        all: The worst of these results.
+        users: The number of virtual users that the agent can carry, `None` if unknown.
     """
 
     row: AgentRow
@@ -62,13 +62,13 @@ class AgentFitness(NamedTuple):
 
 
 class Fitness:
-    """Finds whether single targets are fit, as one preflight demands it.
+    """Judges single targets by the demands of one preflight.
 
     Args:
         settings: The preflight.
-        now: The time, epoch.
-        work: What runs on which agent.
-        locations: All locations, for what their agents may carry.
+        now: The present Unix time.
+        work: The runs on each agent.
+        locations: All locations, for the limits of their agents.
     """
 
     def __init__(
@@ -87,24 +87,24 @@ class Fitness:
         self._users: dict[tuple[str, str | None], float] = {}
         for row in locations:
             if row.slots is not None and row.threads_per_engine is not None:
-                # Of two locations of one name the smaller one is counted on.
+                # If two locations have the same name, the smaller limit counts.
                 users = row.slots * row.threads_per_engine
                 key = (row.source, row.name)
                 self._users[key] = min(users, self._users.get(key, users))
 
     def recent(self, row: TargetRow) -> Found:
-        """Return whether a target was read lately."""
+        """Return `PASSED` if a target was read within the maximum age, else an unknown result."""
         read = row.read_timestamp_seconds
         return self._not_recent if read is None or read < self._not_before else PASSED
 
     def agent(self, row: AgentRow) -> AgentFitness:
-        """Judge an agent."""
+        """Return the findings on an agent."""
         users = row.users_limit
         if users is None:
             users = self._users.get((row.source, row.location))
         usable = self._old(row) or _machine(row)
         if usable is not PASSED:
-            # The rest decides nothing, and each check on agents is failed by one that is not there.
+            # An agent that is not usable fails each check on agents, whatever the rest is.
             return AgentFitness(row, usable, usable, usable, users)
         clock = self._clock(row)
         idle = self._idle(row) if self._settings.idle else PASSED
@@ -112,12 +112,12 @@ class Fitness:
         return AgentFitness(row, clock, idle, found, users)
 
     def cluster(self, row: ClusterRow) -> Found:
-        """Judge a cluster with its members."""
+        """Return the result of a cluster with its members."""
         if old := self._old(row):
             return old
         if row.outdated and row.active is not False:
             return Found(Result.FAILED, "its controller is outdated")
-        # A cluster that is down for a member alone has no reason of its own.
+        # A cluster that is down only because of a member has no reason of its own.
         if row.reason is not None or row.state is Condition.INACTIVE:
             return _machine(row)
         if not row.members:
@@ -126,11 +126,11 @@ class Fitness:
         return _machine(row) if found is PASSED else found
 
     def suite(self, row: SuiteRow, *, told_runnable: bool) -> Found:
-        """Judge a suite.
+        """Return the result of a suite.
 
         Args:
             row: The suite.
-            told_runnable: Whether its vendor tells at all whether a suite can be run.
+            told_runnable: Whether the vendor reports whether suites are runnable.
         """
         if old := self._old(row):
             return old
@@ -139,13 +139,13 @@ class Fitness:
         if row.running:
             return Found(Result.FAILED, "has a run in flight")
         if row.running is None:
-            return Found(Result.UNKNOWN, "the vendor does not tell whether it runs")
+            return Found(Result.UNKNOWN, "the vendor does not report whether it runs")
         if told_runnable and row.state is Condition.UNKNOWN:
-            return Found(Result.UNKNOWN, "the vendor does not tell whether it can be run")
+            return Found(Result.UNKNOWN, "the vendor does not report whether it can be run")
         return self._pace(row)
 
     def _pace(self, row: SuiteRow) -> Found:
-        """Return whether a suite took about as long as usual, where that is asked and known."""
+        """Return whether a suite took about as long as usual, if that is demanded and known."""
         factor = None if self._settings.suites is None else self._settings.suites.slower_than_usual
         usual = row.usual_duration_seconds
         took = next((each.duration_seconds for each in row.finished_runs if each.passed), None)
@@ -155,9 +155,9 @@ class Fitness:
         return Found(Result.FAILED, text)
 
     def _old(self, row: TargetRow) -> Found | None:
-        """Return that what was read is too old, `None` where it is not, or where nothing was."""
+        """Return an unknown result if the reading is too old; `None` if not, or without one."""
         read = row.read_timestamp_seconds
-        # That a target is inactive is told by the list.
+        # The list shows that a target is inactive, so its reading does not matter.
         if read is None or read >= self._not_before or row.active is False:
             return None
         return self._not_recent
@@ -167,7 +167,7 @@ class Fitness:
         if limit is None:
             return PASSED
         if delta is None:
-            return Found(Result.UNKNOWN, "the vendor does not tell its clock")
+            return Found(Result.UNKNOWN, "the vendor does not report its clock")
         if abs(delta) <= limit:
             return PASSED
         text = f"its clock is off by {signed(delta)}, {duration(limit)} is allowed"
@@ -185,7 +185,8 @@ class Fitness:
         if jobs:
             return Found(Result.FAILED, f"runs {count(int(jobs), 'job')}")
         if row.busy is None and jobs is None:
-            return Found(Result.UNKNOWN, f"nothing tells what runs on it{self._work.remedy(row)}")
+            text = f"the vendor does not report what runs on it{self._work.remedy(row)}"
+            return Found(Result.UNKNOWN, text)
         return PASSED
 
 
@@ -209,12 +210,12 @@ def _member(row: MemberRow) -> Found:
 
 
 class Work:
-    """The runs on each agent, as far as the vendors tell.
+    """The runs on each agent, as far as the vendors report them.
 
     Args:
-        suites: All suites; one tells where it runs by default.
+        suites: All suites, for the agents on which they run by default.
         clusters: All clusters, for their members.
-        runs: The runs in flight; one can tell on which agent it runs.
+        runs: The runs in flight, for the agents that they name.
         sources: All sources.
     """
 
@@ -252,21 +253,21 @@ class Work:
         return self._members.get((suite.source, suite.cluster_id), ())
 
     def on(self, row: AgentRow) -> Sequence[str]:
-        """Return the names of what runs on an agent."""
+        """Return the names of the suites or runs on an agent."""
         by_id = self._by_id.get((row.source, row.id))
         return by_id or self._by_name.get((row.source, row.name)) or ()
 
     def remedy(self, row: AgentRow) -> str:
-        """Return the end of a sentence: what makes it known, where that is in our hands."""
+        """Return advice to end a sentence with, if a setting can provide what is unknown."""
         return f"; switch on its task {_JOBS}" if row.source in self._without_jobs else ""
 
 
 def chosen_agents(
     settings: PreflightSettings, rows: Iterable[AgentRow], clusters: Iterable[ClusterRow]
 ) -> list[AgentRow]:
-    """Return the agents that a test needs; those that the vendor has ended are gone.
+    """Return the agents that a test needs, without those that the vendor has stopped.
 
-    They are those that are chosen, else the members of the chosen clusters, else all.
+    They are the chosen agents, else the members of the chosen clusters, else all agents.
 
     Args:
         settings: The preflight.
@@ -284,9 +285,9 @@ def chosen_agents(
 
 
 def kinds_of(settings: PreflightSettings) -> Mapping[Kind, frozenset[str]]:
-    """Return the kinds of targets that a preflight is about, each with the sources it names.
+    """Return the kinds of targets that a preflight is about, each with the sources that it names.
 
-    Agents belong to them if something is demanded of them, or of nothing else.
+    Agents are among them if the preflight demands anything of agents, or nothing of other kinds.
     """
     found: dict[Kind, frozenset[str]] = {}
     about_agents = (settings.agents, settings.clock, settings.users, settings.idle or None)

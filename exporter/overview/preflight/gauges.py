@@ -1,7 +1,7 @@
-"""Preflights as metrics: what their reports come to, as the gauges of `exporter.metrics.own`.
+"""Preflights as metrics: the values of the gauges of `exporter.metrics.own` for reports.
 
-Pictures judge the alert table by them, so that headline and preflights never differ, and the daemon
-exposes those of the newest picture.
+A picture evaluates the alert table with the values of its own reports, so that its headline agrees
+with its preflights. The daemon exposes the values of the newest picture.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PASSED = {Result.PASSED: 1.0, Result.FAILED: 0.0}
 def gauges(
     reports: Iterable[Report],
 ) -> Mapping[OwnFamily[Gauge], Mapping[tuple[str, ...], float]]:
-    """Return the values of every family by those of its labels; what is not known has none."""
+    """Return the values of every family by label values; unknown values are left out."""
     found: dict[OwnFamily[Gauge], dict[tuple[str, ...], float]] = {each: {} for each in FAMILIES}
     for report in reports:
         name = report.name

@@ -1,7 +1,8 @@
-"""The judgement on a preflight: from rows to a report, without I/O.
+"""Judges a preflight: from rows to a report, without I/O.
 
-Every check is decided in three values: it passes if it passes whatever is true of what is not
-known, and fails likewise. So more trouble never makes an unfit fleet fit.
+Every check has one of three results. It passes only if it would pass whatever the unknown facts
+are, and fails only if it would fail whatever they are; otherwise it is unknown. So missing readings
+never make an unfit fleet fit.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
     from exporter.overview.sources import SourceRow, TaskRow
 
 
-#: A list that the newest poll did not bring is not known once it is so many intervals old.
+#: If the newest poll failed, the list counts as unknown once it is older than this many intervals.
 _LIST_INTERVALS = 3
 
-#: What is said of one target, and of several, that passed a check.
+#: The words for one target that passed a check, and for several.
 _FIT = ("is fit", "are fit")
 _RIGHT_CLOCK = ("is up with the right clock", "are up with the right clock")
 _IDLE = ("is up and idle", "are up and idle")
@@ -55,14 +56,14 @@ def judge(
     runs: Sequence[RunRow],
     now: float,
 ) -> Report:
-    """Judge whether the fleet is fit.
+    """Return the report on whether the fleet is fit.
 
     Args:
         settings: The preflight.
         sources: All sources.
         targets: All targets.
         runs: The runs in flight.
-        now: The time, epoch.
+        now: The present Unix time.
     """
     return _Preflight(settings, sources, targets, runs, now).report()
 
@@ -97,14 +98,15 @@ class _Preflight:
                 if machines.takes(row.source, row.name)
             ]
         if (choice := settings.suites) is not None:
-            # Suites without a task of their own are known by their runs alone.
-            telling = {
+            # Without a task of their own suites are known only by their runs, and their vendor does
+            # not report whether they are runnable.
+            reporting = {
                 each.name
                 for each in sources
                 if any(task.name == Kind.SUITE.task for task in each.tasks)
             }
             self._suites = [
-                (row, fitness.suite(row, told_runnable=row.source in telling))
+                (row, fitness.suite(row, told_runnable=row.source in reporting))
                 for row in suites
                 if choice.takes(row.source, row.name)
             ]
@@ -115,7 +117,7 @@ class _Preflight:
         self._unlisted = {kind: tuple(self._gaps(kind)) for kind in self._named}
 
     def report(self) -> Report:
-        """Return what all of it comes to."""
+        """Return the report of the preflight."""
         checks, window = tuple(self._checks()), self._settings.window
         begin, end = current_or_next(window, self._now) if window else (None, None)
         return Report(
@@ -168,16 +170,16 @@ class _Preflight:
         said: tuple[str, str] = _FIT,
         unread: Iterable[str] = (),
     ) -> Check:
-        """Decide a check by how many targets pass it.
+        """Decide a check by the number of targets that pass it.
 
-        What is demanded of the targets of a kind holds for each of the checks on them.
+        The numbers demanded for a kind of target apply to each check on that kind.
 
         Args:
-            name: That of the check.
+            name: The name of the check.
             kind: The kind of the targets.
-            found: What was found of each.
-            said: What is said of one that passes, and of several.
-            unread: What else cannot be known, in sentences.
+            found: The targets with their results.
+            said: The words for one target that passes, and for several.
+            unread: Phrases about further facts that are not known.
         """
         choice = getattr(self._settings, f"{kind}s")
         demand = choice if isinstance(choice, Machines) else ALL
@@ -196,12 +198,12 @@ class _Preflight:
         return Check(
             name=name,
             result=result,
-            reason=_told(kind, said, demand, results, unlisted),
+            reason=_reason(kind, said, demand, results, unlisted),
             targets=_findings(found),
         )
 
     def _carrying(self, needed: int) -> Check:
-        """Decide whether the fit agents may carry enough users."""
+        """Decide whether the fit agents can carry enough users."""
         carried, unknown = users_of(self._fit)
         doubtful = [each for each in self._agents if each.all.result is Result.UNKNOWN]
         more, more_unknown = users_of(doubtful)
@@ -215,8 +217,8 @@ class _Preflight:
         carry = "any number of users" if math.isinf(carried) else count(int(carried), "user")
         parts = [f"the fit agents may carry {carry}, {needed:,} {_is(needed)} needed"]
         if unknown:
-            parts.append(f"of {count(unknown, 'fit agent')} no limit is known")
-        no_limit = Found(Result.UNKNOWN, "no limit of its users is known")
+            parts.append(f"{count(unknown, 'fit agent')} {_has(unknown)} no known limit")
+        no_limit = Found(Result.UNKNOWN, "its limit of users is not known")
         found = [
             (each.row, worst((each.all, no_limit)) if each.users is None else each.all)
             for each in self._agents
@@ -230,7 +232,7 @@ class _Preflight:
 
     def _idle(self) -> Check:
         """Decide whether nothing runs on the agents."""
-        # What runs on an agent is also told by the suites, and by the clusters that they run on.
+        # Running suites, and the clusters on which they run, also show what runs on an agent.
         kinds, named = (Kind.CLUSTER, Kind.SUITE), self._named[Kind.AGENT]
         unread = [text for kind in kinds for text in self._unlisted_by(named, kind)]
         found = self._by_agent(lambda each: each.idle)
@@ -261,7 +263,7 @@ class _Preflight:
         )
 
     def _gaps(self, kind: Kind) -> Iterator[str]:
-        """Yield why more targets of a kind may be needed than those that were found."""
+        """Yield phrases on why the known targets of a kind may not be all that are needed."""
         settings, named = self._settings, self._named[kind]
         if kind is Kind.AGENT and settings.agents is None and settings.clusters is not None:
             yield from self._gaps(Kind.CLUSTER)
@@ -269,15 +271,15 @@ class _Preflight:
                 (row.source, member.agent_id) for row, _ in self._clusters for member in row.members
             }.difference((row.source, row.id) for row in self._all_agents)
             if strange:
-                told = count(len(strange), "member")
-                yield f"{told} of the clusters {_is(len(strange))} not among the agents"
+                members = count(len(strange), "member")
+                yield f"{members} of the clusters {_is(len(strange))} not among the agents"
         else:
             missing = named - {source.name for source in self._sources}
             yield from (f"there is no source {name}" for name in sorted(missing))
         yield from self._unlisted_by(named, kind)
 
     def _unlisted_by(self, named: Collection[str], kind: Kind) -> Iterator[str]:
-        """Yield why the targets of a kind are not known, for each of some sources, or of all."""
+        """Yield phrases on why the targets of a kind are not known, for some sources or for all."""
         for source in self._sources:
             task = None if named and source.name not in named else _lister(source, kind)
             reason = self._unread(task) if task else ""
@@ -285,11 +287,11 @@ class _Preflight:
                 yield f"the {kind}s of {source.name} are not known: {reason}"
 
     def _unread(self, task: TaskRow) -> str:
-        """Return why a list is not known, empty if it is."""
-        # A poll of which some pings fail is none without a failure, but it has read the list.
+        """Return the reason why a list is not known, empty if it is known."""
+        # A poll in which only some pings failed has read the list.
         read = task.last_attempt_timestamp_seconds if task.up else None
         read = task.last_success_timestamp_seconds if read is None else read
-        failure = "the newest poll was left out"
+        failure = "the newest poll was skipped"
         if task.last_failure is not None:
             failure = f"the newest poll failed ({words(task.last_failure.reason)})"
         if task.unread:
@@ -299,7 +301,7 @@ class _Preflight:
         limit = self._settings.max_age
         if limit is not None and self._now - read > limit:
             return f"their list was not read within {duration(limit)}"
-        # Of a list that is read in part a target is missing once its reading is too old to carry.
+        # While a list is read only in part, targets drop out once their readings are too old.
         late = not task.up and self._now - read > _LIST_INTERVALS * task.interval_seconds
         return failure if late else ""
 
@@ -313,17 +315,17 @@ def _lister(source: SourceRow, kind: Kind) -> TaskRow | None:
     return None
 
 
-def _told(
+def _reason(
     noun: str,
     said: tuple[str, str],
     demand: Machines,
     results: Counter[Result],
     unlisted: Sequence[str],
 ) -> str:
-    """Tell how many targets pass a check, and what is demanded."""
+    """Return a phrase with the number of targets that pass a check, and the demanded numbers."""
     (one, several), total, passed = said, results.total(), results[Result.PASSED]
     if not total:
-        remedy = "; correct source, include or exclude, or see to the inventory"
+        remedy = "; correct source, include or exclude, or check the inventory"
         return "; ".join(unlisted) or f"no {noun} matches{remedy if demand.needed else ''}"
     parts = [f"{passed:,} of {count(total, noun)} {one if 1 in (total, passed) else several}"]
     unfit = total - passed
@@ -341,8 +343,12 @@ def _is(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
+def _has(number: int) -> str:
+    return "has" if number == 1 else "have"
+
+
 def _findings(found: Iterable[tuple[TargetRow, Found]]) -> tuple[Finding, ...]:
-    """Return those that are not fit, the worst first, and else in the order of the rows."""
+    """Return the targets that are not fit, the worst first, otherwise in the order of the rows."""
     unfit = [
         Finding(
             kind=row.kind,

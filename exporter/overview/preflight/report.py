@@ -1,6 +1,6 @@
 """The outcome of a preflight: its checks, each with its reason and the targets that fail it.
 
-A check that cannot be decided is unknown, and what is not known to be fit is not fit.
+A check that cannot be decided is unknown, and then the fleet does not count as fit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @unique
 class Status(StrEnum):
-    """The fleet's fitness: not fit if a check failed, else not known if one is unknown."""
+    """The fleet's fitness: not fit if a check failed, else not known if a check is unknown."""
 
     FIT = "fit"
     NOT_FIT = "not_fit"
@@ -39,8 +39,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """A target that fails a check, or may fail it.
 
     Attributes:
-        result: `failed`, or `unknown` where it is not known to be fit.
-        reason: Why, in words that follow upon its name.
+        result: `failed`, or `unknown` if the target may fail.
+        reason: The reason, in words that continue a sentence after the target's name.
     """
 
     kind: Kind
@@ -55,9 +55,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One check.
 
     Attributes:
-        name: The key of the configuration that demands it.
-        reason: A sentence that holds whatever the result is.
-        targets: Those that fail it or may; a check can pass in spite of some of them.
+        name: The key of the configuration that demands the check.
+        reason: The numbers behind the result, as a phrase; given for every result.
+        targets: The targets that fail the check, or may fail it. A check can pass in spite of
+            some of them.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """An agent on which several of the chosen suites run.
 
     Attributes:
-        suites: Their names.
+        suites: The names of these suites.
     """
 
     source: str
@@ -80,17 +81,18 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
-    """The load that the fit agents may carry beside that which the chosen suites bring.
+    """The load that the fit agents can carry, and the load of the chosen suites.
 
     Attributes:
-        users: The sum of the limits of the fit agents; infinite if one has none.
-        users_unknown: Fit agents of which no limit is known.
-        suites_users: The sum of the most users that the chosen suites had in their newest runs.
-        suites_unknown: Chosen suites of which that is not known.
-        agents_may_fail: How many more agents may fail, whichever they are, until a check fails;
-            `None` while the checks do not pass, or where none is about agents. Where clusters share
-            agents it may be more.
-        wanted_twice: Agents on which several of the chosen suites run.
+        users: The sum of the fit agents' limits of virtual users; infinite if an agent is
+            unlimited.
+        users_unknown: The number of fit agents whose limit is unknown.
+        suites_users: The greatest numbers of users in the newest runs of the chosen suites, summed.
+        suites_unknown: The number of chosen suites for which that number is unknown.
+        agents_may_fail: How many more agents may fail, whichever they are, before a check fails;
+            `None` while the checks do not pass, or if no check is about agents. If clusters share
+            agents, the real number may be greater.
+        wanted_twice: The agents on which several of the chosen suites run.
     """
 
     users: float
@@ -105,11 +107,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of one preflight.
 
     Attributes:
-        due: Whether it is within its window; never without one.
-        begin_timestamp_seconds, end_timestamp_seconds: The present window, or the next one; epoch.
-        time_zone: That of the window's settings, empty without a window.
-        agents_fit, agents_unfit: Of the agents that the test needs; one of which nothing is known
-            is not fit.
+        due: Whether the present time is within the window; false without a window.
+        begin_timestamp_seconds, end_timestamp_seconds: The present or the next window as Unix
+            times.
+        time_zone: The time zone of the window's settings, empty without a window.
+        agents_fit, agents_unfit: The number of needed agents that are fit, and of the others,
+            including those about which nothing is known.
     """
 
     name: str
@@ -125,13 +128,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def overall(reports: Iterable[Report]) -> Status:
-    """Return what several preflights come to."""
+    """Return the status of several preflights together."""
     found = {report.status for report in reports}
     return next((each for each in (Status.NOT_FIT, Status.NOT_KNOWN) if each in found), Status.FIT)
 
 
 def status_of(checks: tuple[Check, ...]) -> Status:
-    """Return what the results of the checks come to."""
+    """Return the status that follows from the results of the checks."""
     results = {check.result for check in checks}
     if Result.FAILED in results:
         return Status.NOT_FIT

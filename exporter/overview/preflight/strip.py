@@ -1,4 +1,4 @@
-"""The strip of preflights: what people see of each at a glance, the most urgent first."""
+"""The strip of preflights on the board: a summary of each, the most urgent first."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from exporter.overview.problems import Problem
 
 
-#: So many targets of a check are named.
+#: The most targets that are named for a check.
 NAMED = 5
 
-# What is not fit is nobody's trouble until it is due.
+# A fleet that is not fit is marked calmly here: while the preflight is due, a problem marks it.
 _LOOKS = {Status.FIT: "up", Status.NOT_FIT: "down calm", Status.NOT_KNOWN: "unknown"}
 
 
@@ -30,9 +30,9 @@ class Lack(msgspec.Struct, frozen=True, kw_only=True):
     """A check that does not pass.
 
     Attributes:
-        targets: The first of those that are not fit; one that fails several checks for the same
-            reason stands with the first of these.
-        more: How many there are besides.
+        targets: The first targets that are not fit. A target that fails several checks for the
+            same reason is named only with the first of these checks.
+        more: The number of further targets.
     """
 
     check: Check
@@ -44,9 +44,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A preflight in the strip.
 
     Attributes:
-        look: How its status is marked: by the problem that it is, else by the status.
-        window: As the clock on the wall shows it, empty without one.
-        capacity: A sentence about agents and users.
+        look: The mark of the preflight: the severity of its problem, else its status.
+        window: The window in local time, empty without a window.
+        capacity: A phrase about agents and users.
+        missing: The checks that do not pass.
     """
 
     report: Report
@@ -57,12 +58,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def strip(reports: Iterable[Report], problems: Iterable[Problem]) -> list[Entry]:
-    """Return what is shown of preflights: those that are due first, then by their windows."""
+    """Return the entries of preflights: first those that are due, then by their windows."""
     severities = {each.preflight: each.severity for each in problems if each.preflight}
     return [
         Entry(
             report=report,
-            # Its alert can outlive the trouble, and nothing is green while one fires.
+            # The alert can outlive the condition, and nothing is green while an alert fires.
             look=severities.get(report.name) or _LOOKS[report.status],
             window=_window(report),
             capacity=_capacity(report),
@@ -94,22 +95,21 @@ def _capacity(report: Report) -> str:
 def _users(capacity: Capacity) -> str:
     if math.isinf(capacity.users):
         return "for any number of users"
-    told = f"for {count(int(capacity.users), 'user')}" if capacity.users else ""
-    if capacity.users_unknown:
-        told += f"{' and ' if told else ''}of {capacity.users_unknown:,} no limit is known"
-    return told
+    users = f"for {count(int(capacity.users), 'user')}" if capacity.users else ""
+    unknown = capacity.users_unknown
+    return ", ".join(filter(None, (users, f"{unknown:,} without a known limit" if unknown else "")))
 
 
 def _missing(report: Report) -> Iterator[Lack]:
-    told: set[tuple[str, str, str, str]] = set()
+    named: set[tuple[str, str, str, str]] = set()
     for check in report.checks:
         if check.result is Result.PASSED:
             continue
         new = {
             key: each
             for each in check.targets
-            if (key := (each.kind, each.source, each.id, each.reason)) not in told
+            if (key := (each.kind, each.source, each.id, each.reason)) not in named
         }
-        told |= new.keys()
+        named |= new.keys()
         targets = tuple(new.values())
         yield Lack(check=check, targets=targets[:NAMED], more=max(0, len(targets) - NAMED))

@@ -1,4 +1,4 @@
-"""Windows of preflights: when the fleet has to be fit, by the clock on the wall of a time zone."""
+"""Windows of preflights: when the fleet has to be fit, by the local time of a time zone."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 
 
 def current_or_next(window: Window, now: float) -> tuple[float, float]:
-    """Return the window that is under way, or the next one.
+    """Return the present window, or the next one.
 
-    It ends when the wall clock shows `before`. Where that time occurs twice, as in the night in
-    which the clock is set back, the first one counts; where it does not occur, the end is as much
-    later as the clock is set forward. The length is that of a stopwatch.
+    A window ends at the local time `before`. If that time occurs twice, as in the night in which
+    clocks are set back, the first one counts. If it does not occur because clocks are set forward,
+    the end is later by the length of the gap. The length of a window is real time.
 
     Args:
-        window: Its settings.
-        now: The time, epoch.
+        window: The settings of the window.
+        now: The present Unix time.
 
     Returns:
-        Begin and end, epoch; the end is no part of it.
+        Beginning and end as Unix times; the end is not part of the window.
     """
     zone = ZoneInfo(window.time_zone)
     today = utc(now).astimezone(zone).date()
-    # From yesterday: where the clock is set forward over midnight, its window can end today.
-    # Beyond a week: today's window can be over, and the only day of the week be today's.
+    # From yesterday, because its window can end today if clocks are set forward over midnight.
+    # Up to the same day of next week, because today's window can be over and be the only one of
+    # the week.
     for ahead in range(-1, len(DAYS) + 1):
         day = today + timedelta(days=ahead)
         if DAYS[day.weekday()] not in window.days:
@@ -45,12 +46,12 @@ def current_or_next(window: Window, now: float) -> tuple[float, float]:
 
 
 def spoken(begin: float, end: float, time_zone: str) -> str:
-    """Write a window as the clock on the wall shows it, such as `Tue 1 Dec, 00:00 to 02:00 UTC`.
+    """Return a window in local time, such as `Tue 1 Dec, 00:00 to 02:00 UTC`.
 
     Args:
-        begin: Epoch.
-        end: Epoch.
-        time_zone: Its name in the IANA database.
+        begin: The beginning, a Unix time.
+        end: The end, a Unix time.
+        time_zone: The name of the time zone in the IANA database.
     """
     zone = ZoneInfo(time_zone)
     first, last = (utc(at).astimezone(zone) for at in (begin, end))

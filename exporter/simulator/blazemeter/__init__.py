@@ -1,1 +1,1 @@
-"""The simulated BlazeMeter API: an account with its runs, the replies, and their routes."""
+"""The simulated BlazeMeter API: an account with its runs, the replies and the routes."""

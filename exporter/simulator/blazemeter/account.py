@@ -1,4 +1,4 @@
-"""A BlazeMeter account: workspaces, tests with their runs, private locations with their agents."""
+"""A BlazeMeter account: workspaces, tests with runs, private locations with agents."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Workspace(msgspec.Struct, kw_only=True):
     """A workspace.
 
     Attributes:
-        forbidden: Whether the key lacks the right to see into it.
+        forbidden: Whether the API key has no access to it.
     """
 
     workspace_id: int
@@ -52,7 +52,7 @@ class Workspace(msgspec.Struct, kw_only=True):
 
 
 class Location(msgspec.Struct, kw_only=True):
-    """A private location; it may belong to several workspaces."""
+    """A private location, which may belong to several workspaces."""
 
     location_id: str
     name: str
@@ -63,13 +63,13 @@ class Location(msgspec.Struct, kw_only=True):
 
 
 class Service(msgspec.Struct, kw_only=True):
-    """The API's own state, the only row of the table `services`, with the id `main`.
+    """The API's own state: the only row of the table `services`, with the id `main`.
 
     Attributes:
-        page_cap: The largest page of a list, whatever is asked for.
-        skip_ignored: Whether each page of a list is the first one.
-        lost_rows: How many rows at the end of a list are missing though its total counts them.
-        totals_told: Whether lists of runs tell their total; those of a whole account do not.
+        page_cap: Maximum size of a page, whatever the request asks for.
+        skip_ignored: Whether the API ignores `skip` and always returns the first page.
+        lost_rows: Number of rows missing at the end of a list although the total counts them.
+        totals_told: Whether lists of runs have a total; lists of a whole account never have one.
     """
 
     page_cap: int = 50
@@ -82,10 +82,10 @@ class Ship(Machine, kw_only=True):
     """An agent of a private location.
 
     Attributes:
-        heartbeat: `told`, `hidden` (the reply lacks it) or `never` (it was never online).
-        busy: Whether it works whenever a run goes on.
-        state: Printed as its state in the place of the true one.
-        disk_free_bytes: Of its host; `None` where the reply does not tell.
+        heartbeat: `told`, `hidden` (not in the reply) or `never` (the agent was never online).
+        busy: Whether it is busy while any run is in flight.
+        state: Replaces the true state in replies.
+        disk_free_bytes: Free space of its host; `None` if the reply does not have it.
     """
 
     ship_id: str
@@ -116,11 +116,11 @@ _TEST_ROLES: Final[dict[int, dict[str, object]]] = {
 
 
 class Account(World):
-    """All that one API key sees.
+    """The world that one API key has access to.
 
     Attributes:
-        workspaces, locations, ships, tests: Things by id.
-        services: The API itself, under `main`.
+        workspaces, locations, ships, tests: Objects by id.
+        services: The API itself, with the id `main`.
     """
 
     kinds: ClassVar = frozenset({"workspaces", "locations", "ships", "tests", "services"})
@@ -156,7 +156,7 @@ class Account(World):
         return next((run for run in self.runs() if str(run.master_id) == master_id), None)
 
     def heartbeat(self, ship: Ship) -> float | None:
-        """Return when a ship was heard last, epoch seconds; 0 for never, `None` for not told."""
+        """Return a ship's last heartbeat in Unix seconds; 0 for never, `None` if hidden."""
         if ship.heartbeat == "hidden":
             return None
         if ship.heartbeat == "never":
@@ -181,7 +181,7 @@ def _locations(count: int, first: int, second: int) -> Iterator[Location]:
 
 
 def _ships(count: int, locations: list[str], chance: random.Random) -> Iterator[Ship]:
-    """Make agents, four for each location; the spare one has none, the closed one a silent one."""
+    """Yield agents: four per location, none for the spare one, a silent one for the closed one."""
     homes = [index for index in range(len(locations)) if index not in (_SPARE, _CLOSED)]
     for index in range(count if homes else 0):
         home = homes[index // 4 % len(homes)]
@@ -200,7 +200,7 @@ def _ships(count: int, locations: list[str], chance: random.Random) -> Iterator[
 
 
 def _tests(count: int, workspaces: list[int], chance: random.Random) -> Iterator[LoadTest]:
-    """Make tests; each of the first six shows another verdict."""
+    """Yield tests; the first six each show a different verdict."""
     for index in range(count):
         period = chance.uniform(300, 500)
         test = LoadTest(

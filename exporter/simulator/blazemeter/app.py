@@ -1,4 +1,4 @@
-"""The simulated BlazeMeter API: GETs with basic authentication; anything else is a violation."""
+"""The simulated BlazeMeter API: only GET, with basic authentication; the rest are violations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ View = Callable[[Account, Parameters, Parameters], Json]
 
 
 class _ApiError(Exception):
-    """An answer other than 200."""
+    """A response with a status other than 200."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ class _ApiError(Exception):
 
 
 def app(account: Account, options: SimulatorOptions, clock: Clock = SYSTEM_CLOCK) -> Starlette:
-    """Build the API; what it was asked is in `app.state.portal`."""
+    """Return the application; `state.portal` is its portal."""
     portal = Portal(account, options, clock, f"{KEY_ID}:{KEY_SECRET}")
     routes = [_route(portal, account, path, name, view) for path, (name, view) in _VIEWS.items()]
     application = Starlette(routes=[portal.route(), *routes])
@@ -105,7 +105,7 @@ def _single(result: Any) -> Json:
 def _page(
     account: Account, rows: Sequence[Any], query: Parameters, row: Callable[[Any], Json]
 ) -> Json:
-    """Build a list's envelope; `row` is applied to the rows of the page only."""
+    """Return a page of a list in its envelope. `row` is called only for the rows of the page."""
     service = account.services["main"]
     limit = min(_number(query, "limit", _PAGE), service.page_cap)
     skip = _number(query, "skip", 0)
@@ -128,7 +128,7 @@ def _number(query: Parameters, name: str, default: int) -> int:
 
 
 def _scope(account: Account, query: Parameters) -> set[int]:
-    """Return the ids of the workspaces that a list is about."""
+    """Return the ids of the workspaces that a query for a list selects."""
     if "workspaceId" not in query:
         if query.get("accountId", str(ACCOUNT_ID)) != str(ACCOUNT_ID):
             raise _ApiError(404, "Not Found: Item Not Found")
@@ -210,7 +210,7 @@ def _find_test(account: Account, path: Parameters, *, multi: bool) -> Any:
 
 
 def _test(account: Account, path: Parameters, query: Parameters) -> Json:
-    """Answer with an object or an array of one: the vendor's references print both."""
+    """Return an object or an array with one, since the vendor's references show both forms."""
     test = _find_test(account, path, multi=False)
     if test.test_id % 2:
         return _single(test_row(test))
@@ -267,7 +267,7 @@ def _find_location(account: Account, path: Parameters) -> Any:
 
 
 def _location(account: Account, path: Parameters, _: Parameters) -> Json:
-    """Answer with an object or an array of one: the vendor's references print both."""
+    """Return an object or an array with one, since the vendor's references show both forms."""
     location = _find_location(account, path)
     row = location_row(account, location)
     return _single(row if int(location.location_id, 16) % 2 else [row])

@@ -1,4 +1,4 @@
-"""BlazeMeter's replies about tests, runs and private locations, without their envelope."""
+"""BlazeMeter's replies about tests, runs and private locations, without envelope."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEVELS: Final = {
     "ALERT": 550,
     "EMERGENCY": 600,
 }
-_GROUPS: Final = (  # upper code, key of `statuses`
+_GROUPS: Final = (  # highest code of a group of phases, and its key in `statuses`
     (14, "pending"),
     (45, "booting"),
     (60, "downloading"),
@@ -37,7 +37,7 @@ _BOOTED_CODE: Final = 45
 
 
 def run_name(account: Account, run: Run) -> str:
-    """Return a run's own name, which is that of its report and not its test's."""
+    """Return a run's own name, which is that of its report, not of its test."""
     if run.test.renamed:
         return f"{run.test.name.lower()} #{run.number}"
     began = dt.datetime.fromtimestamp(account.timeline.unix(run.started), dt.UTC)
@@ -46,7 +46,7 @@ def run_name(account: Account, run: Run) -> str:
 
 
 def master_row(account: Account, run: Run) -> Json:
-    """Build a run as the list prints it."""
+    """Return a run as in the vendor's list."""
     timeline, moment, test = account.timeline, account.timeline.moment(), run.test
     ended = run.ended(moment)
     engines = range(test.engines)
@@ -76,7 +76,7 @@ def master_row(account: Account, run: Run) -> Json:
     elif test.named_by:
         row[test.named_by] = test.test_id
     if ended is None:
-        if test.test_id % 2:  # the vendor prints null or leaves the key out
+        if test.test_id % 2:  # the vendor's replies have null or no key
             row["ended"] = None
         elif test.told_by == "reportStatus":
             row["reportStatus"] = "unset"
@@ -92,7 +92,7 @@ def master_row(account: Account, run: Run) -> Json:
 
 
 def _verdict(run: Run, moment: float) -> Json:
-    """Build what tells the verdict of a run that has ended."""
+    """Return the fields with the verdict of an ended run."""
     verdict = run.verdict(moment)
     passed = verdict == "pass"
     is_known = verdict in ("pass", "fail")
@@ -112,21 +112,21 @@ def _verdict(run: Run, moment: float) -> Json:
             "responseTime": {"sum": 1691},
             "isFailed": not passed,
             "failedCount": failed,
-            # The vendor's recorded pass has it like this.
+            # As in a recorded reply of the vendor about a passed run.
             "failedPercentage": 100 if passed else 25,
         },
     }
 
 
 def master_detail(account: Account, run: Run) -> Json:
-    """Build a run as its own page prints it: without keys that are null."""
+    """Return a run as in the reply about this run alone: without keys that are null."""
     row = {key: value for key, value in master_row(account, run).items() if value is not None}
     ended = run.ended(account.timeline.moment()) is not None
     return {**row, "hasData": run.has_data and ended, "sessions": row["sessionsId"]}
 
 
 def master_status(account: Account, run: Run, *, level: int | None) -> Json:
-    """Build the status of a run, with its events from a level on, or without events."""
+    """Return the status of a run, with events of at least `level`; without events for `None`."""
     moment, test = account.timeline.moment(), run.test
     least = run.least_phase(moment)
     phases = [run.phase(moment, engine) for engine in range(test.engines)]
@@ -169,7 +169,7 @@ def master_status(account: Account, run: Run, *, level: int | None) -> Json:
 
 
 def _servers(run: Run, code: int) -> list[Json]:
-    """List the engines of a session that are there."""
+    """Return the existing engines of a session."""
     count = run.test.servers - run.test.missing_servers if code >= _BOOTED_CODE else 0
     return [
         {
@@ -181,7 +181,7 @@ def _servers(run: Run, code: int) -> list[Json]:
 
 
 def _events(account: Account, run: Run) -> list[Json]:
-    """List what has happened in a run, the newest first."""
+    """Return the events of a run so far, newest first."""
     moment = account.timeline.moment()
     broken = run.result in ("error", "noData")
     events: list[tuple[float, str, str, str]] = []
@@ -193,7 +193,7 @@ def _events(account: Account, run: Run) -> list[Json]:
             if phase.code == 50:
                 events.append((phase.at, "DEBUG", "Engine checks its set-up", session))
             if phase.code == 130:
-                # A warning occurs in clean runs too.
+                # Faultless runs have this warning too.
                 text = "File /tmp/artifacts/taurus_start.log not found on disk"
                 events.append((phase.at + 1, "WARNING", text, session))
                 if broken:
@@ -217,7 +217,7 @@ def _events(account: Account, run: Run) -> list[Json]:
 
 
 def test_row(test: LoadTest) -> Json:
-    """Build a test."""
+    """Return a test."""
     execution = {"concurrency": test.users, "holdFor": "59m", "rampUp": "1m", "steps": 0}
     return {
         "id": test.test_id,
@@ -258,7 +258,7 @@ def test_row(test: LoadTest) -> Json:
 
 
 def multi_test_row(account: Account, test: LoadTest) -> Json:
-    """Build a multi-test."""
+    """Return a multi-test."""
     newest = test.runs(account.timeline.moment())[-1]
     return {
         "id": test.test_id,
@@ -281,7 +281,7 @@ def multi_test_row(account: Account, test: LoadTest) -> Json:
 
 
 def location_row(account: Account, location: Location) -> Json:
-    """Build a private location with its agents."""
+    """Return a private location with its agents."""
     ships = [ship for ship in account.ships.values() if ship.location_id == location.location_id]
     return {
         "id": location.location_id,
@@ -307,7 +307,7 @@ def location_row(account: Account, location: Location) -> Json:
 
 
 def ship_row(account: Account, ship: Ship) -> Json:
-    """Build an agent of a private location; its `state` outlives it, as the vendor's does."""
+    """Return an agent of a private location. As at the vendor, a dead agent keeps its `state`."""
     heartbeat = account.heartbeat(ship)
     if heartbeat is None:
         return {"id": ship.ship_id, "name": ship.name, "state": ship.state or "idle"}

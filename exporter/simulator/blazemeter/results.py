@@ -1,4 +1,4 @@
-"""BlazeMeter's replies about the verdict and the numbers of one run, without their envelope."""
+"""BlazeMeter's replies about the verdict and the numbers of one run, without envelope."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def ci_status(account: Account, run: Run) -> Json:
-    """Build a run's verdict as build servers get it."""
+    """Return a run's verdict in the form for build servers."""
     moment = account.timeline.moment()
     verdict = run.verdict(moment)
     ended = run.ended(moment)
@@ -45,7 +45,7 @@ def ci_status(account: Account, run: Run) -> Json:
 
 
 def summary(account: Account, run: Run) -> Json:
-    """Build the numbers of a run so far; one row for all of its labels, or none without data."""
+    """Return the numbers of a run so far: one row for all labels together, or none without data."""
     moment = account.timeline.moment()
     began, ended = run.data_from, run.ended(moment)
     seconds = min(moment - began, run.test.hold_seconds)

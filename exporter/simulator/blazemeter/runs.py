@@ -1,4 +1,4 @@
-"""BlazeMeter tests that run again and again, with the steps and verdicts of their runs."""
+"""BlazeMeter tests that run repeatedly, with the phases and verdicts of their runs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _TEARDOWN: Final = (
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """A step of a run.
+    """A phase of a run.
 
     Attributes:
-        at: The moment it begins.
-        code, name: As the vendor has them.
+        at: The moment when the phase begins.
+        code, name: The vendor's code and name.
     """
 
     at: float
@@ -48,21 +48,22 @@ class LoadTest(msgspec.Struct, kw_only=True):
     """A test with a schedule.
 
     Attributes:
-        verdicts: What its runs end with: the first run with the first and so on, by turns.
-        told_by: The field that tells the verdict `pass` or `fail`.
-        renamed: Whether its runs are named by a report name with their number, else by the date.
-        multi: Whether it is a multi-test, whose runs do not name it.
-        named_by: The field by which they name it nevertheless; which one the vendor has is not
-            documented.
-        engines: How many sessions each run has.
-        servers, missing_servers: Engines planned for each session, and how many never come.
-        exit_code: Of the first session's engine, in runs that pass or fail.
-        waits_seconds: How long the engines are ready before somebody starts the load.
+        verdicts: The verdicts of its runs, which are used in turn.
+        told_by: The field with the verdict `pass` or `fail`.
+        renamed: Whether the names of its runs have the run's number instead of the date.
+        multi: Whether it is a multi-test; its runs do not refer to it.
+        named_by: A field in which runs refer to their multi-test nevertheless; the vendor does not
+            document whether there is one.
+        engines: The number of sessions of each run.
+        servers, missing_servers: The number of planned engines of each session, and of those that
+            never appear.
+        exit_code: The exit code of the first session's engine in runs that pass or fail.
+        waits_seconds: Time during which ready engines wait for a manual start of the load.
         kpis: Whether the summary of a run has numbers.
-        hold_seconds: How long each run sends load.
-        history: How many runs had begun before the world did.
-        latest_seconds: How long before the beginning of the world the latest of them began.
-        forbidden: Whether the key lacks the right to see its runs.
+        hold_seconds: Duration of the load of each run.
+        history: The number of runs that began before the world.
+        latest_seconds: Time from the start of the latest of these runs to the world's beginning.
+        forbidden: Whether the API key has no access to its runs.
     """
 
     test_id: int
@@ -87,7 +88,7 @@ class LoadTest(msgspec.Struct, kw_only=True):
     forbidden: bool = False
 
     def runs(self, moment: float) -> list[Run]:
-        """Return the runs that have begun, oldest first, without those of long ago."""
+        """Return the newest runs that have begun, oldest first."""
         first = -self.latest_seconds - (self.history - 1) * self.period_seconds
         begun = math.floor((moment - first) / self.period_seconds) + 1
         oldest = max(1, begun - _KEPT_RUNS + 1)
@@ -103,7 +104,7 @@ class LoadTest(msgspec.Struct, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a test, a master in the vendor's words."""
+    """One run of a test; the vendor calls it a master."""
 
     master_id: int
     number: int
@@ -112,20 +113,20 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def result(self) -> Verdict:
-        """Return its verdict once that is told."""
+        """The final verdict."""
         return self.test.verdicts[(self.number - 1) % len(self.test.verdicts)]
 
     @property
     def data_from(self) -> float:
-        """Return when the load begins, unless the run ends before."""
+        """The moment when the load begins, unless the run ends before."""
         return self.started + _DATA_SECONDS + self.test.waits_seconds
 
     def phases(self, engine: int = 0) -> list[Phase]:
-        """Return all steps of one engine; each engine is two seconds later than the one before."""
+        """Return all phases of one engine. Each engine is two seconds later than the previous."""
         boot = list(_BOOT)
         data = self.data_from - self.started
         stop = data + self.test.hold_seconds
-        if self.result == "abort":  # stopped while it booted
+        if self.result == "abort":  # stopped during the boot
             boot, stop = boot[:5], boot[4][0] + 5
         elif self.result in ("error", "noData"):
             stop = data
@@ -136,35 +137,35 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return [Phase(at=late + at, code=code, name=name) for at, code, name in steps]
 
     def phase(self, moment: float, engine: int = 0) -> Phase:
-        """Return the step an engine is in."""
+        """Return the phase of an engine at a moment."""
         phases = self.phases(engine)
         return [phases[0], *(phase for phase in phases if phase.at <= moment)][-1]
 
     def least_phase(self, moment: float) -> Phase:
-        """Return the step of the engine that is least far along, which is the run's."""
+        """Return the phase of the slowest engine, which is also the run's phase."""
         engines = range(self.test.engines)
         return min((self.phase(moment, e) for e in engines), key=lambda phase: phase.code)
 
     def ended(self, moment: float) -> float | None:
-        """Return when it ended, `None` while it goes on."""
+        """Return the moment when the run ended, `None` while it is in flight."""
         end = self.phases(self.test.engines - 1)[-1].at
         return end if end <= moment else None
 
     def verdict(self, moment: float) -> Verdict | None:
-        """Return the verdict: none at first, `unset` shortly after the end, then its own."""
+        """Return `None` while the run is in flight, then at first `unset`, then the verdict."""
         end = self.ended(moment)
         if end is None:
             return None
         return "unset" if moment < end + _VERDICT_LAG_SECONDS else self.result
 
     def waits(self, moment: float) -> bool:
-        """Return whether its engines are ready and somebody has to start the load."""
+        """Return whether its engines are ready and wait for a manual start of the load."""
         ready = self.least_phase(moment).code == 90
         return ready and self.test.waits_seconds > 0 and moment < self.data_from
 
     @property
     def has_data(self) -> bool:
-        """True if a complete run of this kind sends data."""
+        """True if the run produces data until its end."""
         return self.result not in ("error", "abort", "noData")
 
     def session_id(self, engine: int) -> str:

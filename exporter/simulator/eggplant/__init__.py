@@ -1,1 +1,1 @@
-"""The simulated Eggplant DAI server: a lab of agents, its replies, and the logins."""
+"""The simulated Eggplant DAI server: a lab of agents, the replies and the logins."""

@@ -1,9 +1,9 @@
 """The simulated Eggplant DAI server: agents' connections, runs, and the ways to get a token.
 
-`portal.token` is a token that never expires. A login gives one that lives as long as its scheme
-says, and ends with the `portal.token` of its time: to replace that one revokes them all, and while
-it is `None` nobody can log in. Licences, lifetimes of tokens and the existence of the status are
-set through the table `servers`, see `Server`.
+`portal.token` is a token that never expires. A login returns a token with the lifetime of its
+scheme. Replacing `portal.token` revokes all tokens of logins, and while it is `None` no login
+succeeds. The number of licences, the lifetime of tokens and the existence of the status endpoint
+are set in the table `servers`, see `Server`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     """A way to log in.
 
     Attributes:
-        wanted: The credentials, by parameter.
-        form: Whether the body is a form; else it is JSON.
-        life_seconds: How long a token lives.
-        more: What the reply holds beside the token.
+        wanted: The valid credentials, by parameter.
+        form: Whether the body is a form; otherwise it is JSON.
+        life_seconds: Lifetime of a token.
+        more: Additional fields of the reply.
     """
 
     wanted: dict[str, str]
@@ -79,7 +79,7 @@ class _Login(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Tokens:
-    """The tokens that logins gave."""
+    """The tokens from logins."""
 
     def __init__(self, lab: Lab, portal: Portal) -> None:
         self._server = lab.servers["main"]
@@ -88,13 +88,13 @@ class _Tokens:
         self._issued = 0
 
     def is_valid(self, token: str) -> bool:
-        """Return whether a token is accepted now."""
+        """Return whether a token is valid now."""
         if self._portal.token is None:
             return False
         return token == self._portal.token or token in self._alive()
 
     def log_in(self, scheme: Scheme, given: dict[str, Any], caller: str) -> Response:
-        """Answer a login."""
+        """Return the response to a login."""
         if any(name not in given for name in scheme.wanted):
             return _message(400, "Parameter missing")
         root = self._portal.token
@@ -122,7 +122,7 @@ class _Tokens:
 
 
 def app(lab: Lab, options: SimulatorOptions, clock: Clock = SYSTEM_CLOCK) -> Starlette:
-    """Build the server; what it was asked is in `app.state.portal`."""
+    """Return the application; `state.portal` is its portal."""
     portal = Portal(lab, options, clock, ACCESS_TOKEN)
     tokens = _Tokens(lab, portal)
     routes = [
@@ -173,7 +173,7 @@ def _progress(lab: Lab, portal: Portal, tokens: _Tokens) -> _Endpoint:
             runs = lab.runs(**wanted)
             for run in runs:
                 del run["runid"]
-            # What an unknown id gets is not documented.
+            # The vendor does not document the response for an unknown id.
             return JsonResponse(runs[0] if runs and "id" in given else runs)
 
         return await portal.answer("run_progress", work)
@@ -225,10 +225,10 @@ def _login(portal: Portal, tokens: _Tokens, scheme: Scheme) -> _Endpoint:
 
 
 def _parameters(scheme: Scheme, content_type: str, body: bytes) -> dict[str, Any]:
-    """Read the parameters of a login.
+    """Return the parameters of a login.
 
     Raises:
-        ValueError: The body is not of the scheme's kind.
+        ValueError: The body has another content type than the scheme.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind != ("application/x-www-form-urlencoded" if scheme.form else "application/json"):

@@ -1,4 +1,4 @@
-"""An Eggplant server's agents, which come and go and run models."""
+"""An Eggplant server's agents, which connect, disconnect and run models."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ _RUN_PERIOD_SECONDS: Final = 180.0
 _RUN_SECONDS: Final = 70.0
 _STUCK_SECONDS: Final = 36_000.0
 _ADDRESS: Final = "10.0.0.5"
-#: For so many turns a run can be asked for.
+#: The server keeps this many runs per agent.
 _KEPT_TURNS: Final = 20
 _HALF_HOUR: Final = dt.timezone(dt.timedelta(hours=5, minutes=30))
 
 
 class Tester(Machine, kw_only=True):
-    """An agent; when it is not up it is not connected and absent from the reply.
+    """An agent. While it is down, it is not connected and not in the reply.
 
     Attributes:
-        outcome: What its runs end with; `idle` for an agent that never ran anything, `stuck` for
-            one whose only run lost its engine hours ago and is said to be running ever since.
-        modern: Whether the fields are left out that the newer edition lacks.
-        vanishing: Whether its runs are no longer in the status once they have ended.
-        loud: Whether states are printed in upper case.
-        log: Its newest log line; `None` for one that fits.
+        outcome: The outcome of its runs; `idle` for an agent without runs, `stuck` for an agent
+            whose only run lost its engine hours ago and is still reported as running.
+        modern: Whether replies lack the fields that the server's newer edition does not have.
+        vanishing: Whether ended runs disappear from the status.
+        loud: Whether states are in upper case.
+        log: The newest log line; `None` for the usual line of the state.
     """
 
     name: str
@@ -58,17 +58,17 @@ class Tester(Machine, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Return what tells it from all others: the name, or name and port of an address."""
+        """The unique key: the name, or name and port if the name is an address."""
         return f"{self.name}:{self.port}" if self.name == _ADDRESS else self.name
 
 
 class Server(msgspec.Struct, kw_only=True):
-    """The server's own state, the only row of the table `servers`, with the id `main`.
+    """The server's own state: the only row of the table `servers`, with the id `main`.
 
     Attributes:
-        licences: How many logins may be alive at once; `None` for any number.
-        life_seconds: How long tokens live; `None` for what the scheme says.
-        status_offered: Whether the status endpoint exists; newer servers may lack it.
+        licences: Maximum number of valid logins; `None` for no limit.
+        life_seconds: Lifetime of tokens; `None` for that of the login scheme.
+        status_offered: Whether the status endpoint exists; newer servers may not have it.
     """
 
     licences: int | None = None
@@ -83,7 +83,7 @@ _ROLES: Final[dict[int, dict[str, object]]] = {
     3: {"wave": Wave(period_seconds=300, up_seconds=200, phase_seconds=90)},
     4: {"outcome": "Incomplete"},
     5: {"modern": True},
-    # Two agents of one machine whose names were never set.
+    # Two agents of one machine without configured names.
     6: {"name": _ADDRESS, "outcome": "idle", "port": 5400},
     7: {"name": _ADDRESS, "port": 5401},
     8: {"outcome": "stuck"},
@@ -94,8 +94,8 @@ class Lab(World):
     """All agents of one Eggplant server.
 
     Attributes:
-        agents: Agents by name, or by name and port where two have one name.
-        servers: The server itself, under `main`.
+        agents: Agents by name, or by name and port if two have the same name.
+        servers: The server itself, with the id `main`.
     """
 
     kinds: ClassVar = frozenset({"agents", "servers"})
@@ -112,14 +112,14 @@ class Lab(World):
         return list(dict.fromkeys(agent.name for agent in self.agents.values()))
 
     def connections(self) -> list[dict[str, Any]]:
-        """Build the reply: the agents that are connected now."""
+        """Return the reply about the connected agents."""
         moment = self.timeline.moment()
         return [
             self._connection(agent, moment) for agent in self.agents.values() if agent.is_up(moment)
         ]
 
     def runs(self, **wanted: str) -> list[dict[str, Any]]:
-        """Return the runs with certain fields, the newest of each agent first."""
+        """Return the runs whose fields have the wanted values, for each agent newest first."""
         moment = self.timeline.moment()
         found = [
             self._execution(agent, turn, moment)
@@ -130,7 +130,7 @@ class Lab(World):
         return [run for run in found if wanted.items() <= run.items()]
 
     def _turns(self, agent: Tester, moment: float) -> range:
-        """Return the numbers of an agent's runs, the newest first."""
+        """Return the numbers of an agent's runs, newest first."""
         newest = 0 if agent.outcome == "stuck" else math.floor(self._turn(agent, moment))
         return range(newest, newest - (1 if agent.outcome == "stuck" else _KEPT_TURNS), -1)
 
@@ -162,7 +162,7 @@ class Lab(World):
         return row
 
     def _execution(self, agent: Tester, turn: int, moment: float) -> dict[str, Any]:
-        """Build one run of an agent, as far as it has come."""
+        """Return the present state of one run of an agent."""
         started = (turn - agent.jitter) * _RUN_PERIOD_SECONDS
         ended: float | None = started + _RUN_SECONDS
         if agent.outcome == "stuck":
@@ -185,7 +185,7 @@ class Lab(World):
         }
 
     def _time(self, agent: Tester, moment: float) -> str:
-        """Print a time like the vendor's database does, with hours alone where they are whole."""
+        """Return a time in the vendor's format, in which a whole-hour offset has no minutes."""
         zone = _HALF_HOUR if agent.outcome == "Incomplete" else dt.UTC
         time = dt.datetime.fromtimestamp(self.timeline.unix(moment), zone)
         return time.isoformat(" ", "microseconds").removesuffix(":00")

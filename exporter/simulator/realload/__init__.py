@@ -1,1 +1,1 @@
-"""The simulated Real Load portal: its fleet, and the replies to each action, by subject."""
+"""The simulated Real Load portal: its fleet, and its replies in a module per subject."""

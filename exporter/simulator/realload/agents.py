@@ -1,7 +1,7 @@
 """Real Load's replies about agents, recorders and the recorders' client certificates.
 
-A handler takes the fleet and the request and returns the reply without `isError`, which the
-front door adds, or a finished error envelope.
+A handler takes the fleet and the request. It returns the reply without `isError`, which `app`
+adds, or a complete error envelope.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _DAYS_LEFT: Final = (300, 10, -3)
 
 
 def failure(text: str, flags: tuple[str, ...] = (), flag: str = "") -> Json:
-    """Build an error envelope with all flags of an action, one of them set."""
+    """Return an error envelope with all flags of an action, of which `flag` is set."""
     return {
         "isError": True,
         "genericErrorText": text,
@@ -60,12 +60,12 @@ def failure(text: str, flags: tuple[str, ...] = (), flag: str = "") -> Json:
 
 
 def millis(seconds: float) -> int:
-    """Convert seconds to whole milliseconds."""
+    """Return seconds in whole milliseconds."""
     return math.floor(seconds * 1000)
 
 
 def agent_row(agent: Agent) -> Json:
-    """Build an agent as the lists print it."""
+    """Return an agent as in the vendor's lists."""
     row: Json = {
         "agentId": agent.agent_id,
         "createdBySystem": agent.shared,
@@ -119,12 +119,12 @@ def _ping_agent(fleet: Fleet, request: Json) -> Json:
 
 
 def memory_of(agent: Agent) -> str:
-    """Build what a ping says of an agent's memory."""
+    """Return an agent's memory as text, as in the reply to a ping."""
     return f"{agent.memory_mb:,} MB".replace(",", agent.memory_separator)
 
 
 def clock_of(fleet: Fleet, machine: Machine) -> Json:
-    """Build what a ping says of a machine's clock."""
+    """Return the fields about a machine's clock in the reply to a ping."""
     delta = round(machine.skew_seconds * 1000) + int(machine.jitter * 160) - 80
     return {
         "systemTime": millis(fleet.timeline.now()) + delta,
@@ -133,7 +133,7 @@ def clock_of(fleet: Fleet, machine: Machine) -> Json:
 
 
 def started_of(fleet: Fleet, machine: Machine) -> int:
-    """Return when a machine started, by its own clock."""
+    """Return when a machine started, in Unix milliseconds of its own clock."""
     timeline = fleet.timeline
     started = timeline.unix(machine.started(timeline.moment()))
     return millis(started + machine.skew_seconds)
@@ -185,7 +185,7 @@ def _ping_recorder(fleet: Fleet, request: Json) -> Json:
 
 
 def _certificates(fleet: Fleet, _: Json) -> Json:
-    """Answer with one certificate that is good, one that expires soon, one that has expired."""
+    """Return three certificates: valid, about to expire, and expired."""
     if fleet.certificates is None:
         fleet.certificates = _make_rows(fleet.timeline.now())
     return {"clientCertificatesArray": fleet.certificates}

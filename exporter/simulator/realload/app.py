@@ -1,8 +1,8 @@
 """The simulated Real Load portal: one path, one token, an action in each body.
 
-Undocumented points and what is done here: a bad token gets the smallest error envelope with
-status 200 (or what `Portal.refusal` says); a blocked address gets 403 with an HTML page; an
-action that would change something is noted as a violation and answered with an error.
+The vendor does not document some cases; here, a bad token gets the smallest error envelope with
+status 200 (or the response that `Portal.refusal` selects), and a blocked address gets 403 with an
+HTML page. An action that would change something is recorded as a violation and gets an error.
 """
 
 from __future__ import annotations
@@ -101,11 +101,11 @@ _PARTNERS: Final[dict[str, Callable[[Fleet, Json], Machine | None]]] = {
     _MEMBERS_ACTION: _controller_of_cluster,
     "pingProxyRecorder": lambda fleet, request: fleet.recorders.get(str(request.get("recorderId"))),
 }
-"""The machines that the portal itself calls, by action."""
+"""For each action, the machine that the portal itself calls."""
 
 
 def app(fleet: Fleet, options: SimulatorOptions, clock: Clock = SYSTEM_CLOCK) -> Starlette:
-    """Build the portal; what it was asked is in `app.state.portal`."""
+    """Return the application; `state.portal` is its portal."""
     portal = Portal(fleet, options, clock, options.token)
 
     async def endpoint(request: Request) -> Response:
@@ -139,7 +139,7 @@ async def _answer(fleet: Fleet, portal: Portal, caller: str, request: Json) -> R
         portal.violations.append(f"{action} with synchronizeLocalTestjobsState")
     await _reach(fleet, portal, action, request)
     reply = handler(fleet, request)
-    if action != _MEMBERS_ACTION:  # its partly failed reply has no such key
+    if action != _MEMBERS_ACTION:  # a partly failed reply of this action has no `isError`
         reply.setdefault("isError", False)
     return JsonResponse(reply)
 
@@ -154,7 +154,7 @@ def _refusal(portal: Portal, action: str) -> Response:
 
 
 async def _reach(fleet: Fleet, portal: Portal, action: str, request: Json) -> None:
-    """Wait as long as the portal would wait for the machine that the action is about."""
+    """Sleep for the duration of the portal's own call to the machine of the action, if any."""
     find = _PARTNERS.get(action)
     machine = find(fleet, request) if find else None
     if machine is not None:

@@ -95,7 +95,7 @@ def _stored_token(fleet: Fleet, cluster: Cluster) -> str:
 
 
 def _controllers(fleet: Fleet, _: Json) -> Json:
-    """Answer with an entry for each controller and each token that is stored for it."""
+    """Return an entry for each controller and each token that clusters store for it."""
     clusters: dict[str, dict[str, list[Json]]] = {}
     for cluster in fleet.clusters.values():
         by_token = clusters.setdefault(cluster.controller, {})
@@ -103,7 +103,7 @@ def _controllers(fleet: Fleet, _: Json) -> Json:
             {
                 "clusterId": cluster.cluster_id,
                 "clusterDescription": cluster.description,
-                "clusterActive": int(cluster.active),  # a number here, as the vendor prints it
+                "clusterActive": int(cluster.active),  # a number, as in the vendor's replies
             }
         )
     return {
@@ -211,7 +211,7 @@ def _ping_members(fleet: Fleet, request: Json) -> Json:
         }
     }
     if len(connected) == len(members):
-        reply["isError"] = False  # the vendor's partly failed example carries none
+        reply["isError"] = False  # the vendor's example of a partial failure has no `isError`
     return reply
 
 

@@ -1,4 +1,4 @@
-"""Real Load's replies about one run of a suite: the summary, and the detail with jobs and log."""
+"""Real Load's replies about one run of a suite: summary, and detail with jobs and log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAMPLES_PER_SESSION: Final = 3
 
 
 def suite_head(suite: Suite) -> Json:
-    """Build the fields of a suite that all replies have."""
+    """Return the fields of a suite that are in all replies."""
     return {
         "testExecutionSuiteId": suite.suite_id,
         "testExecutionSuiteName": suite.name,
@@ -34,7 +34,7 @@ def suite_head(suite: Suite) -> Json:
 
 
 def run_summary(fleet: Fleet, run: SuiteRun) -> Json:
-    """Build a run as the list prints it."""
+    """Return a run as in the vendor's list."""
     return {
         "testRunId": run.run_id,
         "executionState": run.state,
@@ -70,7 +70,7 @@ def _peaks(users: int) -> Json:
 
 
 def run_detail(fleet: Fleet, suite: Suite, run: SuiteRun) -> Json:
-    """Build the detail of a run, one group with a row for each job that has begun."""
+    """Return the detail of a run: one group, with a row for each job that has begun."""
     ids = {"testExecutionSuiteId": suite.suite_id, "testRunId": run.run_id}
     parts = run.parts()
     elements = [_element_id(suite, index) for index in range(run.jobs)]
@@ -93,7 +93,7 @@ def run_detail(fleet: Fleet, suite: Suite, run: SuiteRun) -> Json:
             {
                 **ids,
                 "executionGroupElementId": _group_id(suite),
-                **_place(fleet),
+                **_agent_of_run(fleet),
                 "containsMeasuringAgentCluster": False,
                 "executionState": run.state,
                 "executionStartTimestamp": millis(fleet.timeline.unix(run.started)),
@@ -177,7 +177,7 @@ def _file(fleet: Fleet, part: JobRun) -> Json:
 
 
 def _log(fleet: Fleet, suite: Suite, run: SuiteRun, parts: list[JobRun]) -> list[Json]:
-    """List what the executor has noted so far, the oldest first."""
+    """Return the executor's log entries so far, oldest first."""
     entries = [(run.started, _INFO, _WHOLE_RUN, f"Test run #{run.run_id} started")]
     for part in parts:
         element, name = _element_id(suite, part.index), _template(part.index)["templateName"]
@@ -205,8 +205,8 @@ def _log(fleet: Fleet, suite: Suite, run: SuiteRun, parts: list[JobRun]) -> list
     ]
 
 
-def _place(fleet: Fleet) -> Json:
-    """Name the agent of a run: whatever the suite says, the vendor's example has another."""
+def _agent_of_run(fleet: Fleet) -> Json:
+    """Return the agent of a run; in the vendor's example too, it is not the suite's agent."""
     agent = next(iter(fleet.agents.values()), None)
     if agent is None:
         return {"containsMeasuringAgent": False}
@@ -214,6 +214,6 @@ def _place(fleet: Fleet) -> Json:
 
 
 def _shared_row(agent: Agent) -> Json:
-    """Build an agent as the run detail prints it: with the newer fields and without a token."""
+    """Return an agent as in the detail of a run: with the additional fields, without token."""
     row = {key: value for key, value in agent_row(agent).items() if key != "authToken"}
     return {**row, "sharedMeasuringAgentTemplateId": -1, "isLaunchedByCloudCredits": False}

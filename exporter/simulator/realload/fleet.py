@@ -1,7 +1,7 @@
 """The Real Load fleet: agents, controllers, clusters, recorders and suites.
 
-The first machines of each kind have fixed roles, so that even a small fleet shows everything
-that can happen; the rest behave by chance, and the chance follows from the seed.
+The first machines of each kind have fixed roles, so that even a small fleet shows all behaviours.
+The others behave randomly, depending on the seed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AGENT_VERSION: Final = "4.8.24"
 MIN_AGENT_VERSION: Final = "4.8.9"
 CONTROLLER_VERSION: Final = "4.8.24"
 MIN_CONTROLLER_VERSION: Final = "4.8.9"
-RECORDER_VERSION: Final = "1.1.10"  # as text it would be older than the minimum
+RECORDER_VERSION: Final = "1.1.10"  # compared as text, it would be older than the minimum
 MIN_RECORDER_VERSION: Final = "1.1.3"
 OWNER_ID: Final = 13
 _FIRST_AGENT: Final = 41
@@ -42,13 +42,13 @@ class Agent(Machine, kw_only=True):
     """A measuring agent.
 
     Attributes:
-        denied: Whether it belongs to somebody else, so that a ping is denied.
-        broken: The text of the error, without any flag, that its pings are answered with; `None`
-            for no such error.
-        shared: Whether it is shared, for which the portal prints newer fields.
-        cloud: Whether cloud credits launched it, so that it ends by itself; newer fields, too.
-        max_users: Its limit, -1 for none.
-        memory_separator: Of the thousands in its memory, as `16,384 MB` has one.
+        denied: Whether it belongs to another user, so that a ping is denied.
+        broken: Text of an error without flags that its pings return; `None` for no such error.
+        shared: Whether it is shared; the portal then prints additional fields.
+        cloud: Whether it was launched with cloud credits, so that it ends by itself; the portal
+            then prints additional fields.
+        max_users: The limit of users, -1 for none.
+        memory_separator: Thousands separator in its memory, as in `16,384 MB`.
     """
 
     agent_id: int
@@ -71,7 +71,7 @@ class Controller(Machine, kw_only=True):
     """A cluster controller.
 
     Attributes:
-        flagged: Whether a good reply says that it is outdated, the second of the two ways.
+        flagged: Whether successful replies report it as outdated, instead of an error.
     """
 
     host: str
@@ -94,10 +94,10 @@ class Cluster(msgspec.Struct, kw_only=True):
     Attributes:
         controller: `host:port`.
         members: Agent ids by member id.
-        token: The controller's token that is stored for it; `None` for the right one.
-        error: The flag that its pings are answered with although its controller is well.
-        failing: Agent ids which the controller cannot connect to.
-        mute: Agent ids which it connects to in vain: they do not do the ping.
+        token: The stored token of the controller; `None` for the right one.
+        error: Error flag that its pings return although its controller works.
+        failing: Ids of agents to which the controller cannot connect.
+        mute: Ids of agents to which the controller connects but which do not answer the ping.
     """
 
     cluster_id: int
@@ -146,11 +146,12 @@ _FAILING_MEMBER_INDEX: Final = 6
 
 
 class Fleet(World):
-    """All that one Real Load portal knows.
+    """The world of one Real Load portal.
 
     Attributes:
-        agents, controllers, clusters, recorders, suites: Things by id; controllers by `host:port`.
-        certificates: The reply's rows, `None` until somebody asks since they cost time to make.
+        agents, controllers, clusters, recorders, suites: Objects by id; controllers by `host:port`.
+        certificates: The rows of the reply; `None` until the first request, since making them takes
+            time.
     """
 
     kinds: ClassVar = frozenset({"agents", "controllers", "clusters", "recorders", "suites"})
@@ -177,7 +178,7 @@ class Fleet(World):
         )
 
     def members(self, cluster: Cluster) -> Iterator[tuple[int, Agent]]:
-        """Yield member ids and agents of a cluster, without agents that were deleted."""
+        """Yield member ids and agents of a cluster, without deleted agents."""
         for member_id, agent_id in cluster.members.items():
             agent = self.agents.get(str(agent_id))
             if agent is not None:
@@ -189,7 +190,7 @@ def _token(chance: random.Random) -> str:
 
 
 def _wave(chance: random.Random) -> Wave:
-    """Let one machine in ten go down now and then, never at the very beginning."""
+    """Return a wave that is up at the beginning; one machine in ten later goes down sometimes."""
     if chance.random() >= 0.1:
         return STEADY
     up, down = chance.uniform(1200, 5400), chance.uniform(45, 240)

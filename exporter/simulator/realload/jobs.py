@@ -17,7 +17,7 @@ _CREATED_MILLIS: Final = "1695047319785"
 
 
 def _properties(**changes: str) -> dict[str, str]:
-    """Build the properties of a job: all of them text, as the vendor prints them."""
+    """Return the properties of a job, all of them texts as in the vendor's replies."""
     return {
         "testjobResultFileName": "",
         "executeMeasuringAgentClusterInfo": "",
@@ -70,7 +70,7 @@ _TEST_PROPERTIES: Final[Json] = {
 
 
 def _agent_jobs(fleet: Fleet, request: Json) -> Json:
-    """Answer with an agent's jobs: one begins every three minutes and takes one."""
+    """Return an agent's jobs. A job begins every three minutes and takes one minute."""
     agent_id = request.get("measuringAgentId")
     agent = fleet.agents.get(str(agent_id))
     if agent is None:
@@ -109,7 +109,7 @@ def _job(agent: Agent, job_id: int, state: str) -> dict[str, str]:
 
 
 def template_row(index: int) -> Json:
-    """Build a job template; the second one has input fields."""
+    """Return a job template; the second one has input fields."""
     name = _TEMPLATE_NAMES[index]
     template: Json = {
         "templateId": 10 + index,

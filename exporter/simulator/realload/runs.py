@@ -1,4 +1,4 @@
-"""Real Load suites that run again and again, with the results of their runs."""
+"""Real Load suites that run repeatedly, with the results of their runs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import msgspec
 _KEPT_RUNS: Final = 20
 _SESSIONS_PER_JOB: Final = 22
 
-#: The vendor's table is not published; 2 is inferred, 1 a guess.
+#: The vendor does not publish its list of states; 2 is inferred, 1 is a guess.
 RUNNING, COMPLETED = 1, 2
 
 
 class JobRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One job of a run that has at least begun.
+    """One job of a run. The job has begun and may have ended.
 
     Attributes:
-        index: Its place in the suite.
-        started, updated: Moments.
+        index: The job's position in the suite.
+        started, updated: Moments of its start and last update.
     """
 
     index: int
@@ -34,14 +34,14 @@ class JobRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SuiteRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a suite, as far as it has come.
+    """The present state of one run of a suite.
 
     Attributes:
-        started, updated: Moments.
-        running: Whether it goes on.
-        stopped: Whether somebody stopped it before its last job had been executed.
+        started, updated: Moments of its start and last update.
+        running: Whether the run is in flight.
+        stopped: Whether a user stopped it before its last job was executed.
         state: The vendor's number for its state.
-        jobs: How many it is to execute.
+        jobs: The number of jobs to execute.
     """
 
     run_id: int
@@ -58,7 +58,7 @@ class SuiteRun(msgspec.Struct, frozen=True, kw_only=True):
     users: int
 
     def parts(self) -> list[JobRun]:
-        """Return its jobs that have begun, one after the other; their sums are those of the run."""
+        """Return its jobs that have begun, in order; their sums equal the run's numbers."""
         done = self.jobs_passed + self.jobs_failed
         begun = done + self.running * (done < self.jobs)
         passed = _shares(self.sessions_passed, begun)
@@ -79,23 +79,23 @@ class SuiteRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _shares(total: int, count: int) -> list[int]:
-    """Divide a number into so many whole parts."""
+    """Divide a number into `count` whole parts."""
     return [total // count + (index < total % count) for index in range(count)]
 
 
 class Suite(msgspec.Struct, kw_only=True):
-    """A test execution suite that runs by the clock, with results that follow from the seed.
+    """A test execution suite that runs periodically, with results that depend on the seed.
 
     Attributes:
-        place: Where it runs, `m-<agent id>` or `c-<cluster id>`.
-        order: 1 sequential, 2 parallel.
-        history: How many runs had begun before the world did.
-        latest_seconds: How long before the beginning of the world the latest of them began.
-        fail_share: How many of its runs fail, 0 to 1.
-        outcomes: Forces the outcomes of its runs: the first of the first run and so on, by turns.
-        stopped_after: How many jobs of a run with the outcome `stop` have been executed.
-        ended_state: The vendor's number for the state of its runs that have ended.
-        lag_seconds: How far the list of running suites is behind; negative: the list of suites.
+        place: The agent or cluster that runs it, `m-<agent id>` or `c-<cluster id>`.
+        order: 1 for sequential, 2 for parallel.
+        history: The number of runs that began before the world.
+        latest_seconds: Time from the start of the latest of these runs to the world's beginning.
+        fail_share: Ratio of failed runs, 0 to 1.
+        outcomes: Forced outcomes of its runs, which are used in turn.
+        stopped_after: The number of executed jobs in a run with the outcome `stop`.
+        ended_state: The vendor's number for the state of ended runs.
+        lag_seconds: Delay of the list of running suites; if negative, of the list of suites.
     """
 
     suite_id: int
@@ -116,7 +116,7 @@ class Suite(msgspec.Struct, kw_only=True):
     seed: str = ""
 
     def runs(self, moment: float) -> list[SuiteRun]:
-        """Return the newest runs, oldest first; older ones count as deleted by the user."""
+        """Return the newest runs, oldest first. Older runs count as deleted by a user."""
         moment += min(0.0, self.lag_seconds)
         first = -self.latest_seconds - (self.history - 1) * self.period_seconds
         begun = math.floor((moment - first) / self.period_seconds) + 1 if self.history else 0
@@ -124,7 +124,7 @@ class Suite(msgspec.Struct, kw_only=True):
         return [self._run(number, first, moment) for number in range(oldest, begun + 1)]
 
     def is_running(self, moment: float) -> bool:
-        """Return whether the list of running suites names it."""
+        """Return whether the suite is in the list of running suites."""
         runs = self.runs(moment - self.lag_seconds)
         return bool(runs) and runs[-1].running
 
@@ -164,7 +164,7 @@ class Suite(msgspec.Struct, kw_only=True):
 
 
 def make_suites(count: int, *, seed: int, agent_id: int, cluster_id: int) -> dict[str, Suite]:
-    """Make suites by id: the first ones each show another behaviour, the rest vary them."""
+    """Return suites by id. The first ones each show a different behaviour; the others vary."""
     roles: list[tuple[str, dict[str, object]]] = [
         ("Checkout smoke", {}),
         (
@@ -177,7 +177,7 @@ def make_suites(count: int, *, seed: int, agent_id: int, cluster_id: int) -> dic
                 "period_seconds": 3600.0,
                 "duration_seconds": 1500.0,
                 "latest_seconds": 120.0,
-                # So many that it is known how long a run usually takes.
+                # Enough runs for a usual duration.
                 "history": 12,
             },
         ),

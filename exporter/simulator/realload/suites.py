@@ -1,4 +1,4 @@
-"""Real Load's replies about test execution suites and their runs; see also `details`."""
+"""Real Load's replies about test execution suites and their runs. See also `details`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""BlazeMeter: test runs with their verdicts, and the agents of private locations.
+"""The provider for BlazeMeter: test runs with their verdicts, and the agents of private locations.
 
-`operations` are the only calls that may be sent, `client` sends them, and `replies` are the fields
-that are read. `tracker` follows runs (`masters`, `runs`, `status`) and their suites (`suites`,
-`names`, `multitests`, `results`) as far as they are wanted (`selection`), and `explain` shows one
-of them. `agents` judges agents and `locations` their places. `calls` has the outcomes of one poll,
-and `pages` reads lists.
+`operations` lists the allowed calls, `client` sends them, and `replies` declares the fields to
+read. `tracker` follows runs (`masters`, `runs`, `status`) and their suites (`suites`, `names`,
+`multitests`, `results`), filtered by `selection`; `explain` shows one run or suite. `agents` polls
+private locations with their agents, and `locations` judges them. `calls` collects the outcomes of
+one poll's calls, and `pages` reads lists that come in pages.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The task `agents`: private locations and their agents from poll to poll, a list per workspace.
+"""The task `agents`: the private locations of each workspace, and their agents.
 
-What `include` and `exclude` say of locations holds for their agents, too. How many agents a
-location has does not depend on what they say of agents.
+A filter of `include` or `exclude` for locations also applies to the locations' agents. A filter for
+agents does not change the number of agents of a location.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _Readings = dict[_Key, Agent | Location]
 
 
 class AgentInventory:
-    """The locations and agents of one source from poll to poll.
+    """The locations and agents of one source, kept from poll to poll.
 
     Attributes:
-        location_names: Of private locations, by the id that runs use.
+        location_names: The names of private locations, by the id that runs use.
     """
 
     def __init__(self, client: BlazeMeterClient) -> None:
@@ -60,7 +60,7 @@ class AgentInventory:
         self._clock = client.context.clock
         self._surprise = client.surprise
         self._readings: _Readings = {}
-        self._homes: dict[str, ListedLocation] = {}  # by agent, of those read since the start
+        self._homes: dict[str, ListedLocation] = {}  # by agent; only of agents read since the start
         self._members: dict[int, tuple[_Key, ...]] = {}  # by workspace
         self._polled = False
         self._recall()
@@ -68,11 +68,13 @@ class AgentInventory:
     async def poll(self) -> Poll:
         """Read all locations and agents.
 
-        A workspace that could not be read keeps its own as they were last seen, until that is too
-        long ago.
+        If a workspace cannot be read, its last readings are kept until they are stale.
+
+        Returns:
+            The readings of all wanted locations and agents, and the calls that failed.
 
         Raises:
-            PollError: Not one workspace could be read.
+            PollError: No workspace could be read.
         """
         calls = PollCalls()
         self._polled = True
@@ -83,7 +85,8 @@ class AgentInventory:
         carried, missing = self._carried(unread), self._carried(cut_short)
         listed = {workspace: self._wanted(pages.items) for workspace, pages in read.items()}
         for workspace, rows in listed.items():
-            # What is missing in a list that is cut short is carried if the next one is not read.
+            # A target missing from a short list stays a member, so that its reading is carried over
+            # if the next poll cannot read the list.
             old = self._members.get(workspace, ()) if workspace in cut_short else ()
             keys = (*_keys(rows), *(key for key in old if key in missing))
             self._members[workspace] = tuple(dict.fromkeys(keys))
@@ -104,7 +107,7 @@ class AgentInventory:
         )
 
     async def explain_agent(self, agent_id: str) -> Explanation:
-        """Read one agent now, through the list of its location.
+        """Return the reading of an agent from the list of its location, read now.
 
         Raises:
             LookupError: There is no such agent.
@@ -126,7 +129,7 @@ class AgentInventory:
         )
 
     async def explain_location(self, location_id: str) -> Explanation:
-        """Read one location now, with its agents.
+        """Return the reading of a location with its agents, read now.
 
         Raises:
             LookupError: There is no such location.
@@ -146,7 +149,7 @@ class AgentInventory:
         )
 
     def _recall(self) -> None:
-        """Take from before what the configuration still asks for."""
+        """Take over the known readings, and the memory of the configured workspaces."""
         for agent in known_readings(self._client, TASK, Agent):
             self._readings[Kind.AGENT, agent.agent_id] = agent
         for location in known_readings(self._client, TASK, Location):
@@ -180,7 +183,7 @@ class AgentInventory:
             await self.poll()
 
     async def _read(self, workspace: int) -> Pages[ListedLocation]:
-        """Read the locations of a workspace, and note their names."""
+        """Read the locations of a workspace, and remember their names."""
 
         async def page(skip: int) -> ListReply[ListedLocation]:
             reply, date = await self._client.locations(workspace, skip=skip)
@@ -201,7 +204,7 @@ class AgentInventory:
         return [listed for listed in rows if self._settings.wanted("locations", listed.name)]
 
     def _is_wanted(self, reading: Agent | Location) -> bool:
-        """Return whether to show a reading; one that is carried may be from before a reload."""
+        """Return whether the filters select a reading, which may be from before a reload."""
         if isinstance(reading, Location):
             return self._settings.wanted("locations", reading.location_name)
         return self._settings.wanted(TASK, reading.agent) and self._settings.wanted(
@@ -209,7 +212,7 @@ class AgentInventory:
         )
 
     def _judge(self, locations: Collection[ListedLocation]) -> _Readings:
-        """Return the readings of locations, each once, and of their agents."""
+        """Return the readings of locations and their agents, each target once."""
         readings: _Readings = {}
         up: dict[str, bool | None] = {}
         for ship_id, home in homes(locations).items():
@@ -235,7 +238,7 @@ class AgentInventory:
         )
 
     def _carried(self, workspaces: set[int]) -> _Readings:
-        """Return what belongs to some workspaces as it was last seen, if that was of late."""
+        """Return the last readings of the targets of some workspaces, without stale ones."""
         not_before = self._clock.monotonic() - self._settings.stale_after_for(TASK)
         carried: _Readings = {}
         for workspace in sorted(workspaces):
@@ -248,7 +251,7 @@ class AgentInventory:
 
 
 def _keys(locations: Iterable[ListedLocation]) -> Iterator[_Key]:
-    """Yield the targets that locations name."""
+    """Yield the keys of locations and their agents."""
     for listed in locations:
         for ship_id in listed.ships or ():
             yield Kind.AGENT, ship_id

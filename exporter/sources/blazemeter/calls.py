@@ -1,4 +1,4 @@
-"""The calls of one poll: sent together, each free to fail on its own."""
+"""The calls of one poll: sent concurrently, so that each can fail without stopping the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ K = TypeVar("K", int, str)
 
 
 def short_list(target: int | str, what: str, *, cuts_list: bool = False) -> Failure:
-    """Return the failure that a short list is; it cuts the task's own list if it is that."""
+    """Return a failure for a list that is shorter than the vendor says.
+
+    Args:
+        target: The id of the workspace or the suite.
+        what: The list, as named in the message.
+        cuts_list: Whether it is the task's own list, so that targets may be missing.
+    """
     message = f"{what}: the vendor gives fewer items than its list has"
     return Failure(
         reason=Reason.API_ERROR, message=message, target=str(target), cuts_list=cuts_list
@@ -28,10 +34,10 @@ def short_list(target: int | str, what: str, *, cuts_list: bool = False) -> Fail
 
 
 async def fan_out(asks: Mapping[K, Callable[[], Awaitable[A]]]) -> dict[K, A | PollError]:
-    """Make all calls and return what became of each, in the order of the calls.
+    """Return the outcomes of some calls, made concurrently, in the order of the calls.
 
-    They are started in their order; how many are under way at once is the guard's business. Any
-    error but a `PollError` ends all of them.
+    The calls start in their order; the guard limits how many are in flight at once. An error that
+    is not a `PollError` cancels all of them.
     """
     outcomes: dict[K, A | PollError] = {}
 
@@ -52,7 +58,7 @@ class PollCalls:
 
     Attributes:
         failures: The calls that failed, each with its target.
-        answered: Whether any was answered; that an item does not exist any more is an answer.
+        answered: Whether any call was answered; "no such item" counts as an answer.
     """
 
     def __init__(self) -> None:
@@ -63,9 +69,9 @@ class PollCalls:
     async def by_workspace(
         self, workspaces: tuple[int, ...], read: Callable[[int], Awaitable[A]]
     ) -> dict[int, A]:
-        """Read a task's list in some workspaces, and return the answers.
+        """Return a task's list in each workspace that could be read, by workspace.
 
-        The first workspace is read alone, and then the others.
+        The first workspace is read alone, so that a bad key costs one refused call only.
         """
         answers: dict[int, A] = {}
         for chunk in (workspaces[:1], workspaces[1:]):
@@ -74,11 +80,11 @@ class PollCalls:
         return answers
 
     def good(self, outcomes: Mapping[K, A | PollError], *, cuts_list: bool = False) -> dict[K, A]:
-        """Note all outcomes, by target, and return the answers.
+        """Return the answers by target, after recording all outcomes.
 
         Args:
-            outcomes: What became of the calls.
-            cuts_list: Whether each was to read a part of the task's list.
+            outcomes: The outcomes of the calls by target.
+            cuts_list: Whether each call reads a part of the task's list.
         """
         answers: dict[K, A] = {}
         for target, outcome in outcomes.items():
@@ -101,19 +107,19 @@ class PollCalls:
     def good_if_any(
         self, client: BlazeMeterClient, outcomes: Mapping[K, A | PollError]
     ) -> dict[K, A]:
-        """Note all outcomes as `good` does, and return the answers.
+        """Return the answers by target, after recording all outcomes like `good`.
 
-        That something is not there or not for this key is an answer, too.
+        An item that does not exist, or that this key may not read, is not a failure here.
         """
         kept = {each: outcome for each, outcome in outcomes.items() if not client.lacks(outcome)}
         self.answered = self.answered or len(kept) < len(outcomes)
         return self.good(kept)
 
     def check(self) -> None:
-        """Raise the first error if there were calls and not one was answered.
+        """Raise the first error if no call was answered.
 
         Raises:
-            PollError: Nothing could be learnt.
+            PollError: The first call that failed.
         """
         if self._first_error is not None and not self.answered:
             raise self._first_error

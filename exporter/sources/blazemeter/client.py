@@ -1,4 +1,4 @@
-"""The only way to BlazeMeter's API: each call of `operations`, through the lock-out guard."""
+"""The client of BlazeMeter's API: sends the calls of `operations` through the lock-out guard."""
 
 from __future__ import annotations
 
@@ -50,27 +50,28 @@ if TYPE_CHECKING:
 
 Seen = Callable[[bytes], object]
 
-#: The page of a list of runs. Sources disagree on the largest one; all of them allow this.
+#: The page size for lists of runs and multi-tests. The documents disagree on the largest page; all
+#: allow this one (deploy/docs/vendors/blazemeter.md).
 PAGE = 50
 
-#: The page of a list of private locations, asked for at once for the case that there are no further
-#: ones: that has been reported. A server that allows less gives less.
+#: The page size for the list of private locations: large, because some servers are reported to give
+#: no second page. A server with a lower limit returns fewer locations.
 LOCATIONS_PAGE = 1000
 
 _REFUSED = {401: Reason.AUTH, 403: Reason.ACCESS_DENIED}
 
 
 class NotFoundError(CallError):
-    """There is no such item, or none any more (404)."""
+    """There is no such item, or it was deleted (404)."""
 
 
 class _Denial(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that this key may not make, though the key is accepted.
+    """A call that the vendor denies to this key, although it accepts the key.
 
     Attributes:
-        until: Monotonic seconds until which it is not sent again.
-        fingerprint: Of the key.
-        error: Makes the call's error; a shared one would gather tracebacks.
+        until: Monotonic seconds until which the call is not sent again.
+        fingerprint: A hash of the denied key.
+        error: Makes a new error for each call; a shared instance would collect tracebacks.
     """
 
     until: float
@@ -79,10 +80,10 @@ class _Denial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlazeMeterClient(Client):
-    """Calls the API of one source.
+    """The client of one source.
 
-    Each read raises a `PollError` when there is no valid answer, of these `NotFoundError` when
-    there is no such item. What it gets as `seen` is handed the body of the reply.
+    Each call raises a `PollError` if there is no valid answer, in particular a `NotFoundError` if
+    there is no such item. The function `seen`, if given, receives the body of the reply.
     """
 
     settings: BlazeMeterSettings
@@ -99,12 +100,12 @@ class BlazeMeterClient(Client):
     async def masters(
         self, scope: Mapping[str, str | int], *, skip: int = 0, seen: Seen | None = None
     ) -> ListReply[Master]:
-        """Read a page of the runs of a workspace or a suite, the newest changed first."""
+        """Return a page of the runs of a workspace or a suite, the last changed run first."""
         query = {**scope, "limit": PAGE, "skip": skip, "sort[]": "-updated"}
         return await self._ask(MASTERS, query=query, seen=seen)
 
     async def master(self, run_id: str, *, seen: Seen | None = None) -> Master:
-        """Read the description of a run."""
+        """Return the description of a run."""
         reply = await self._ask(MASTER, item=run_id, seen=seen)
         return reply.result or Master()
 
@@ -116,42 +117,41 @@ class BlazeMeterClient(Client):
         priority: Priority = Priority.NORMAL,
         seen: Seen | None = None,
     ) -> Status:
-        """Read where a run stands.
+        """Return the status of a run.
 
-        Without its events the reply is some twenty times smaller; with them it has those of all
-        levels.
+        With `events` the reply holds the events of all levels and is some twenty times larger.
         """
         query = {"events": "true", "level": "DEBUG"} if events else {"events": "false"}
         reply = await self._ask(STATUS, item=run_id, query=query, priority=priority, seen=seen)
         return reply.result or Status()
 
     async def ci_status(self, run_id: str) -> CiStatus:
-        """Read what went wrong with a run that is over."""
+        """Return the errors of a finished run."""
         return (await self._ask(CI_STATUS, item=run_id)).result or CiStatus()
 
     async def summary(self, run_id: str) -> Summary:
-        """Read the results of a run that is over."""
+        """Return the results of a finished run."""
         return (await self._ask(SUMMARY, item=run_id)).result or Summary()
 
     async def test(self, test_id: str) -> SuiteDescription:
-        """Read the description of a test."""
-        return _one(await self._ask(TEST, item=test_id), TEST)
+        """Return the description of a test."""
+        return _single(await self._ask(TEST, item=test_id), TEST)
 
     async def multi_test(self, multi_test_id: str) -> SuiteDescription:
-        """Read the description of a multi-test."""
-        return _one(await self._ask(MULTI_TEST, item=multi_test_id), MULTI_TEST)
+        """Return the description of a multi-test."""
+        return _single(await self._ask(MULTI_TEST, item=multi_test_id), MULTI_TEST)
 
     async def multi_tests(self, workspace: int, *, skip: int = 0) -> ListReply[SuiteDescription]:
-        """Read a page of the multi-tests of a workspace."""
+        """Return a page of the multi-tests of a workspace."""
         query = {"workspaceId": workspace, "limit": PAGE, "skip": skip}
         return await self._ask(MULTI_TESTS, query=query)
 
     def refuses(self, outcome: object) -> bool:
-        """Return whether a call failed because the key, though accepted, may not make it."""
+        """Return whether a call failed because an accepted key has no permission for it."""
         return isinstance(outcome, CallError) and outcome.status in _REFUSED and not self.guard.open
 
     def lacks(self, outcome: object) -> bool:
-        """Return whether a call failed because there is no such item, or none for this key."""
+        """Return whether a call failed because its item does not exist or is denied to this key."""
         return isinstance(outcome, NotFoundError) or self.refuses(outcome)
 
     async def locations(
@@ -160,7 +160,7 @@ class BlazeMeterClient(Client):
         """Read a page of the private locations of a workspace, with their agents.
 
         Returns:
-            The page, and when the vendor made it by its own clock, epoch seconds.
+            The page, and the time of the reply by the vendor's clock as a Unix timestamp.
         """
         query = {"workspaceId": workspace, "limit": LOCATIONS_PAGE, "skip": skip}
         return await self._ask_dated(LOCATIONS, query=query)
@@ -168,21 +168,29 @@ class BlazeMeterClient(Client):
     async def location(
         self, location_id: str, *, seen: Seen | None = None
     ) -> tuple[Location, float | None]:
-        """Read one private location with its agents, and when by the vendor's clock."""
+        """Read one private location with its agents.
+
+        Returns:
+            The location, and the time of the reply by the vendor's clock as a Unix timestamp.
+        """
         reply, date = await self._ask_dated(LOCATION, item=location_id, seen=seen)
-        # The vendor's reference prints a list with one location in it.
+        # The vendor's reference documents a list with one location in it.
         result = reply.result[:1] if isinstance(reply.result, tuple) else (reply.result,)
         return next(iter(result), None) or Location(), date
 
     async def ships(
         self, location_id: str, *, seen: Seen | None = None
     ) -> tuple[tuple[Ship, ...], float | None]:
-        """Read the agents of one private location, and when by the vendor's clock."""
+        """Read the agents of one private location.
+
+        Returns:
+            The agents, and the time of the reply by the vendor's clock as a Unix timestamp.
+        """
         reply, date = await self._ask_dated(SHIPS, item=location_id, seen=seen)
         return reply.result or (), date
 
     async def prove(self) -> None:
-        """Find out whether the key is accepted, with the probe that the vendor names."""
+        """Make the call that the vendor recommends to find out whether it accepts the key."""
         await self._attempt(USER, target_of(USER, "", {}), None)
 
     async def _ask(
@@ -208,7 +216,7 @@ class BlazeMeterClient(Client):
         priority: Priority = Priority.NORMAL,
         seen: Seen | None = None,
     ) -> tuple[E, float | None]:
-        """Ask, and return the answer with the date of the reply."""
+        """Make a call, and return the answer with the date of the reply."""
         target = target_of(operation, item, query or {})
         denial = self._denials.get(target)
         if (
@@ -216,8 +224,8 @@ class BlazeMeterClient(Client):
             and self._clock.monotonic() < denial.until
             and denial.fingerprint == self._credentials.fingerprint()
         ):
-            # Each one costs a proof, and the guard has room for few of them in a minute: without
-            # this, some workspaces without access would keep the others from being read.
+            # Each denied call costs a proof, and the guard allows few proofs in a minute. Without
+            # this pause, workspaces without permission would keep the others from being read.
             raise denial.error()
         try:
             return await self.guard.call(
@@ -260,9 +268,9 @@ class BlazeMeterClient(Client):
         )
 
     def _judge(self, operation: Operation[E], reply: Reply) -> E:
-        """Return an answer, and raise an error, be it by its status or within a status of 200."""
+        """Return the answer, or raise for an error in the HTTP status or in the body."""
         name = operation.name
-        if reply.status == 404 and operation is not USER:  # whose absence is a wrong URL
+        if reply.status == 404 and operation is not USER:  # 404 for the user means a wrong URL
             raise NotFoundError(Reason.HTTP_4XX, f"{name}: no such item (404)", status=404)
         if (error := status_error(name, reply)) is not None:
             raise suspected(error)
@@ -275,10 +283,10 @@ class BlazeMeterClient(Client):
         return answer
 
 
-def _one(
+def _single(
     reply: Envelope[SuiteDescription | tuple[SuiteDescription, ...]], operation: Operation[Any]
 ) -> SuiteDescription:
-    """Return the one that is described; an empty array says that there is none."""
+    """Return the description from a reply; an empty array means that there is no such item."""
     if not isinstance(reply.result, tuple):
         return reply.result or SuiteDescription()
     if not reply.result:
@@ -287,7 +295,7 @@ def _one(
 
 
 def _error_in_reply(name: str, error: Any) -> PollError:
-    """Make an error of the one that stands in a reply of status 200."""
+    """Return the exception for an error in the body of a reply with status 200."""
     code = error.get("code") if isinstance(error, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
     text = f"{name}: the reply is error {code}"

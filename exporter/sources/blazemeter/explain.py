@@ -1,4 +1,4 @@
-"""One run or suite, read just now, with the reply that it was read from."""
+"""Explanations of a single run or suite, read on request."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class RunExplainer:
         self._location_names = location_names
 
     async def run(self, run_id: str) -> Explanation:
-        """Read one run now, with its events.
+        """Return the reading of a run with its events, read now.
 
         Raises:
-            LookupError: It is neither configured, nor in flight, nor just ended.
+            LookupError: The run is neither configured, nor in flight, nor recently ended.
             PollError: A call failed.
         """
         if not await self._tracker.knows_run(run_id):
@@ -55,10 +55,10 @@ class RunExplainer:
         )
 
     async def suite(self, suite_id: str) -> Explanation:
-        """Read one suite's newest runs now.
+        """Return the reading of a suite from its newest runs, read now.
 
         Raises:
-            LookupError: There is no such suite, or it had no run of late.
+            LookupError: There is no such suite, or it has no recent run.
             PollError: The call failed.
         """
         known = await self._tracker.known_suite(suite_id)
@@ -84,7 +84,7 @@ class RunExplainer:
 
 
 def _without_free_text(reply: Any) -> Any:
-    """Hide the messages of events that are not understood: they can hold signed links."""
+    """Hide the messages of events in an unknown form, because these can hold signed links."""
     events = part_of(reply, "result", "events")
     for event in events if isinstance(events, list) else ():
         if isinstance(event, dict) and not is_understood(str(event.get("message"))):

@@ -1,9 +1,9 @@
-"""Private locations and their agents ("ships"), as one reply describes them.
+"""Private locations and their agents, which the API calls ships.
 
-An agent is judged by the age of its heartbeat and by nothing else: `state` keeps its last value
-after an agent died, so it only tells what a living one does. Both times are the vendor's, the
-heartbeat's and that of the reply, so that our clock has no part in the verdict. The agents of a
-disabled location are not judged.
+Only the age of its heartbeat decides whether an agent is up. Its `state` keeps the last value after
+the agent died, so `state` is used for living agents only. The times of the heartbeat and of the
+reply are both the vendor's, so an error of the exporter's clock does not change the result. The
+agents of a disabled location are not judged.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from exporter.sources.blazemeter.settings import BlazeMeterSettings
 
 
-#: The states seen in the wild, in lower case, and whether an agent in them executes something.
-#: There is no documented list.
+#: The observed states in lower case, and whether an agent in that state executes a run. The vendor
+#: documents no list of states.
 _BUSY = {"idle": False, "running": True, "empty": False, "created": False}
 
 
@@ -35,12 +35,14 @@ class ListedLocation(msgspec.Struct, frozen=True, kw_only=True):
     """A private location in a reply.
 
     Attributes:
-        location_id: Empty if it has none.
-        run_key: Its id as runs name it, empty if it has none.
-        name: Its name, or else the `run_key`.
-        active: Whether runs can be started on it.
-        ships: Its agents by id; `None` if they are not told.
-        vendor_time: When the reply was made by the vendor's clock, epoch seconds.
+        location_id: The id; empty if the reply has none.
+        run_key: The id that runs use for the location; empty if the reply has no id.
+        name: The name, or the `run_key` if it has none.
+        active: Whether runs can be started on the location.
+        ships: The agents by id; `None` if the reply does not list them.
+        slots: The number of engines each agent can run.
+        threads_per_engine: The number of virtual users for one engine.
+        vendor_time: The time of the reply by the vendor's clock, as a Unix timestamp.
     """
 
     location_id: str
@@ -54,7 +56,7 @@ class ListedLocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_row(row: Row, *, vendor_time: float, surprise: Surprised) -> ListedLocation:
-    """Read a location of a reply; of two agents of one id the first counts."""
+    """Return a location of a reply; if an agent's id occurs twice, the first agent counts."""
     location_id = text(row.id)
     run_key = f"harbor-{location_id}" if location_id else ""
     if not location_id:
@@ -78,10 +80,10 @@ def read_row(row: Row, *, vendor_time: float, surprise: Surprised) -> ListedLoca
 
 
 def homes(locations: Iterable[ListedLocation]) -> dict[str, ListedLocation]:
-    """Return the location of each agent by the agent's id.
+    """Return the location of each agent, by the agent's id.
 
-    Of several the first one that is enabled counts, or else the first: a location that belongs to
-    two workspaces is listed by both.
+    If an agent is listed several times, its first enabled location counts, or else the first: a
+    location of two workspaces is listed in both.
     """
     found: dict[str, ListedLocation] = {}
     for location in locations:
@@ -95,7 +97,7 @@ def homes(locations: Iterable[ListedLocation]) -> dict[str, ListedLocation]:
 def read_location(
     location: ListedLocation, up: Mapping[str, bool | None], *, now: Moment
 ) -> Location:
-    """Return the reading of a location, given which agents are up by their ids."""
+    """Return the reading of a location; `up` has the state of each of its agents by id."""
     known = [verdict for ship_id in location.ships or () if (verdict := up[ship_id]) is not None]
     agents = None if location.ships is None else float(len(location.ships))
     counted = location.active and (known or agents == 0)
@@ -111,7 +113,7 @@ def read_location(
     )
 
 
-def read_agent(  # noqa: PLR0913 - all but what it is by keyword
+def read_agent(  # noqa: PLR0913 - all but the first two are keyword-only
     ship: Ship,
     location: ListedLocation,
     *,
@@ -123,12 +125,12 @@ def read_agent(  # noqa: PLR0913 - all but what it is by keyword
     """Return the reading of an agent of a location.
 
     Args:
-        ship: The agent.
-        location: Where it is.
-        settings: What is too old, of heartbeats and of versions.
-        now: By our clock.
-        last_up: When it was last up before, epoch seconds.
-        surprise: Called for each value that did not fit.
+        ship: The agent in the reply.
+        location: The agent's location.
+        settings: Has the limits for heartbeats and versions.
+        now: The time by the exporter's clock.
+        last_up: The Unix timestamp at which the agent was last up, as known before.
+        surprise: Called for each unexpected value.
     """
     ship_id = text(ship.id)
     heartbeat = epoch(ship.last_heart_beat, surprise)
@@ -157,11 +159,11 @@ def read_agent(  # noqa: PLR0913 - all but what it is by keyword
 
 
 def _is_up(heartbeat: float | None, *, now: float, max_age: float) -> bool | None:
-    """Compare the heartbeat's age with the limit.
+    """Return whether the heartbeat is younger than the limit, or `None` if that is unknown.
 
-    A heartbeat a little in the future is a fresh one: the reply's time has a resolution of 1 s, and
-    may be ours where the vendor tells none. One farther ahead than the limit shows that the clocks
-    disagree too much to tell anything.
+    A heartbeat slightly in the future counts as fresh: the reply's time has a resolution of 1 s and
+    is the exporter's own if the reply has no date. A heartbeat farther in the future than the limit
+    shows that the clocks differ too much for a verdict.
     """
     if heartbeat is None or heartbeat - now > max_age:
         return None
@@ -176,7 +178,7 @@ def _is_busy(state: str | None, surprise: Surprised) -> bool | None:
 
 
 def _disk_free(ship: Ship, surprise: Surprised) -> float | None:
-    """Return the smallest free space of the host's disks, in bytes."""
+    """Return the free space of the fullest disk of the host, in bytes."""
     disks = (ship.host_info and ship.host_info.disk_space) or {}
     free = (
         _amount(disk.free_space, surprise) for disk in disks.values() if disk.present is not False
@@ -185,7 +187,7 @@ def _disk_free(ship: Ship, surprise: Surprised) -> float | None:
 
 
 def _amount(value: float | None, surprise: Surprised) -> float | None:
-    """Return a number that is not negative; another one is a surprise."""
+    """Return a number of at least 0; any other value counts as a surprise."""
     number = finite(value)
     if number is not None and number >= 0:
         return number

@@ -1,4 +1,4 @@
-"""Runs as lists and `/masters/{id}` describe them, with the verdict that the vendor gives."""
+"""Descriptions of runs, which the API calls masters, with the vendor's verdict."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
     from exporter.sources.blazemeter.client import BlazeMeterClient
 
 
-#: So many pages are read at most in one poll of a workspace: 1,000 runs.
+#: The largest number of pages read in one poll of a workspace: 1,000 runs.
 PAGES = 20
 
-#: The id of a suite that is a multi-test begins with this: the vendor numbers them apart from
-#: tests, whose id stands alone.
+#: The prefix of a multi-test's suite id. A test's suite id has no prefix; the vendor numbers tests
+#: and multi-tests separately, so that their numbers can collide.
 MULTI = "multi-"
 
-# By `reportStatus` without regard to case. ENDED alone is no verdict, and neither is `unset`: such
-# a run had no failure criteria.
+# Outcomes by `reportStatus` in lower case. `unset` is no verdict: the run had no failure criteria.
 _OUTCOMES: dict[str, Outcome] = {
     "pass": Outcome.PASSED,
     "fail": Outcome.FAILED,
@@ -36,22 +35,24 @@ _OUTCOMES: dict[str, Outcome] = {
     "nodata": Outcome.NO_DATA,
 }
 
-# An id becomes a part of a path: nothing but the number it has to be may pass.
+# An id becomes a part of a URL path, so anything but a number is rejected.
 _ID = re.compile(r"[0-9]{1,20}")
 
 
 class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One run as a list describes it; the bounds hold where it is read from a memory.
+    """The description of a run; the types' bounds check data read from a memory.
 
     Attributes:
-        name: The report's name, which can differ from run to run of a suite.
-        workspace: The one whose list named it; 0 while none did.
-        suite_id: The test, or with `MULTI` the multi-test, it is a run of; empty when the vendor
-            named none.
-        created, ended: Epoch seconds; `ended` is `None` while it is in flight.
-        outcome: What it was, so far; only of worth after the end.
-        locations: Where it runs, by the vendor's ids.
-        boot_seconds: How long its engines took to boot, as its events say.
+        run_id: The run's id, a number.
+        name: The report's name, which can differ between the runs of a suite.
+        workspace: The workspace whose list named the run; 0 if none did.
+        suite_id: The id of the run's test or multi-test, see `MULTI`; empty if the vendor named
+            neither.
+        created, ended: Unix timestamps; `ended` is `None` while the run is in flight.
+        outcome: The outcome so far; final only after the end.
+        max_users: The largest number of virtual users.
+        locations: The vendor's ids of the locations on which the run runs.
+        boot_seconds: The duration of the engines' boot phase, from the run's events.
     """
 
     run_id: Annotated[str, msgspec.Meta(pattern=rf"\A{_ID.pattern}\Z")]
@@ -66,19 +67,19 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
     boot_seconds: float | None = None
 
     def ended_before(self, unix: float) -> bool:
-        """Return whether it ended before a time."""
+        """Return whether the run ended before a Unix timestamp."""
         return self.ended is not None and self.ended < unix
 
     def before_its_end(self) -> MasterRow:
-        """Return it as it reads while the run may be in flight: a pass can still be lost."""
+        """Return the description without a "passed", which is not final before the run's end."""
         if self.ended is None and self.outcome is Outcome.PASSED:
             return msgspec.structs.replace(self, outcome=Outcome.NO_VERDICT)
         return self
 
     def after(self, older: MasterRow) -> MasterRow:
-        """Return it with the verdict of an older description where it has none itself.
+        """Return the description with missing values filled in from an older description.
 
-        A list can lack what the run's own description, or its events, had.
+        A list can lack values that the run's own description or its events had.
         """
         known: dict[str, Any] = {}
         if self.outcome is Outcome.NO_VERDICT and older.outcome is not None:
@@ -91,16 +92,16 @@ class MasterRow(msgspec.Struct, frozen=True, kw_only=True):
 async def read_masters(
     client: BlazeMeterClient, workspace: int, *, back_to: float, surprise: Surprised
 ) -> Pages[MasterRow]:
-    """Read the runs of a workspace, the newest changed first and no farther than needed.
+    """Return the runs of a workspace, the last changed run first, back to a time.
 
-    The list has no filter for runs in flight, and its `total` can be "n/a". Reading ends with the
-    list, with a page whose runs had all ended by then, or after `PAGES` pages.
+    The list has no filter for runs in flight, and its `total` can be "n/a". Reading stops at the
+    end of the list, after a page whose runs all ended before `back_to`, or after `PAGES` pages.
 
     Args:
         client: Sends the calls.
         workspace: The id of the workspace.
-        back_to: Epoch seconds; nothing that ended before is news.
-        surprise: Called for each value that did not fit.
+        back_to: A Unix timestamp; runs that ended before it are already known.
+        surprise: Called for each unexpected value.
 
     Raises:
         PollError: A page could not be read.
@@ -123,13 +124,13 @@ async def read_masters(
 def read_page(
     masters: Iterable[Master], surprise: Surprised, *, workspace: int = 0
 ) -> list[MasterRow]:
-    """Read the runs of a list, without those that have no id that can be asked for."""
+    """Return the descriptions of listed runs; a run without a valid id is left out."""
     rows = (read_master(master, surprise, workspace=workspace) for master in masters)
     return [row for row in rows if row is not None]
 
 
 def read_master(master: Master, surprise: Surprised, *, workspace: int = 0) -> MasterRow | None:
-    """Read a run; `None` for one without an id that can be asked for."""
+    """Return the description of a run, or `None` if it has no valid id."""
     run_id = text(master.id)
     if _ID.fullmatch(run_id) is None:
         surprise("missing_field" if master.id is None else "type")
@@ -148,10 +149,12 @@ def read_master(master: Master, surprise: Surprised, *, workspace: int = 0) -> M
 
 
 def read_outcome(master: Master, surprise: Surprised) -> Outcome:
-    """Return what a run was: by its report's word, else its criteria, else its functional summary.
+    """Return the outcome of a run, so far.
 
-    The latter two say something only of a run that ended. A run that ended without data has not
-    passed, whatever they say. An unknown word is a surprise of kind `enum` and no word.
+    The report's status decides. If it is missing, the failure criteria decide, and then the
+    functional summary; these two count only after the end of the run. A run that ended without data
+    has not passed in any case. An unknown report status counts as a surprise of kind `enum` and as
+    missing.
     """
     outcome = _word(master, surprise)
     if outcome is None and epoch(master.ended) is not None:
@@ -162,7 +165,7 @@ def read_outcome(master: Master, surprise: Surprised) -> Outcome:
 
 
 def suite_id_of(number: int | str | None, *, multi: bool) -> str:
-    """Return the id of the suite that a test or a multi-test is; empty for what is no number."""
+    """Return the suite id for the number of a test or multi-test; empty if it is not a number."""
     digits = text(number)
     if _ID.fullmatch(digits) is None or int(digits) == 0:
         return ""

@@ -1,9 +1,8 @@
-"""The memory of both tasks over a restart or a reload, with times as seconds of the epoch.
+"""The memory of both tasks over a restart or a reload; times are Unix timestamps.
 
-It is bounded: of the runs that are followed, of those that are held or done, and of the finished
-ones of all suites the newest `MOST` each are kept, with the results of these and the names of the
-suites, as many names of locations, and the agents that the newest lists name. A finished run takes
-some 200 bytes.
+Its size is bounded. The newest `MOST` runs of each sort are kept (followed, held, done and
+finished), with the results of the finished runs, the names of their suites, `MOST` names of
+locations, and the agents in the newest lists. A finished run takes about 200 bytes.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ MOST = 10_000
 
 
 class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """The runs of a source.
+    """The memory of the task `runs`.
 
     Attributes:
-        followed: The runs that are followed.
-        done: The runs that are not to be followed again, with the time of that decision.
+        version: The version of this format.
+        followed: The followed runs.
+        done: The runs that must not be followed again, with the time of that decision.
         finished: The finished runs of all suites.
         held: The runs that wait for the name of their suite.
-        listed: By workspace, when its newest good listing began.
-        selection: Which runs of these lists were wanted, and how far back. If that changed, the
-            lists hold news however often they were read.
-        names: Of suites.
-        results: Of finished runs.
+        listed: By workspace, the start of its newest successful listing.
+        selection: The filters and the `lookback` in use. If they changed, all lists are read anew.
+        names: The names of suites.
+        results: The results of finished runs.
     """
 
     version: Literal[1]
@@ -54,12 +53,13 @@ class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentsMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """The agents and the locations of a source.
+    """The memory of the task `agents`.
 
     Attributes:
-        location_names: By the id that runs use.
-        members: By workspace, the ids of its agents.
-        locations: By workspace, the ids of its locations.
+        version: The version of this format.
+        location_names: The names of locations, by the id that runs use.
+        members: The ids of the agents of each workspace.
+        locations: The ids of the locations of each workspace.
     """
 
     version: Literal[1]
@@ -69,7 +69,7 @@ class AgentsMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def newest(items: Iterable[T], age: Callable[[T], float]) -> tuple[T, ...]:
-    """Return the `MOST` items with the largest times, in the order they came in."""
+    """Return the `MOST` items with the largest times, in their original order."""
     every = tuple(items)
     if len(every) <= MOST:
         return every

@@ -1,8 +1,8 @@
-"""The multi-tests of runs whose descriptions name no test.
+"""The search for the multi-tests of runs whose descriptions name no test.
 
-No public source says how a run names its multi-test. The way that is documented is the other
-direction: the multi-tests of a workspace, and the runs of each. That takes a call per multi-test,
-so it is done only while there is such a run, and a few calls at a time.
+No public document says which field of a run names its multi-test. The documented direction is the
+opposite: list the multi-tests of a workspace, then the runs of each. That takes a call per
+multi-test, so the search runs only while there is such a run, with few calls per poll.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from exporter.sources.blazemeter.names import SuiteNames
 
 
-#: So often the multi-tests of a workspace are listed at most.
+#: The shortest time between two listings of a workspace's multi-tests.
 LIST_SECONDS = 3600.0
 
-#: So many pages of them are read at most, and so many are asked for their runs in one poll.
+#: The largest number of pages of such a list, and of multi-tests whose runs one poll reads.
 PAGES = 20
 ASKED_PER_POLL = 5
 
-#: For so many runs it is remembered whose they are, or that this was looked for.
+#: The largest number of runs whose multi-test, or whose unsuccessful search, is remembered.
 MOST = 10_000
 
 
@@ -40,10 +40,10 @@ class Search(msgspec.Struct, kw_only=True):
     """The search for the multi-tests of one workspace's runs.
 
     Attributes:
-        multi_tests: The ids of its multi-tests, the one that ran last first.
-        listed_at: Monotonic seconds when these were listed.
-        queue: Those that are still to be asked for their runs.
-        missing: The runs whose multi-test is looked for.
+        multi_tests: The ids of the workspace's multi-tests, the last run multi-test first.
+        listed_at: Monotonic seconds at which they were listed.
+        queue: The multi-tests whose runs are still to be read.
+        missing: The runs whose multi-test is unknown.
     """
 
     multi_tests: tuple[str, ...] = ()
@@ -53,12 +53,12 @@ class Search(msgspec.Struct, kw_only=True):
 
 
 class MultiTests:
-    """Finds out which multi-test a run belongs to."""
+    """Finds the multi-tests that runs belong to."""
 
     def __init__(
         self, client: BlazeMeterClient, names: SuiteNames, known: Iterable[MasterRow]
     ) -> None:
-        """Go on with runs whose suite is known; `names` learns the names that are listed."""
+        """Take over the runs whose suite is known; `names` receives the listed names."""
         self._client = client
         self._clock = client.context.clock
         self._names = names
@@ -67,15 +67,21 @@ class MultiTests:
         self._searches: dict[int, Search] = {}
 
     def identified(self, row: MasterRow) -> MasterRow:
-        """Return a run with its suite, as far as that was found."""
+        """Return a run with its suite, or unchanged if the suite was not found."""
         if row.suite_id:
             return row
         return msgspec.structs.replace(row, suite_id=self._owners.get(row.run_id, ""))
 
     async def search(self, calls: PollCalls, rows: Iterable[MasterRow]) -> list[MasterRow]:
-        """Look for the suites of some runs, and return runs whose suite is known now.
+        """Search for the suites of some runs.
 
-        These are more than were asked for: what the vendor lists as a multi-test's runs.
+        Args:
+            calls: Records the outcomes of the calls.
+            rows: The runs, with or without a suite.
+
+        Returns:
+            The runs whose suite was found. These can include further runs, because the vendor lists
+            all runs of a multi-test.
         """
         unknown: dict[int, set[str]] = {}
         for row in rows:
@@ -90,7 +96,7 @@ class MultiTests:
         return found
 
     async def _begin(self, calls: PollCalls, workspace: int, run_ids: set[str]) -> None:
-        """Queue the multi-tests of a workspace for runs that are new, and for all once an hour."""
+        """Queue the multi-tests of a workspace, for new runs at once and for all once an hour."""
         search = self._searches.setdefault(workspace, Search())
         expired = self._is_expired(search)
         new = run_ids - self._sought.keys()
@@ -101,7 +107,7 @@ class MultiTests:
             failures = len(calls.failures)
             found = calls.good_if_any(self._client, await fan_out({workspace: read}))
             if not found and len(calls.failures) > failures:
-                return  # it is tried again with the next poll
+                return  # the next poll tries again
             search.multi_tests = found.get(workspace, ())
             search.listed_at = self._clock.monotonic()
         search.queue = list(search.multi_tests)
@@ -109,12 +115,12 @@ class MultiTests:
         self._sought |= dict.fromkeys(run_ids)
 
     def _is_expired(self, search: Search) -> bool:
-        """Return whether the multi-tests of a workspace are to be listed, again or at all."""
+        """Return whether the multi-tests of a workspace must be listed (again)."""
         listed_at = search.listed_at
         return listed_at is None or self._clock.monotonic() - listed_at >= LIST_SECONDS
 
     async def _list(self, calls: PollCalls, workspace: int) -> tuple[str, ...]:
-        """List the multi-tests of a workspace, the one that ran last first."""
+        """List the multi-tests of a workspace, the last run multi-test first."""
         pages = await read_pages(
             lambda skip: self._client.multi_tests(workspace, skip=skip),
             key=lambda each: each.id,
@@ -132,7 +138,7 @@ class MultiTests:
         return tuple(sorted(found, key=lambda number: found[number], reverse=True))
 
     async def _ask(self, calls: PollCalls) -> list[MasterRow]:
-        """Ask the next few multi-tests for their runs; what fails is asked again for an hour."""
+        """Read the runs of the next few multi-tests; retry failed calls for up to an hour."""
         asked = dict(self._next())
         outcomes = await fan_out(
             {number: partial(self._runs_of, asked[number], number) for number in asked}
@@ -162,7 +168,7 @@ class MultiTests:
                 yield number, workspace
 
     async def _runs_of(self, workspace: int, number: str) -> list[MasterRow]:
-        """Read the runs of a multi-test; none if the list has runs that say they are another's."""
+        """Read the runs of a multi-test; return none if one of them names another suite."""
         suite_id = suite_id_of(number, multi=True)
         reply = await self._client.masters({"collectionId": number})
         rows = read_page(reply.result or (), self._client.surprise, workspace=workspace)

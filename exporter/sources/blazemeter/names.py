@@ -1,7 +1,7 @@
-"""The names of suites: a test's own, never its run's, which a report can have renamed.
+"""The names of suites, taken from the tests, because a run's report can be renamed.
 
-A name is read once and then once a day. One that is gone or not for this key is not asked for again
-before that, and the id stands in for it.
+A name is read once and then renewed once a day. If a test does not exist any more, or this key may
+not read it, its id takes the place of the name until the next renewal.
 """
 
 from __future__ import annotations
@@ -24,53 +24,57 @@ if TYPE_CHECKING:
     from exporter.sources.blazemeter.replies import SuiteDescription
 
 
-#: So often a name is read.
+#: The age at which a name is renewed.
 RENEW_SECONDS = 86_400.0
 
-#: So many new names are read in one poll at most, and so many are renewed.
+#: The largest numbers of new names and of renewed names that one poll reads.
 NEW_PER_POLL = 60
 RENEWED_PER_POLL = 6
 
-# A refusal costs a proof of the credentials, of which the guard allows few in a minute: so many
-# calls are under way when the first one comes, and none is sent after it in the same poll. Neither
-# is one after as many that all failed: the vendor may not be well.
+# The number of names read concurrently. A refusal costs a proof of the credentials, and the guard
+# allows few proofs in a minute, so a poll stops after a chunk with a refusal. It also stops after a
+# chunk in which all calls failed, because the vendor may have a problem.
 _CHUNK = 3
 
 
 class SuiteName(msgspec.Struct, frozen=True, kw_only=True):
-    """The name of a suite, with the time at which it was read, seconds of the epoch."""
+    """The name of a suite, and the Unix timestamp at which it was read."""
 
     name: str
     read_at: float
 
 
 class SuiteNames:
-    """The names of the suites of one source."""
+    """The names of the suites of one source.
+
+    Attributes:
+        known: The known names by suite id.
+    """
 
     def __init__(self, client: BlazeMeterClient, known: Mapping[str, SuiteName]) -> None:
-        """Go on with the names that are known by the suite's id."""
+        """Take over the names known before a restart, by suite id."""
         self._client = client
         self._clock = client.context.clock
-        #: The suites whose names could not be read at last, which come after all others.
+        #: The suites whose name the last call could not read; they are read after all others.
         self._failed: set[str] = set()
         self.known = dict(known)
 
     def of(self, suite_id: str) -> str | None:
-        """Return the name of a suite, `None` while it is not known."""
+        """Return the name of a suite, or `None` if it is not known yet."""
         known = self.known.get(suite_id)
         return None if known is None else known.name
 
     def learn(self, suite_id: str, description: SuiteDescription) -> None:
-        """Take a name in; a suite without one is called by its id."""
+        """Take in the name from a description; a suite without a name is named after its id."""
         name = (description.name or "").strip()
         if not name:
             self._client.surprise("missing_field")
         self._note(suite_id, name)
 
     async def read(self, calls: PollCalls, suite_ids: Iterable[str]) -> None:
-        """Read the names that are not known, in this order, and a few of those that are old.
+        """Read the unknown names of some suites, in this order, and renew a few old names.
 
-        An old name that is not wanted is forgotten.
+        An old name of any other suite is forgotten.
         """
         now = self._clock.time()
         wanted = dict.fromkeys(suite_ids)
@@ -90,7 +94,7 @@ class SuiteNames:
                 break
 
     async def _read_chunk(self, calls: PollCalls, suite_ids: list[str]) -> bool:
-        """Read some names, and return whether to stop: one was refused, or all calls failed."""
+        """Read some names; return true if a call was refused or all failed, to stop reading."""
         outcomes = await fan_out({each: partial(self._ask, each) for each in suite_ids})
         found = calls.good_if_any(self._client, outcomes)
         for suite_id, description in found.items():
@@ -107,16 +111,16 @@ class SuiteNames:
         return suite_id in self._failed
 
     async def _ask(self, suite_id: str) -> SuiteDescription:
-        """Ask for a suite; what is no test may be a multi-test."""
+        """Read the description of a suite; if there is no such test, try a multi-test."""
         number = suite_id.removeprefix(MULTI)
         if suite_id_of(number, multi=False) != number:
-            raise NotFoundError(Reason.UNKNOWN_ID, "the id of a suite is no number")
+            raise NotFoundError(Reason.UNKNOWN_ID, "the id of a suite is not a number")
         if suite_id == number:
             with suppress(NotFoundError):
                 return await self._client.test(number)
         return await self._client.multi_test(number)
 
     def _note(self, suite_id: str, name: str) -> None:
-        """Note a name; without one the last known stays, and if there is none the id stands."""
+        """Remember a name; if it is empty, keep the last known name or use the id."""
         name = name or self.of(suite_id) or suite_id
         self.known[suite_id] = SuiteName(name=name, read_at=self._clock.time())

@@ -1,7 +1,7 @@
-"""The calls that may be sent to BlazeMeter: a few GETs, and no others.
+"""The calls that the client may send to BlazeMeter; all are read-only GETs.
 
-The API has calls beside these that start, stop and publish runs, and one GET that issues a new
-token. What is not among `OPERATIONS` cannot be asked for.
+The API also has calls that start, stop and publish runs, and a GET that issues a new token. The
+client cannot send a call that is not in `OPERATIONS`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Operation(msgspec.Struct, Generic[E], frozen=True, kw_only=True):
     """A read-only call.
 
     Attributes:
-        name: Of the call, as metrics and messages have it.
-        path: Below the base URL; `{id}` stands for one id.
-        reply: What it answers.
-        query: The parameters it may have.
+        name: The name of the call in metrics and messages.
+        path: The path below the base URL; `{id}` is the placeholder of an id.
+        reply: The struct of the reply.
+        query: The allowed query parameters.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Operation(msgspec.Struct, Generic[E], frozen=True, kw_only=True):
 
     @property
     def of_item(self) -> bool:
-        """Return whether it is about one thing only."""
+        """True if the call is about a single item."""
         return "{id}" in self.path
 
 
@@ -78,7 +78,7 @@ SUMMARY = Operation(
     path="/api/v4/masters/{id}/reports/default/summary",
     reply=SummaryReply,
 )
-# The reference prints an object at one place and an array of one at another.
+# The vendor's reference documents an object in one place and an array with one object in another.
 TEST = Operation(
     name="test",
     path="/api/v4/tests/{id}",
@@ -131,10 +131,10 @@ OPERATIONS: frozenset[Operation[Any]] = frozenset(
 
 
 def target_of(operation: Operation[Any], item: str, query: Mapping[str, str | int]) -> str:
-    """Return path and query of a call.
+    """Return the path and query of a call.
 
     Raises:
-        ValueError: The call is not on the list, or the id could change the path.
+        ValueError: The call or a parameter is not allowed, or the id is invalid.
     """
     if operation not in OPERATIONS:
         raise ValueError(f"not a call of this client: {operation.name}")

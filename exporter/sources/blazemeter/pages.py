@@ -1,4 +1,4 @@
-"""Lists that come in pages: read to their end, or known to be cut short."""
+"""Reading of lists that come in pages, and detection of lists that end too early."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: So many pages are read of a list at most: 1,000 items in the smallest pages that are known.
+#: The largest number of pages read of a list: 1,000 items in the smallest known pages of 10.
 MOST_PAGES = 100
 
 
@@ -25,9 +25,9 @@ class Pages(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A list that was read page by page.
 
     Attributes:
-        items: Each once, in the order of the list.
-        short: Whether the vendor gave fewer than there are, or may have.
-        cut: Whether there are more pages than were to be read.
+        items: The items in the order of the list, each once.
+        short: Whether the vendor returned fewer items than the list has, or may have done so.
+        cut: Whether reading stopped at the largest number of pages.
     """
 
     items: tuple[T, ...]
@@ -42,21 +42,21 @@ async def read_pages(
     enough: Callable[[tuple[T, ...]], bool] = lambda _: False,
     most: int = MOST_PAGES,
 ) -> Pages[T]:
-    """Read a list to its end.
+    """Return the items of a list, read to its end.
 
-    With a whole-number `total` the end is where so many items were read. Without one, or with one
-    that the items exceed, it is the first page that is not full; since a server may cap its pages
-    without a word, `PAGE` items always are a full one.
+    If `total` is a whole number, the list ends when that many items have been read. If `total` is
+    missing, or smaller than the number of items, the list ends with the first page that is not
+    full. A page of `PAGE` items is full in any case, because a server may cap its pages silently.
 
-    The list is short if a page brings nothing new although there should be more (the server
-    ignores `skip`), or if there is no further page before the total is reached. The items that are
-    `hidden` from this key excuse the latter: the total may count them.
+    The list is short if a page has no new items although the end is not reached (the server ignores
+    `skip`), or if the pages end before the total. In the second case, items that are `hidden` from
+    this key are added to those read, because the total may count them.
 
     Args:
         read: Reads the page that begins at the item of this number.
-        key: Returns what tells an item from others; `None` where the vendor gave nothing.
-        enough: Whether after a page of these items no further one is wanted.
-        most: So many pages are read at most.
+        key: Returns the identity of an item, or `None` if it has none.
+        enough: Returns true if no further page is needed after a page of these items.
+        most: The largest number of pages to read.
 
     Raises:
         PollError: A page could not be read.
@@ -72,11 +72,11 @@ async def read_pages(
         known = len(seen)
         for item in page:
             each = key(item)
-            # Items move down while new ones come in: what was read first of one is the newest.
+            # New items shift others to later pages. If an item is read twice, the first is newest.
             if each is None or each not in seen:
                 items.append(item)
             seen.add(each)
-        # They move up, past the end of a page, when one is deleted: the largest total counts.
+        # A deleted item shifts others to pages that were already read: the largest total counts.
         if (counted := _whole(reply.total)) is not None:
             total = max(counted, total or 0)
         hidden = _whole(reply.hidden) or hidden
@@ -93,7 +93,7 @@ async def read_pages(
 
 
 async def _or_nothing(reading: Awaitable[ListReply[T]]) -> ListReply[T]:
-    """Read a page; one that does not exist is empty."""
+    """Return a page, or an empty one if the page does not exist."""
     try:
         return await reading
     except NotFoundError:
@@ -101,6 +101,6 @@ async def _or_nothing(reading: Awaitable[ListReply[T]]) -> ListReply[T]:
 
 
 def _whole(number: float | str | None) -> int | None:
-    """Return a count, `None` for a number that is none and for the text "n/a"."""
+    """Return a count as an integer, or `None` if it is not a whole number, such as "n/a"."""
     value = None if isinstance(number, str) else finite(number)
     return int(value) if value is not None and value >= 0 and value.is_integer() else None

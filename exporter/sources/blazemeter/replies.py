@@ -1,8 +1,8 @@
-"""The fields of BlazeMeter's replies that are wanted, and no others.
+"""The replies of BlazeMeter's API, reduced to the needed fields.
 
-What is not named here is never decoded: e-mail addresses, `publicToken`, the agents' addresses
-and signed links stay in the body and go with it. Every field may be missing. All times are epoch
-seconds.
+Fields that are not declared here are never decoded, among them e-mail addresses, `publicToken`, the
+agents' addresses and signed links. Every field may be missing. All points in time are Unix
+timestamps in seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from exporter.sources.decode import Id, Surprised, finite
 
 T = TypeVar("T")
 
-# Year 5138 in seconds; what is larger was given in milliseconds or is no time at all.
+# Year 5138 in seconds; a larger number is in milliseconds or not a time.
 _LATEST = 1e11
 
 #: A time as `epoch` returns it.
@@ -24,7 +24,7 @@ Epoch = Annotated[float, msgspec.Meta(gt=0, lt=_LATEST)]
 
 
 class Engines(msgspec.Struct, frozen=True, kw_only=True):
-    """Percent of a run's engines by group."""
+    """The percentages of a run's engines by phase."""
 
     pending: float | None = None
     booting: float | None = None
@@ -34,11 +34,11 @@ class Engines(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine that works for a session: nothing of it is wanted, its id can be an address."""
+    """A machine of a session; only their number is used, because an id can be an address."""
 
 
 class ReadyStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The servers of a session that are there, and how many are to be."""
+    """The present servers of a session, and the planned number."""
 
     servers: tuple[Server, ...] | None = None
     planned_servers_count: float | None = None
@@ -46,7 +46,7 @@ class ReadyStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A part of a run: one engine or a few at one location."""
+    """A part of a run: one or more engines at one location."""
 
     id: Id = None
     name: str | None = None
@@ -55,7 +55,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened during a run at the time `t`."""
+    """An event during a run; `t` is its time."""
 
     t: float | None = None
     message: str | None = None
@@ -76,16 +76,17 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class FunctionalSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The result of a functional run; its `failedPercentage` was seen as 100 on a good run."""
+    """The result of a functional run; `failedPercentage` is unreliable and not read."""
 
     defined_status: str | None = None
     is_failed: bool | None = None
 
 
 class Master(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A run as lists and `/masters/{id}` describe it.
+    """The description of a run in lists and in `/masters/{id}`.
 
-    No public source names the field that holds the multi-test's id; there are two candidates.
+    No public document names the field with the multi-test's id; `collectionId` and
+    `testCollectionId` are the candidates.
     """
 
     id: Id = None
@@ -111,7 +112,7 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An agent's host, with its disks by the path they are mounted at."""
+    """An agent's host, with its disks by mount point."""
 
     disk_space: dict[str, Disk] | None = None
 
@@ -125,17 +126,17 @@ class SuiteDescription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
 
 
 class CiError(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that went wrong with a run's engines: its number counts, nothing else."""
+    """An error of a run's engines; only the number of errors is used."""
 
 
 class CiStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Errors of a run beside its failure criteria."""
+    """The errors of a run apart from its failure criteria."""
 
     errors: tuple[CiError, ...] | None = None
 
 
 class SummaryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The results of a run under one label; times are in milliseconds but for `duration`."""
+    """The results of a run for one label; times are in milliseconds, `duration` in seconds."""
 
     id: Id = None
     lb: str | None = None
@@ -180,9 +181,9 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """The wrapping of every reply.
+    """The envelope of every reply.
 
-    `error` is null on success; its text is the vendor's and never shown.
+    `error` is null on success; its text comes from the vendor and is never shown.
     """
 
     error: Any = None
@@ -190,15 +191,15 @@ class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     @property
     def lacks_result(self) -> bool:
-        """Return whether the result is missing."""
+        """True if the result is missing."""
         return self.result is None
 
 
 class ListReply(Envelope[tuple[T, ...]], Generic[T], frozen=True, kw_only=True):
     """A page of a list.
 
-    `limit` is the page size that the server used. `total` can be the text "n/a"; whether it counts
-    the rows that this key may not see, `hidden` of them, is not documented.
+    `limit` is the page size that the server used. `total` can be the text "n/a". `hidden` is the
+    number of rows that this key may not see; `total` may or may not count them (not documented).
     """
 
     limit: float | None = None
@@ -207,40 +208,41 @@ class ListReply(Envelope[tuple[T, ...]], Generic[T], frozen=True, kw_only=True):
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """The key's user: nothing of it is wanted."""
+    """The key's user; none of its fields is read."""
 
 
 class UserReply(Envelope[User], frozen=True, kw_only=True):
-    """`/user`, of which only the success counts.
+    """The reply of `/user`; only its success matters.
 
-    Its shape is not documented; the vendor's own client, Taurus, expects it wrapped or not.
+    Its shape is not documented; the vendor's own client, Taurus, accepts it with and without an
+    envelope.
     """
 
     id: Id = None
 
     @property
     def lacks_result(self) -> bool:
-        """Return whether nobody is described in either way."""
+        """True if the user is missing both inside and outside the envelope."""
         return self.id is None and self.result is None
 
 
 class SummaryReply(Envelope[Summary], frozen=True, kw_only=True):
-    """The results of a run, which may have none."""
+    """The results of a run; a run without results has an API version, but no `result`."""
 
     api_version: float | None = None
 
     @property
     def lacks_result(self) -> bool:
-        """Return whether this is no answer at all: that there are no results is one."""
+        """True if the reply is not a valid answer, not even the answer "no results"."""
         return self.result is None and self.api_version is None
 
 
 def epoch(value: float | None, surprise: Surprised | None = None) -> float | None:
-    """Return a time in epoch seconds, `None` if it is none; by 0 the vendor says that too.
+    """Return a Unix timestamp, or `None` if it is missing or invalid; the vendor sends 0 for none.
 
     Args:
-        value: The time as it was given.
-        surprise: Called for any other value that is no time.
+        value: The value in the reply.
+        surprise: Called for an invalid value.
     """
     number = finite(value)
     if number is not None and 0 < number < _LATEST:
@@ -251,7 +253,7 @@ def epoch(value: float | None, surprise: Surprised | None = None) -> float | Non
 
 
 def ratio(percent: float | None, surprise: Surprised) -> float | None:
-    """Return a share of 0 to 1 from a percentage; another number is a surprise."""
+    """Return a percentage as a ratio from 0 to 1; a value beyond the range is a surprise."""
     number = finite(percent)
     if number is not None and 0 <= number <= 100:
         return number / 100

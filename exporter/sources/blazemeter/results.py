@@ -1,7 +1,7 @@
-"""The results of finished runs: counts, times, throughput and users, and errors of the engines.
+"""The results of finished runs: counts, times, throughput, users, and errors of the engines.
 
-They are final once a run is over, so each run is asked once, and again a few times only if there
-are none yet.
+The results of a finished run do not change, so they are read once. If there are none yet, they are
+read again, up to `ATTEMPTS` times.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from exporter.sources.blazemeter.runs import TrackedRun
 
 
-#: So many runs are asked in one poll, the newest first.
+#: The largest number of runs whose results one poll reads, the newest first.
 RUNS_PER_POLL = 20
 
-#: So often a run is asked that gives no results.
+#: The largest number of calls for a run that has no results.
 ATTEMPTS = 3
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """The results of a run; all absent where the vendor has none.
+    """The results of a run; all fields are empty if the vendor has none.
 
     Attributes:
-        attempts: How often they were asked for.
-        samples: Requests by result (`passed`, `failed`).
-        response_seconds: Response times by percentile (`90`, `95`, `99`).
+        attempts: The number of calls for the results.
+        samples: The number of requests by result (`passed`, `failed`).
+        response_seconds: Response times in seconds by percentile (`90`, `95`, `99`).
     """
 
     attempts: int = 0
@@ -51,20 +51,24 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def final(self) -> bool:
-        """Return whether they are not to be asked for again."""
+        """True if the results need not be read again."""
         return bool(self.samples) or self.attempts >= ATTEMPTS
 
 
 class ResultBook:
-    """The results of the runs that are kept."""
+    """The results of the newest finished runs.
+
+    Attributes:
+        known: The known results by run id.
+    """
 
     def __init__(self, client: BlazeMeterClient, known: Mapping[str, Results]) -> None:
-        """Go on with what is known by run."""
+        """Take over the results known before a restart, by run id."""
         self._client = client
         self.known = dict(known)
 
     async def read(self, calls: PollCalls, runs: Iterable[MasterRow]) -> None:
-        """Read the results of some runs that are over, as far as they are not known."""
+        """Read the missing results of some finished runs."""
         due = [run for run in runs if not self._of(run.run_id).final]
         due.sort(key=lambda run: run.ended or run.created or 0.0, reverse=True)
         asks = {
@@ -74,7 +78,7 @@ class ResultBook:
         found = calls.good_if_any(self._client, outcomes)
         for run_id, outcome in outcomes.items():
             if isinstance(outcome, BlockedError):
-                continue  # it was not sent
+                continue  # the guard did not send the call
             attempts = self._of(run_id).attempts + 1
             results = Results()
             if run_id in found:
@@ -84,7 +88,7 @@ class ResultBook:
             self.known[run_id] = msgspec.structs.replace(results, attempts=attempts)
 
     def keep(self, run_ids: Collection[str]) -> None:
-        """Forget the results of all other runs."""
+        """Forget the results of all runs but these."""
         self.known = {each: known for each, known in self.known.items() if each in run_ids}
 
     def _of(self, run_id: str) -> Results:
@@ -94,7 +98,7 @@ class ResultBook:
 async def read_ci_errors(
     client: BlazeMeterClient, calls: PollCalls, runs: Iterable[TrackedRun]
 ) -> None:
-    """Ask the runs that are over whether their engines had errors, as far as that is not known."""
+    """Read whether the engines of finished runs had errors, for runs where this is unknown."""
     due = [
         run
         for run in runs
@@ -107,16 +111,16 @@ async def read_ci_errors(
     for run in due:
         outcome = outcomes[run.row.run_id]
         if isinstance(outcome, BlockedError):
-            continue  # it was not sent
+            continue  # the guard did not send the call
         run.ci_attempts += ATTEMPTS if client.lacks(outcome) else 1
         if run.row.run_id in found:
             run.ci_errors = bool(found[run.row.run_id].errors)
 
 
 def read_results(summary: Summary, surprise: Surprised) -> Results:
-    """Read the results of a whole run: the row that stands for all labels.
+    """Return the results of a whole run, from the row for all labels.
 
-    A value that is null or negative is absent. Without a request nothing took any time.
+    A null or negative value counts as absent. If there were no requests, response times are absent.
     """
     row = next((row for row in summary.summary or () if _is_total(row)), None)
     if row is None:

@@ -1,4 +1,4 @@
-"""Runs as they are followed from poll to poll, and as they are shown."""
+"""Runs: the state of followed runs from poll to poll, and their readings."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class TrackedRun(msgspec.Struct, kw_only=True):
     """A run that is followed from poll to poll.
 
     Attributes:
-        row: Its newest description.
-        row_read_at: When that was read, monotonic seconds.
-        status, status_read_at: Where it stood when that was last read, and when.
-        over_since: Monotonic seconds since when it is over; `None` while it is in flight.
-        events: What its events say, once they were read.
-        described: Whether its own description was read after its end.
-        ci_errors: Whether the vendor lists errors of its engines, once that was read.
-        ci_attempts: How often that was asked for.
-        failed: Whether the newest call about it did.
+        row: The newest description.
+        row_read_at: Monotonic seconds at which the description was read.
+        status, status_read_at: The newest status, and monotonic seconds at which it was read.
+        over_since: Monotonic seconds of the run's end; `None` while the run is in flight.
+        events: The findings in its events; `None` until they are read.
+        described: Whether the run's own description was read after its end.
+        ci_errors: Whether the vendor lists errors of its engines; `None` until that is read.
+        ci_attempts: The number of calls for these errors.
+        failed: Whether the newest call for the status failed.
     """
 
     row: MasterRow
@@ -45,23 +45,23 @@ class TrackedRun(msgspec.Struct, kw_only=True):
 
     @property
     def in_flight(self) -> bool:
-        """Return whether it goes on, by its status or by its list, whichever is newer."""
+        """True if the run is in flight, by its status or its list, whichever is newer."""
         by_status = self.status_read_at is not None and self.status_read_at >= self.row_read_at
         return self.over_since is None and (self.row.ended is None or by_status)
 
     @property
     def read_at(self) -> float:
-        """Return when something was last read about it, monotonic seconds."""
+        """Monotonic seconds at which anything was last read about the run."""
         if self.status_read_at is None:
             return self.row_read_at
         return max(self.row_read_at, self.status_read_at)
 
     def is_settling(self, now: Moment, seconds: float) -> bool:
-        """Return whether it is over, and not for longer than so many seconds."""
+        """Return whether the run ended at most this number of seconds ago."""
         return self.over_since is not None and now.monotonic - self.over_since <= seconds
 
     def note_row(self, row: MasterRow, now: Moment) -> None:
-        """Take in its newest description, which may come from elsewhere than its list."""
+        """Take in a newer description, from a list or from the run's own call."""
         if self.over_since is None:
             row = row.before_its_end()
         row = row.after(self.row)
@@ -70,18 +70,18 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         self.row_read_at = now.monotonic
 
     def note_status(self, status: RunStatus, now: Moment) -> None:
-        """Take in where it stands now."""
+        """Take in a new status."""
         self.status, self.status_read_at = status, now.monotonic
         if status.over:
             self._end(now)
 
     def note_events(self, events: RunEvents, now: Moment) -> None:
-        """Take in what its events say, which may include its end."""
+        """Take in the findings in the run's events, which may include its end."""
         self.events = events
         self._end(now)
 
     def with_times(self, converted: Callable[[float], float]) -> TrackedRun:
-        """Return it with its monotonic times on another clock."""
+        """Return the run with its monotonic times converted to another clock."""
         read_at, over_since = self.status_read_at, self.over_since
         return msgspec.structs.replace(
             self,
@@ -91,7 +91,7 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         )
 
     def finished_row(self) -> MasterRow:
-        """Return its description with what its events say, whose end gives way to the list's."""
+        """Return the description with the boot time and, if it has no end, the end from events."""
         if self.events is None:
             return self.row
         ended = self.events.ended if self.row.ended is None else self.row.ended
@@ -99,7 +99,7 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         return msgspec.structs.replace(self.row, ended=ended, boot_seconds=booting)
 
     def _end(self, now: Moment) -> None:
-        """Note that it is over, since its own end if that is known and else since now."""
+        """Mark the run as over since its end, or since now if its end is unknown."""
         ended = self.finished_row().ended
         age = 0.0 if ended is None else max(0.0, now.unix - ended)
         self.over_since = now.monotonic - age
@@ -113,14 +113,14 @@ def read_run(
     *,
     ci_errors: bool | None = None,
 ) -> Run:
-    """Put a run together.
+    """Return the reading of a run.
 
     Args:
-        row: Its description, as `TrackedRun.finished_row` gives it.
-        status: Where it stands.
-        events: What its events say, if it is over and they were read.
-        names: Of private locations by the id that runs use, so that a run's location reads like
-            its agents'.
+        row: The run's description, as returned by `TrackedRun.finished_row`.
+        status: The run's status.
+        events: The findings in the events of a finished run, if they were read.
+        names: The names of private locations by the id that runs use, so that a run has the same
+            `location` label as its agents.
         ci_errors: Whether the vendor lists errors of its engines, if that was read.
     """
     events = events or RunEvents()

@@ -1,7 +1,8 @@
-"""The suites and runs that are wanted, by `include` and `exclude`.
+"""The selection of suites and runs by `include` and `exclude`.
 
-Both are compared with the suite's name. A run whose suite is not known has its own name instead,
-and is no suite's. While a name is not known yet, nothing is wanted that a filter could exclude.
+The filters for suites and for runs are both compared with the suite's name. If the vendor names no
+suite for a run, the filter for runs is compared with the run's own name. While a suite's name is
+not known yet, suites and runs are selected only if no filter could exclude them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Selection:
-    """Decides about suites and runs; the runs in the configuration are always wanted."""
+    """The filters for suites and runs; runs configured as `masters` are always selected."""
 
     def __init__(
         self, settings: BlazeMeterSettings, names: SuiteNames, configured: Collection[str]
@@ -29,7 +30,7 @@ class Selection:
 
     @property
     def key(self) -> str:
-        """A text that differs when other runs are wanted, or are read otherwise."""
+        """A text that changes whenever the filters or the `lookback` change."""
         patterns = [
             each.get(kind) and each[kind].pattern
             for kind in ("suites", "runs")
@@ -38,22 +39,22 @@ class Selection:
         return repr((2, *patterns, self._settings.lookback))
 
     def follows(self, row: MasterRow) -> bool:
-        """Return whether a run is to be followed: its suite is wanted."""
+        """Return whether to follow a run: its suite is wanted."""
         return row.run_id in self._configured or self.wants_suite(row.suite_id)
 
     def shows(self, row: MasterRow) -> bool:
-        """Return whether a run that is followed is to be shown."""
+        """Return whether to show a run."""
         if row.run_id in self._configured:
             return True
         name = self._names.of(row.suite_id) if row.suite_id else row.name
         return self.follows(row) and self._wants("runs", name)
 
     def wants_suite(self, suite_id: str) -> bool:
-        """Return whether a suite is wanted; an empty id is that of a run whose suite is unknown."""
+        """Return whether a suite is wanted; the id is empty if a run's suite is unknown."""
         return self._wants("suites", self._names.of(suite_id) if suite_id else "")
 
     def waits_for_name(self, row: MasterRow) -> bool:
-        """Return whether it cannot be said yet whether a run is to be followed."""
+        """Return whether a run can only be filtered once the name of its suite is known."""
         return (
             bool(row.suite_id) and self._names.of(row.suite_id) is None and self._filters("suites")
         )

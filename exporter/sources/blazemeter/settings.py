@@ -1,6 +1,6 @@
 """Settings of a BlazeMeter account, with its API key.
 
-The key is an id and a secret, given apart or together in the vendor's key file.
+The key consists of an id and a secret, configured separately or as the vendor's key file.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Id = Annotated[Whole, Field(ge=1)]
 
 
 class _KeyFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The file the vendor hands out: `{"id": "…", "secret": "…"}`."""
+    """The content of the key file that the vendor issues: `{"id": "…", "secret": "…"}`."""
 
     id: str = ""
     secret: str = ""
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key that follows its files: the id and the secret, or the file with both."""
+    """An API key, from an id and a secret or from a key file; changed files take effect."""
 
     key_id: Secret = Secret()
     key_secret: Secret = Secret()
@@ -42,20 +42,20 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """All that are given."""
+        """The configured secrets."""
         return (self.key_id, self.key_secret) if self.key_file is None else (self.key_file,)
 
     def authorization(self) -> str:
         """Return the value of the `Authorization` header.
 
         Raises:
-            CallError: A file cannot be read or is no key file; the message names its path.
+            CallError: A file cannot be read or is not a key file; the message names its path.
         """
         key = base64.b64encode(":".join(self._pair()).encode()).decode()
         return f"Basic {key}"
 
     def fingerprint(self) -> str:
-        """Return a hash of the key, empty while it cannot be read."""
+        """Return a hash of the key; empty while the key cannot be read."""
         try:
             content = "\n".join(self._pair())
         except CallError:
@@ -63,7 +63,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(content.encode()).hexdigest()
 
     def refresh(self) -> None:
-        """Read files again at the next use."""
+        """Make the next use read the files again."""
         for secret in self.secrets:
             secret.refresh()
 
@@ -76,7 +76,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
             key = _KeyFile()
         if key.id and key.secret and ":" not in key.id:
             return key.id, key.secret
-        # Raised outside the handler: the cause would quote the file.
+        # Raised outside the handler, because a chained cause would quote the file.
         raise CallError(
             Reason.AUTH,
             f'the key file {self.key_file.path} does not hold {{"id": "…", "secret": "…"}}',
@@ -87,23 +87,22 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlazeMeterSettings(SourceSettings):
-    """One API key with the workspaces and runs to watch.
+    """The settings of one API key, with the workspaces and runs to watch.
 
     Attributes:
-        url: The API; BlazeMeter's own if not given.
+        url: The URL of the API.
         api_key_id: The API key's id.
-        api_key_secret: Its secret.
-        api_key_secret_file: A file with the secret.
-        api_key_file: A file with both id and secret, in place of the others.
-        workspaces: Where runs and private locations are discovered.
-        masters: Runs that are watched by their id, discovered or not.
-        heartbeat_max_age: An agent that was not heard of for longer, by the vendor's clock, is
-            down.
-        min_agent_version: An agent that is up and older is outdated.
+        api_key_secret: The API key's secret.
+        api_key_secret_file: A file that holds the secret.
+        api_key_file: The vendor's key file with id and secret, in place of the other `api_key`
+            settings.
+        workspaces: The ids of the workspaces whose runs and private locations are watched.
+        masters: The ids of runs to watch in addition to those of the workspaces.
+        heartbeat_max_age: An agent is down if its last heartbeat is older, by the vendor's clock.
+        min_agent_version: An agent with an older version is outdated.
         run_linger: How long a run is shown after its end.
-        lookback: Runs that ended longer ago say nothing about their test any more. The first
-            listing reads back as far, up to a limit of pages; one after a restart only to the
-            newest before it.
+        lookback: Runs that ended longer ago are forgotten. The first listing of a workspace reads
+            back this far, at most 1,000 runs; later listings read only newer runs.
     """
 
     TASKS: ClassVar[Mapping[str, float | None]] = {"runs": 60.0, "agents": 60.0}
@@ -124,7 +123,7 @@ class BlazeMeterSettings(SourceSettings):
     lookback: TimeLimit = 30 * 86_400.0
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield mistakes in combinations of fields that are valid on their own."""
         yield from super().mistakes()
         yield from self._key_mistakes()
         if not self.workspaces and not self.masters:
@@ -149,9 +148,9 @@ class BlazeMeterSettings(SourceSettings):
         yield from self.credentials.secrets
 
     def interval_for(self, task: str) -> float | None:
-        """Return the seconds between polls of a task, `None` when it is off.
+        """Return the seconds between polls of a task, `None` if the task is off.
 
-        Agents are found through workspaces, so without any there is nothing to poll.
+        The task `agents` is off if there are no workspaces.
         """
         if task == "agents" and not self.workspaces:
             return None

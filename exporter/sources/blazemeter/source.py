@@ -1,4 +1,4 @@
-"""A BlazeMeter account as a source: one API key's workspaces and runs."""
+"""The source for one API key's workspaces and runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 def connect(
     settings: BlazeMeterSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
-    """Make a source; sends nothing yet. `http` may be a client with another transport."""
+    """Return a new source, which has not sent a call yet.
+
+    Args:
+        settings: The source's settings.
+        context: Everything else the source needs.
+        http: The HTTP client to use; a new one if not given.
+    """
     http = http or http_client(settings, context, settings.credentials.fingerprint)
     client = BlazeMeterClient(settings, context, http=http)
     agents = AgentInventory(client)

@@ -1,10 +1,10 @@
-"""The status of a run, by the vendor's codes, and its course, by its events.
+"""The status of a run by the vendor's codes, and the findings in its events.
 
-The two published lists, of codes and of names, correspond by position. The code decides: names
-have been spelt differently over time (`DATA_RECIEVED`, `BOOT-STARTING`).
+The vendor publishes a list of codes and a list of names, which correspond by position. The code has
+precedence, because the spelling of names has varied (`DATA_RECIEVED`, `BOOT-STARTING`).
 
-A poll a minute apart sees few of the phases; the events name all of them, to the second. They are
-free text by nature: only two forms are read, and no text is kept.
+Polls a minute apart miss most of the phases, while the events record all of them with a resolution
+of a second. Events are free text: only two forms are read, and no text is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from exporter.sources.blazemeter.replies import Epoch, Event, ReadyStatus, Statu
 from exporter.sources.decode import Id, Surprised, finite, measured
 
 
-#: Name and phase by code: all of the published lists; the phases are read from the names.
+#: The published codes with their names, and the phases derived from the names.
 STATUSES: dict[float, tuple[str, str]] = {
     0: ("UNKNOWN", "unknown"),
     5: ("CREATE", "pending"),
@@ -45,10 +45,11 @@ STATUSES: dict[float, tuple[str, str]] = {
     150: ("NULL", "unknown"),
 }
 
-#: At this code a run is over. 150 is beyond it: its meaning is not documented, but nothing runs.
+#: A run with this code or a higher one is over. The meaning of 150 is not documented, but such a
+#: run does nothing any more.
 ENDED = 140
 
-# A run that waits for its start has not begun to make load.
+# The phases before a run makes load; only in these can a run wait for its start.
 _BEFORE_LOAD = frozenset({"pending", "booting", "downloading", "ready", "unknown"})
 
 #: The levels of events in lower case, lowest first.
@@ -64,11 +65,15 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of a run.
 
     Attributes:
-        over: Whether it is no longer in flight.
-        code: The vendor's number for it.
-        engines, engines_planned: The engines that are there, and how many there are to be.
-        engines_missing: Whether fewer are there than are to be, in any part of the run.
-        delayed_start: Whether the engines that are there wait for the others or for somebody.
+        phase: The phase of the run, such as `running`.
+        over: Whether the run is no longer in flight.
+        code: The vendor's code of the status.
+        engines, engines_planned: The numbers of present and of planned engines.
+        engines_missing: Whether a session has fewer engines than planned.
+        delayed_start: Whether the present engines wait for other engines or for a manual start.
+        engines_ratio: The ratio of engines in each phase, from 0 to 1.
+        data_available: Whether the run has results.
+        locations: The vendor's ids of the locations on which the run runs.
     """
 
     phase: str
@@ -84,13 +89,13 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """The findings in the events of an ended run; all absent when the reply had no events.
+    """The findings in the events of a finished run; all empty if the reply had no events.
 
     Attributes:
-        ended: When the last engine ended, epoch seconds.
-        exit_code: The exit code farthest from 0 among the engines' last ones.
-        levels: How many events there were of each of `LEVELS`.
-        phase_durations: Seconds by phase.
+        ended: The end of the last engine, as a Unix timestamp.
+        exit_code: Of the engines' last exit codes the one farthest from 0.
+        levels: The number of events by level.
+        phase_durations: The duration of each phase in seconds.
     """
 
     ended: Epoch | None = None
@@ -100,14 +105,14 @@ class RunEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_status(status: Status, surprise: Surprised) -> RunStatus:
-    """Read where a run stands, by the name of the status where the code is missing or unknown.
+    """Return the status of a run, by its code or, if that is missing or unknown, by its name.
 
-    A name or a code that is not in the table is a surprise of kind `enum`; such a code says
-    nothing, however large it is.
+    A name or a code that is not in `STATUSES` counts as a surprise of kind `enum`. An unknown code
+    never means that the run is over, however large it is.
     """
     code, sessions = finite(status.progress), status.sessions
     if code is not None and code < 0:
-        code = None  # old versions of the vendor's API say "no data" by -1
+        code = None  # old versions of the API send -1 for "no data"
     named = _CODES.get((status.status or "").strip().casefold())
     if (status.status is not None and named is None) or (code is not None and code not in STATUSES):
         surprise("enum")
@@ -138,12 +143,12 @@ def read_status(status: Status, surprise: Surprised) -> RunStatus:
 
 
 def engine_errors(status: RunStatus, events: RunEvents, *, ci_errors: bool | None) -> bool | None:
-    """Return whether a run lost an engine or one ended in an error, `None` while that is unknown.
+    """Return whether a run lost an engine or an engine failed, `None` if that is unknown.
 
     Args:
-        status: Where the run stands. The servers of its engines stay on it after the end.
-        events: What its events say.
-        ci_errors: Whether the vendor lists errors beside the failure criteria, if that was read.
+        status: The run's status, which still counts the servers of its engines after the end.
+        events: The findings in the run's events.
+        ci_errors: Whether the vendor lists errors apart from failure criteria, if that was read.
     """
     if not status.over:
         return None
@@ -156,12 +161,12 @@ def engine_errors(status: RunStatus, events: RunEvents, *, ci_errors: bool | Non
 
 
 def read_events(events: Sequence[Event] | None, surprise: Surprised) -> RunEvents:
-    """Read the events of an ended run."""
+    """Return the findings in the events of a finished run."""
     if events is None:
         return RunEvents()
     changes = _matches(events, _CHANGED)
-    # An engine that was tried again counts by its newest exit. One that died midway leaves without
-    # this event.
+    # The newest exit of an engine counts, because an engine can be retried. An engine that died in
+    # the middle of the run has no exit event.
     exits = {event.session_id: code for _, event, code in _matches(events, _EXITED)}
     return RunEvents(
         ended=max((when for when, _, code in changes if code == ENDED), default=None),
@@ -172,7 +177,7 @@ def read_events(events: Sequence[Event] | None, surprise: Surprised) -> RunEvent
 
 
 def is_understood(message: str) -> bool:
-    """Return whether a message is of a form that is read, and so holds nothing else."""
+    """Return whether a message has one of the known forms, which cannot hold a secret."""
     return any(pattern.fullmatch(message) for pattern in (_CHANGED, _EXITED))
 
 
@@ -181,7 +186,7 @@ def _there(ready: ReadyStatus) -> float | None:
 
 
 def _sum(counts: Iterable[float | None]) -> float | None:
-    """Add up the counts that are known; without any there is no sum."""
+    """Return the sum of the known counts, or `None` if no count is known."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
@@ -191,7 +196,7 @@ def _phase_of(code: float | None) -> str:
 
 
 def _count_by_level(events: Sequence[Event], surprise: Surprised) -> dict[str, float]:
-    """Count events by level, all eight levels; an unknown level is a surprise and not counted."""
+    """Return the number of events of all levels; an unknown level counts as a surprise only."""
     counts = dict.fromkeys(LEVELS, 0.0)
     for event in events:
         level = (event.level or "").lower()
@@ -203,10 +208,10 @@ def _count_by_level(events: Sequence[Event], surprise: Surprised) -> dict[str, f
 
 
 def _phase_durations(changes: Sequence[tuple[float, Event, float]]) -> dict[str, float]:
-    """Return the seconds the run was in each phase it went through, up to its end.
+    """Return the seconds that the run was in each phase, up to its end.
 
-    A run is where its engine that is least far along is (as its own `progress` shows it), so the
-    durations add up to the run's.
+    The phase of a run is that of its slowest engine, as in the run's own `progress`, so the phases
+    add up to the duration of the run.
     """
     durations: dict[str, float] = {}
     engines: dict[Id, float] = {}
@@ -221,10 +226,10 @@ def _phase_durations(changes: Sequence[tuple[float, Event, float]]) -> dict[str,
 
 
 def _matches(events: Sequence[Event], pattern: re.Pattern[str]) -> list[tuple[float, Event, float]]:
-    """List time, event and number of the messages of one form, oldest first.
+    """Return time, event and number of the messages of one form, oldest first.
 
-    Within one second the vendor's order is not reliable: there the lower number goes first. A code
-    that is not known gives way to a name that is.
+    The vendor's order is not reliable within a second, so lower numbers go first there. For an
+    unknown code the code of a known name is used.
     """
     found: list[tuple[float, Event, float]] = []
     for event in events:

@@ -1,7 +1,7 @@
-"""Suites: tests and multi-tests by the history of their runs.
+"""Suites, that is tests and multi-tests, with the history of their runs.
 
-Lists are read newest first and only as far as something can be new, so the finished runs of
-earlier polls are kept here, the newest few of each suite.
+A poll reads only the new part of a list, so the newest few finished runs of each suite are kept
+here from poll to poll.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from exporter.sources.blazemeter.masters import MasterRow
 
 
-#: So many finished runs are kept of a suite, and the newest one that has a verdict.
+#: The number of finished runs kept per suite, in addition to the newest run with a verdict.
 HISTORY = 10
 
 
 class SuiteHistory:
-    """The finished runs by suite."""
+    """The finished runs of each suite."""
 
     def __init__(self) -> None:
         self._finished: dict[str, dict[str, MasterRow]] = {}
 
     def note(self, row: MasterRow) -> None:
-        """Take a finished run in, or what is newer about it."""
+        """Take in a finished run, or a newer description of it."""
         if not row.suite_id:
             return
         finished = self._finished.setdefault(row.suite_id, {})
@@ -67,14 +67,14 @@ class SuiteHistory:
         name_of: Callable[[str], str | None],
         results: Mapping[str, Results],
     ) -> tuple[Suite, ...]:
-        """Return all suites that have a finished run or one in flight, and whose name is known.
+        """Return the readings of all suites that have a known name and at least one run.
 
         Args:
             current: The runs in flight.
-            readable: By workspace, whether its list was read of late; the suites of one that
-                was not are left out, since newer runs of theirs may be missing.
-            name_of: Returns the name of a suite by its id, `None` while it is not known.
-            results: Of finished runs, by the run's id.
+            readable: Whether the list of each workspace was read recently. Suites of other
+                workspaces are left out, because their newer runs may be missing.
+            name_of: Returns the name of a suite by its id, `None` if it is not known.
+            results: The results of finished runs, by run id.
         """
         running: dict[str, list[MasterRow]] = {}
         for row in current:
@@ -106,7 +106,7 @@ def read_suite(
     *,
     results: Mapping[str, Results],
 ) -> Suite:
-    """Return a suite; there must be a run."""
+    """Return the reading of a suite that has at least one run."""
     by_age = sorted(finished, key=_by_start, reverse=True)
     flying = sorted(current, key=_by_start, reverse=True)
     history = tuple(_finished(row, results.get(row.run_id, Results())) for row in by_age[:HISTORY])
@@ -150,5 +150,5 @@ def _verdict(row: MasterRow) -> bool | None:
 
 
 def _by_start(row: MasterRow) -> tuple[float, int]:
-    """Order by start; ids grow, which decides where a start is missing or shared."""
+    """Return the sort key for runs: the start, then the id, because newer runs have larger ids."""
     return row.created or 0.0, int(row.run_id)

@@ -1,9 +1,9 @@
 """The task `runs`: finds runs, follows those in flight, and keeps the history of their suites.
 
-A poll lists the workspaces, reads the descriptions that no list gave and the names of suites that
-are not known, and asks the runs in flight where they stand. A run that was once seen in flight is
-followed until it is over, even when the lists do not show it any more. What is read of finished
-runs besides is spread over the polls.
+A poll reads the lists of the workspaces, the descriptions of runs that no list has, the unknown
+names of suites, and the status of each run in flight. A run seen in flight is followed until it is
+over, even if no list shows it any more. The calls for results of finished runs are spread over
+several polls.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ A = TypeVar("A")
 
 TASK = "runs"
 
-#: The verdict can come after the end, and reading the events may take a second try: for so long
-#: after its end a run is asked about again.
+#: The time after its end during which a run's verdict and events are still read, because the
+#: verdict can come after the end and the call for the events can fail.
 SETTLE_SECONDS = 600.0
 
-#: The vendor's clock may be behind ours by so much without a run being missed.
+#: The largest lag of the vendor's clock behind the exporter's at which no run is missed.
 CLOCK_MARGIN_SECONDS = 600.0
 
 
@@ -56,7 +56,13 @@ class RunTracker:
     """Follows the runs of one source from poll to poll."""
 
     def __init__(self, client: BlazeMeterClient, *, location_names: Mapping[str, str]) -> None:
-        """Go on from the memory, if there is one; `location_names` may change while this lives."""
+        """Take over the memory, if there is one.
+
+        Args:
+            client: Sends the calls.
+            location_names: The names of private locations by the id that runs use; the task
+                `agents` keeps them up to date.
+        """
         self._settings = client.settings
         self._client = client
         self._clock = client.context.clock
@@ -65,13 +71,13 @@ class RunTracker:
         self._stale_after = client.settings.stale_after_for(TASK)
         self._configured = dict.fromkeys(str(run_id) for run_id in client.settings.masters)
         self._tracked: dict[str, TrackedRun] = {}
-        # Runs that are not to be followed again, with the time of that decision.
+        # Runs that must not be followed again, with the time of that decision.
         self._done: dict[str, float] = {}
-        # Runs of suites whose names are not known, while a filter may exclude them.
+        # Runs of suites that a filter may exclude and whose names are not known yet.
         self._held: dict[str, MasterRow] = {}
         self._suites = SuiteHistory()
         self._polled = False
-        self._listed: dict[int, Moment] = {}  # by workspace: when its newest good listing began
+        self._listed: dict[int, Moment] = {}  # start of the newest successful listing, by workspace
         memory = remembered(client, TASK, RunsMemory)
         self._names = SuiteNames(client, {} if memory is None else memory.names)
         self._selection = Selection(client.settings, self._names, self._configured)
@@ -84,8 +90,11 @@ class RunTracker:
     async def poll(self) -> Poll:
         """Read all runs.
 
+        Returns:
+            The readings of all wanted runs and suites, and the calls that failed.
+
         Raises:
-            PollError: Not one call was answered.
+            PollError: No call was answered.
         """
         calls = PollCalls()
         self._polled = True
@@ -117,25 +126,25 @@ class RunTracker:
         return self._book.known
 
     async def knows_run(self, run_id: str) -> bool:
-        """Return whether a run is configured, in flight or just ended."""
+        """Return whether a run is configured, in flight or recently ended."""
         if run_id in self._configured:
             return True
         await self._poll_once()
         return run_id in self._tracked and self._selection.shows(self._tracked[run_id].row)
 
     async def known_suite(self, suite_id: str) -> Suite | None:
-        """Return what is known of a suite, `None` for one that there is not."""
+        """Return the reading of a suite, or `None` if there is no such suite."""
         await self._poll_once()
         return next((each for each in self._read_suites() if each.suite_id == suite_id), None)
 
     async def read_description(self, run_id: str, *, seen: Seen | None = None) -> MasterRow | None:
-        """Read the description of a run, `None` if it makes no sense."""
+        """Return the description of a run, read now, or `None` if it is invalid."""
         master = await self._client.master(run_id, seen=seen)
         row = read_master(msgspec.structs.replace(master, id=run_id), self._surprise)
         return None if row is None else self._multi_tests.identified(row)
 
     def _recall(self, memory: RunsMemory) -> None:
-        """Take from the memory what the configuration still asks for."""
+        """Take over the parts of the memory that belong to configured runs and workspaces."""
         now = self._clock.now()
         for tracked in filter(lambda tracked: self._asked_for(tracked.row), memory.followed):
             run = tracked.with_times(lambda unix: moment_of(unix, now).monotonic)
@@ -145,7 +154,7 @@ class RunTracker:
             self._suites.note(row)
         self._held = {row.run_id: row for row in filter(self._asked_for, memory.held)}
         if memory.selection != self._selection.key:
-            # All lists are read anew, and so are the runs that no list gives.
+            # The filters changed: read all lists anew, and the configured runs too.
             self._done = {
                 each: at for each, at in self._done.items() if each not in self._configured
             }
@@ -181,7 +190,7 @@ class RunTracker:
             await self.poll()
 
     async def _list(self, calls: PollCalls, now: Moment) -> dict[str, MasterRow]:
-        """Read what is new in the workspaces' lists."""
+        """Read the new part of the workspaces' lists."""
         lists = await calls.by_workspace(
             self._settings.workspaces, partial(self._read_list, now=now)
         )
@@ -200,9 +209,9 @@ class RunTracker:
         return await read_masters(self._client, workspace, back_to=back_to, surprise=self._surprise)
 
     async def _describe(self, calls: PollCalls, listed: Collection[str]) -> dict[str, MasterRow]:
-        """Read the descriptions that are needed and that no list gave.
+        """Read the needed descriptions that no list has.
 
-        A run that is over and has no verdict on the list is looked at once itself.
+        If a finished run has no verdict in the list, its own description is read once.
         """
         now = self._clock.now()
         known = self._tracked.keys() | self._done.keys()
@@ -226,9 +235,9 @@ class RunTracker:
     async def _identify(
         self, calls: PollCalls, described: Mapping[str, MasterRow]
     ) -> dict[str, MasterRow]:
-        """Find out what suites runs belong to and what these are called, and return the runs.
+        """Find the suites of runs and the suites' names, and return the runs.
 
-        These can be more than were described.
+        The result can contain further runs of the same multi-tests.
         """
         rows = {each: self._multi_tests.identified(row) for each, row in described.items()}
         if not calls.failures or calls.answered:
@@ -239,7 +248,7 @@ class RunTracker:
         return rows
 
     def _suite_ids(self, rows: Iterable[MasterRow]) -> Iterator[str]:
-        """Yield the suites of some runs, those in flight first, and then of all that are kept."""
+        """Yield the suites of some runs, runs in flight first, then all suites with a history."""
         not_before = self._clock.time() - self._settings.lookback
         recent = [row for row in rows if not row.ended_before(not_before)]
         recent.sort(key=lambda row: row.ended is not None)
@@ -248,7 +257,7 @@ class RunTracker:
                 yield row.suite_id
 
     def _follow(self, row: MasterRow) -> None:
-        """Follow a run that is in flight or ended of late, and learn what is new of it."""
+        """Follow a run that is in flight or recently ended, or take in its newer description."""
         now = self._clock.now()
         past = row.ended_before(now.unix - self._settings.run_linger)
         if row.run_id in self._tracked:
@@ -264,10 +273,10 @@ class RunTracker:
             self._suites.note(row)
 
     async def _ask_statuses(self, calls: PollCalls, described: Collection[str]) -> bool:
-        """Ask where the runs stand; those whose last call failed first, with low priority.
+        """Read the status of the runs; runs whose last call failed go first, with low priority.
 
         Returns:
-            Whether one could be asked, if there was any.
+            False if there were calls and all of them failed.
         """
         now = self._clock.now()
         due = [
@@ -303,9 +312,9 @@ class RunTracker:
     def _without_gone(
         self, calls: PollCalls, described: Collection[str], outcomes: Mapping[str, A | PollError]
     ) -> dict[str, A]:
-        """Drop the runs that do not exist any more, and return the good outcomes.
+        """Drop the runs that do not exist any more, and return the answers by run.
 
-        It is a failure only for those that the configuration or a list names nevertheless.
+        A missing run is a failure only if the configuration or a list names it.
         """
         kept: dict[str, A | PollError] = {}
         for run_id, outcome in outcomes.items():
@@ -314,7 +323,7 @@ class RunTracker:
                 continue
             tracked = self._tracked.pop(run_id, None)
             if tracked is not None and tracked.row.ended is not None:
-                # Its list outlives it; there is nothing left to follow.
+                # The run has ended, and lists can name a run after it was deleted.
                 self._suites.note(tracked.row)
                 self._done[run_id] = self._clock.monotonic()
                 calls.answered = True
@@ -325,7 +334,7 @@ class RunTracker:
         return calls.good(kept)
 
     def _forget_finished(self) -> None:
-        """Hand over what is finished to the tests' history, and forget what is too old."""
+        """Move finished runs to the history of their suites, and forget old runs."""
         now = self._clock.now()
         keep = max(self._settings.run_linger, SETTLE_SECONDS)
         too_old = now.monotonic - self._settings.lookback

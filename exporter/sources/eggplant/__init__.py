@@ -1,8 +1,7 @@
-"""Eggplant DAI: connected and missing agents, and the runs they execute.
+"""The provider for Eggplant DAI: connected and missing agents, and the runs they execute.
 
-`client` has the only calls that may be sent beside the login, which is in `tokens`. `replies` has
-the fields that are read, `inventory` what is remembered of agents between replies, and `runs` what
-is remembered of runs.
+`client` sends all calls except the login, which is in `tokens`. `replies` declares the fields to
+read. `inventory` remembers agents, and `runs` remembers runs, from reply to reply.
 """
 
 from __future__ import annotations

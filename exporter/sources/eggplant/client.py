@@ -1,4 +1,4 @@
-"""The only way to an Eggplant DAI server: a call for all agents, and one for each run that went."""
+"""The client of an Eggplant DAI server: a call for all agents, and a call per vanished run."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ TASK = "agents"
 
 STATUS, PROGRESS = "status", "progress"
 
-#: The only paths that are asked for, beside the login. They read, by POST.
+#: The only paths that are called, apart from the login. They only read, although by POST.
 READ_ONLY = {STATUS: "/api/sut/status", PROGRESS: "/api/run/progress"}
 
-#: One call covers all agents. Alone, it is also refused at most twice in one go: with the token
-#: that was held and with its successor.
+#: One call covers all agents. Without concurrent calls the server refuses at most two calls in a
+#: row: one with the held token and one with its successor.
 CONCURRENCY = 1
 
-#: For so many runs a poll asks at most, and only for so long, as a part of the time-out of a call:
-#: they must not hold up the agents.
+#: The largest number of runs that a poll asks for, and the part of `timeout` it spends on that, so
+#: that these calls do not delay the agents' readings.
 MOST_RUNS = 20
 RUNS_PART = 0.25
 
 
 class EggplantClient(Client):
-    """Asks one server for all agents at once, and for each run that went."""
+    """The client of one server."""
 
     def __init__(
         self, settings: EggplantSettings, context: SourceContext, *, http: HttpClient
@@ -71,15 +71,19 @@ class EggplantClient(Client):
         )
 
     async def poll(self) -> Poll:
-        """Read all agents, connected or missed, and their runs.
+        """Read all agents and their runs.
+
+        Returns:
+            The readings of all connected and missing agents and their runs, and failed calls for
+            runs.
 
         Raises:
-            PollError: The call failed, and nothing is said about anybody.
+            PollError: The call for the agents failed.
         """
         await self._read()
         failures = await self._ask_for_runs()
         now = self.context.clock.now()
-        # Without an inventory: that an agent is not listed is how its absence is known.
+        # `inventory` is empty: an agent missing from the list is down, so the list counts at once.
         return Poll(
             readings=self._inventory.readings(now),
             failures=failures,
@@ -87,10 +91,10 @@ class EggplantClient(Client):
         )
 
     async def explain(self, kind: str, target_id: str) -> Explanation:
-        """Read an agent or a run now.
+        """Return the reading of an agent or a run, read now.
 
         Raises:
-            LookupError: There is no such target listed or remembered.
+            LookupError: The target is neither listed nor remembered.
             PollError: The call failed.
         """
         readings, body = await self._read()
@@ -102,19 +106,19 @@ class EggplantClient(Client):
         raise LookupError(f"there is no {kind} {target_id!r}")
 
     async def prove(self) -> None:
-        """Find out whether the credentials are accepted; there is no cheaper call than the one."""
+        """Find out whether the server accepts the credentials; no call is cheaper than a poll's."""
         await self._attempt()
 
     async def _read(self) -> tuple[tuple[Reading, ...], bytes]:
-        """Return all readings, and the body of the reply."""
+        """Read the agents; return all readings, and the body of the reply."""
         entries, body = await self.guard.call(self._attempt)
         return self._inventory.update(entries, self.context.clock.now()), body
 
     async def _ask_for_runs(self) -> tuple[Failure, ...]:
-        """Ask for runs that went without a verdict, until one cannot be asked for.
+        """Ask for the runs that vanished without a verdict, until a call fails or time is up.
 
-        Those that are left are asked for by later polls. So is the one whose answer takes too long,
-        but that still counts when it comes.
+        Later polls ask for the remaining runs, and for the run whose answer takes too long. A late
+        answer still counts.
         """
         runs, run_id, answered = self._inventory.runs, "", False
         try:
@@ -127,7 +131,7 @@ class EggplantClient(Client):
         except TimeoutError:
             if answered:
                 return ()
-            message = f"{PROGRESS}: no answer yet, and the agents' poll does not wait for it"
+            message = f"{PROGRESS}: no answer yet; the poll goes on without it"
             return (Failure(reason=Reason.TIMEOUT, message=message, target=run_id),)
         except PollError as error:
             return (Failure(reason=error.reason, message=str(error), target=run_id),)
@@ -138,7 +142,7 @@ class EggplantClient(Client):
         return await self._renewing(self._status)
 
     async def _renewing(self, ask: Callable[[Token], Awaitable[T]]) -> T:
-        """Ask, and once more with a new token if one that was held is no longer accepted."""
+        """Make a call; if the server no longer accepts the held token, repeat it with a new one."""
         token = await self._tokens.get()
         try:
             return await ask(token)
@@ -159,7 +163,7 @@ class EggplantClient(Client):
             return self._entries(body), body
 
     async def _progress(self, run_id: str, token: Token) -> None:
-        """Ask for a run and take in the answer, which may be that nothing is known of it."""
+        """Ask for a run and take in the answer; a 4xx answer means that the server has no data."""
         runs, execution = self._inventory.runs, None
         content = urlencode({"id": run_id}).encode(errors="surrogatepass")
         try:
@@ -168,17 +172,17 @@ class EggplantClient(Client):
                 execution = read_progress(body, run_id, operation=PROGRESS, surprise=self.surprise)
         except CallError as error:
             if error.reason is Reason.ACCESS_DENIED:
-                runs.give_up(run_id)  # its model is not for us, and never will be
+                runs.give_up(run_id)  # these credentials may not see the run's model
                 return
             if error.reason is not Reason.HTTP_4XX or (error.status or 0) < 400:
                 raise suspected(error) from None
         runs.learn(run_id, execution, self.context.clock.now())
 
     async def _post(self, operation: str, token: Token, content: bytes = b"") -> bytes:
-        """Send a call and return the body of a good reply.
+        """Send a call and return the body of a successful reply.
 
         Raises:
-            CallError: There is none.
+            CallError: There is no successful reply.
         """
         call = Call(
             operation=operation,
@@ -198,7 +202,7 @@ class EggplantClient(Client):
         return reply.body
 
     def _entries(self, body: bytes) -> list[AgentEntry]:
-        """Decode a reply; an entry that cannot be read becomes an empty one: some agent's."""
+        """Decode a reply; an unreadable entry becomes an empty one, which can be any agent's."""
         odd: list[Surprise] = []
         entries = decode(body, list[AgentEntry], operation=STATUS, surprise=odd.append)
         for kind in odd:
@@ -213,14 +217,14 @@ def _not_offered() -> CallError:
     return CallError(
         Reason.HTTP_4XX,
         f"{STATUS}: the server does not offer {READ_ONLY[STATUS]} (404), which current DAI versions"
-        " do not document and older ones do; so nothing is known of agents, whether they are"
-        " connected or busy, nor of runs. If the server is an older one, check the url",
+        " do not document and older ones do; without it there is no data on agents and runs. If the"
+        " server is an older one, check the url",
         status=404,
     )
 
 
 def _is_about(entry: Any, reading: Reading) -> bool:
-    """Return whether an entry, as it is shown, is the one that a reading was made from."""
+    """Return whether a redacted entry is the one from which a reading was made."""
     if isinstance(reading, Agent):
         found = (part_of(entry, "agent_name"), text(part_of(entry, "port")))
         return found == (reading.agent, reading.port)
@@ -228,7 +232,7 @@ def _is_about(entry: Any, reading: Reading) -> bool:
 
 
 def _shown(entry: Any) -> Any:
-    """Return an entry for people; what its log says is nothing for them."""
+    """Return an entry without the text of its log line, which may hold secrets."""
     if isinstance(entry, dict) and "last_log" in entry:
         entry["last_log"] = NOT_SHOWN
     return entry

@@ -1,11 +1,11 @@
 """The agents of a server, remembered from reply to reply, and their runs.
 
-A reply lists open connections only. That an agent is gone shows by its absence: so this remembers
-the agents listed earlier. An entry whose name cannot be read may be any agent's, so a reply with
-such an entry proves no absence.
+A reply lists only open connections, so an agent that disconnects is missing from the next reply.
+The inventory therefore remembers the agents listed earlier. An entry with an unreadable name may
+belong to any agent, so a reply with such an entry does not prove that an agent is missing.
 
-An agent is known by its name. Several agents of one machine may share one, and are then told apart
-by their ports: `name:port` is the id of each for as long as more than one of them is remembered.
+An agent's id is its name. If several agents share a name, as agents of one machine can, the id of
+each is `name:port` for as long as more than one of them is remembered.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class _Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent as it was last listed."""
+    """An agent's name and port, and the time at which it was last listed."""
 
     name: str
     port: str
@@ -40,13 +40,12 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inventory:
-    """Turns each reply, and what earlier ones said, into readings.
+    """The agents and runs of one server; turns each reply into readings.
 
-    Agents are remembered for `remember_for` after they were last listed, expected ones for good.
-    After a restart `recall` goes on from there.
+    An agent is remembered for `remember_for` after it was last listed, an expected agent forever.
 
     Attributes:
-        runs: What the agents execute.
+        runs: The runs of the agents.
     """
 
     def __init__(self, settings: EggplantSettings, *, surprise: Surprised) -> None:
@@ -59,18 +58,18 @@ class Inventory:
             for name, port in [name_and_port(agent_id)]
             if settings.wanted("agents", name)
         }
-        #: Names whose agents are always told apart.
+        #: Names whose agents always have their port in the id.
         self._by_port = {name for name, port in self._expected.values() if port}
         self._listed: dict[str, _Listed] = {}
         self._shown: dict[str, Agent] = {}
 
     def recall(self, known: Iterable[Agent], memory: RunsMemory | None, now: Moment) -> None:
-        """Go on from before a restart or a reload.
+        """Take over the agents and runs from before a restart or a reload.
 
         Args:
-            known: The agents as they were shown at last.
-            memory: What `runs.memory` returned then.
-            now: The time as it is now.
+            known: The last readings of the agents.
+            memory: The last memory of the runs.
+            now: The current time.
         """
         for agent in known:
             if self._settings.wanted("agents", agent.agent):
@@ -83,8 +82,8 @@ class Inventory:
             self.runs.recall(memory, now)
 
     def update(self, entries: Iterable[AgentEntry], now: Moment) -> tuple[Reading, ...]:
-        """Take a reply in and return all readings: the agents listed, the missing, the runs."""
-        # Agents that are away for too long are forgotten.
+        """Return the readings of listed and missing agents and of runs, after taking in a reply."""
+        # Forget agents that were last listed too long ago.
         self._listed = {
             agent_id: last
             for agent_id, last in self._listed.items()
@@ -114,11 +113,11 @@ class Inventory:
         return self.readings(now)
 
     def readings(self, now: Moment) -> tuple[Reading, ...]:
-        """Return what the newest reply said of the agents, and what is known of the runs now."""
+        """Return the agents' readings by the newest reply, and the current ones of the runs."""
         return (*self._shown.values(), *self.runs.readings(now))
 
     def _connections(self, entries: Iterable[AgentEntry]) -> tuple[list[Connection], bool]:
-        """Return the wanted entries with the agents they are about, and whether all have a name."""
+        """Return the wanted entries with their agents, and whether all entries have a name."""
         named: list[tuple[str, str, AgentEntry]] = []
         complete = True
         for entry in entries:
@@ -127,7 +126,7 @@ class Inventory:
                 complete = False
             elif self._settings.wanted("agents", entry.agent_name):
                 named.append((entry.agent_name, text(entry.port), entry))
-        shared = self._told_apart({(name, port) for name, port, _ in named})
+        shared = self._shared_names({(name, port) for name, port, _ in named})
         connections = [
             Connection(
                 agent_id=f"{name}:{port}" if port and name in shared else name,
@@ -139,13 +138,11 @@ class Inventory:
         ]
         return connections, complete
 
-    def _told_apart(self, listed: Collection[tuple[str, str]]) -> set[str]:
-        """Return the names whose agents are told apart by their ports from now on.
-
-        What is remembered gets the id that it has now.
+    def _shared_names(self, listed: Collection[tuple[str, str]]) -> set[str]:
+        """Return the names whose agents have their port in the id, and rename remembered agents.
 
         Args:
-            listed: Names and ports of a reply.
+            listed: The names and ports in a reply.
         """
         before = {last.name for agent_id, last in self._listed.items() if agent_id != last.name}
         ports = {(last.name, last.port) for last in self._listed.values() if last.name in before}
@@ -166,12 +163,12 @@ class Inventory:
     def _missing(
         self, agents: Collection[str], connections: Iterable[Connection]
     ) -> list[tuple[str, tuple[str, str]]]:
-        """Return ids, names and ports of the agents that ought to be listed and are not."""
+        """Return ids, names and ports of the expected or remembered agents that are not listed."""
         listed = {agent_id: (last.name, last.port) for agent_id, last in self._listed.items()}
         known = self._expected | listed
-        # Names that some agent is known by together with its port: alone they are nobody.
+        # Names that occur with a port in the id of some agent; alone they identify no agent.
         shared = {name for agent_id, (name, _) in known.items() if agent_id != name}
-        # An agent without a port may be any of that name.
+        # A connection without a port may be that of any agent with its name.
         open_names = {each.agent for each in connections if not each.port}
         return [
             (agent_id, (name, port))

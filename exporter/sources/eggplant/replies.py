@@ -1,8 +1,8 @@
-"""The fields of Eggplant DAI's replies that are wanted, and no others.
+"""The replies of Eggplant DAI, reduced to the needed fields.
 
-Everything else is skipped in the decoder: the account's e-mail address (`username`) never becomes a
-Python object. The last line of the log (`last_log`), which may hold anything, stays the bytes that
-it came as, and only its beginning is looked at.
+The decoder skips all other fields, so the account's e-mail address (`username`) never becomes a
+Python object. The last line of the log (`last_log`) may hold secrets; it stays undecoded, and only
+its beginning is checked.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
-    """The run that an agent executes, or executed last.
+    """The run that an agent executes or has executed last.
 
     Attributes:
-        starttime, endtime: As `2018-06-01 10:06:45.545359+01`; no end while running.
+        starttime, endtime: A time such as `2018-06-01 10:06:45.545359+01`; no end while running.
         status: `Running`, `Passed`, `Failed` or `Incomplete`.
     """
 
@@ -35,14 +35,14 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One open agent connection.
+    """One open connection of an agent.
 
     Attributes:
-        port: Gone from the later edition of the vendor's documentation.
-        process_id: 0 when nothing runs. The same number is a text inside `execution_status`,
-            so a text is accepted here too.
-        execution_status: Only with activity.
-        last_log: Gone from the later edition, too.
+        port: The agent's port; missing from later editions of the vendor's documentation.
+        process_id: 0 if no process runs. The same number is a text in `execution_status`, so a text
+            is accepted here, too.
+        execution_status: The current or last run; missing if there was none.
+        last_log: The last log line; missing from later editions of the vendor's documentation.
     """
 
     agent_name: str | None = None
@@ -53,11 +53,12 @@ class AgentEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenReply(msgspec.Struct, frozen=True, kw_only=True):
-    """A token.
+    """The reply to a login.
 
     Attributes:
-        access_type: The token's name in the sample of the vendor's `/ai/auth` page.
-        expires_in: Seconds; some servers write numbers as text.
+        access_token: The token.
+        access_type: The token under its name in the example of the vendor's page on `/ai/auth`.
+        expires_in: The token's lifetime in seconds; some servers send it as a text.
     """
 
     access_token: str | None = None
@@ -65,20 +66,20 @@ class TokenReply(msgspec.Struct, frozen=True, kw_only=True):
     expires_in: float | str | None = None
 
     def __repr__(self) -> str:
-        """Show nothing of the token."""
+        """Return a text without the token."""
         return f"TokenReply(expires_in={self.expires_in!r})"
 
 
 def read_progress(
     body: bytes, run_id: str, *, operation: str, surprise: Surprised
 ) -> Execution | None:
-    """Return what the reply about a run says of it, `None` if that is nothing.
+    """Return the status of a run from the reply about it, or `None` if the reply has none.
 
-    The reference shows an object; several are told of as a list. What is not said of the very run
-    is not said of it.
+    The vendor's reference shows one object, and a list for several runs. An object about another
+    run is ignored.
 
     Raises:
-        CallError: With `decode`, as `decode` raises it.
+        CallError: With the reason `decode`, if the reply is not the expected JSON.
     """
     body = body.strip()
     if body in (b"", b"null"):
@@ -91,7 +92,7 @@ def read_progress(
 
 
 def is_internal_error(last_log: msgspec.Raw, surprise: Surprised) -> bool | None:
-    """Return whether a log line tells of an error of the vendor's engine; `None` without a line."""
+    """Return whether a log line reports an internal error of the engine; `None` without a line."""
     if bytes(last_log) in (b"", b"null"):
         return None
     try:
@@ -103,10 +104,10 @@ def is_internal_error(last_log: msgspec.Raw, surprise: Surprised) -> bool | None
 
 
 def parse_time(text: str | None, surprise: Surprised) -> float | None:
-    """Return a PostgreSQL time stamp, whose offset may be hours only, as seconds of the epoch.
+    """Return a PostgreSQL time stamp, whose offset may have no minutes, as a Unix timestamp.
 
-    A time without an offset could be anywhere in the day and is `None`, as is what is no time:
-    both are a surprise. No text is no time.
+    Returns `None` for an empty text. A text that is not a time, or has no offset and so does not
+    identify a moment, also gives `None` and counts as a surprise.
     """
     if not text:
         return None

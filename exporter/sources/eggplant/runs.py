@@ -1,8 +1,8 @@
-"""The runs of a server, remembered from reply to reply, and what is asked of those that went.
+"""The runs of a server, remembered from reply to reply.
 
-An agent's entry holds one run only, so a run that is over is gone with the next one, and with it
-its verdict. So a run that was listed and is not any more is asked for, until there is an end or an
-hour is over. Only a word of the vendor's about that very run is a verdict.
+An agent's entry holds only one run, so the agent's next run replaces a finished run and its
+verdict. If a run vanishes from the list without a verdict, the client asks for it until the vendor
+reports its outcome, for up to an hour. Only what the vendor reports about that run is a verdict.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from exporter.sources.eggplant.settings import EggplantSettings
 
 
-#: Phase and outcome by the documented `status`, case-folded.
+#: Phase and outcome by the documented `status` in lower case.
 _STATUS: Mapping[str, tuple[str, Outcome | None]] = {
     "running": ("running", None),
     "passed": ("ended", Outcome.PASSED),
@@ -38,18 +38,18 @@ _STATUS: Mapping[str, tuple[str, Outcome | None]] = {
     "incomplete": ("ended", Outcome.INCOMPLETE),
 }
 
-#: For so long after it went, a run is asked for.
+#: The time after it vanished during which the client asks for a run.
 ASKING_SECONDS = 3_600.0
 
-#: After so many answers that say nothing of it, it is asked for no more.
+#: The number of answers without an outcome after which the client asks no more.
 MOST_IN_VAIN = 10
 
-#: The last day of the year 9999, epoch seconds.
+#: The last day of the year 9999 as a Unix timestamp, the limit of Python's dates.
 _LATEST = 253_402_214_400.0
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of a reply, and the agent that it is about."""
+    """An entry of a reply, and its agent."""
 
     agent_id: str
     agent: str
@@ -58,14 +58,16 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Tracked(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as it was last listed, or told of.
+    """A remembered run.
 
     Attributes:
-        agent_id: The agent that had it; empty in memories of earlier versions.
-        listed: Monotonic seconds of when it was last listed or said to run.
-        over: Monotonic seconds of its end, or of when it was last seen in flight.
-        missing: Monotonic seconds since when it is not listed any more.
-        in_vain: How many answers in a row said nothing of it.
+        run: The reading of the run.
+        agent_id: The agent that executed the run; empty in memories of earlier versions.
+        listed: Monotonic seconds at which the run was last listed or reported as running.
+        over: Monotonic seconds of the run's end, or at which a vanished run was last in flight;
+            `None` while the run is in flight.
+        missing: Monotonic seconds since which the run is not listed any more.
+        in_vain: The number of answers without an outcome.
     """
 
     run: Run
@@ -77,10 +79,10 @@ class _Tracked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """The runs as they are remembered over a restart, with their times as seconds of the epoch.
+    """The memory of runs over a restart; times are Unix timestamps.
 
-    Only those that are listed, linger or are asked for are in it, so it is no longer than the
-    vendor's list and what went within `run_linger` or an hour.
+    The memory holds only the listed runs, and those that vanished within `run_linger` or an hour,
+    so its size is bounded.
     """
 
     version: Literal[1]
@@ -88,9 +90,9 @@ class RunsMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Runs:
-    """Turns each reply, and what earlier ones said, into the runs to show and to ask for.
+    """The runs to show and to ask for, kept up to date with each reply.
 
-    A run is shown for `run_linger` after its end. After a restart `recall` goes on from there.
+    A run is shown for `run_linger` after its end.
     """
 
     def __init__(self, settings: EggplantSettings, *, surprise: Surprised) -> None:
@@ -99,7 +101,7 @@ class Runs:
         self._runs: dict[str, _Tracked] = {}
 
     def recall(self, memory: RunsMemory, now: Moment) -> None:
-        """Go on from before a restart or a reload, with what `memory` returned then."""
+        """Take over the runs from the memory of before a restart or a reload."""
         for tracked in memory.runs:
             run = tracked.run
             wanted = self._settings.wanted("agents", run.agent)
@@ -113,7 +115,7 @@ class Runs:
                 )
 
     def memory(self, now: Moment) -> RunsMemory:
-        """Return what to give to `recall` after a restart."""
+        """Return the memory to pass to `recall` after a restart."""
         runs = (
             replace(
                 tracked,
@@ -126,7 +128,13 @@ class Runs:
         return RunsMemory(version=1, runs=tuple(runs))
 
     def update(self, connections: Iterable[Connection], now: Moment, *, complete: bool) -> None:
-        """Take a reply in; one that is not `complete` may have the agents that it lacks."""
+        """Take in a reply.
+
+        Args:
+            connections: The entries of the reply.
+            now: The time of the reply.
+            complete: Whether the reply names all connected agents.
+        """
         current: dict[str, _Tracked] = {}
         agents: dict[str, AgentEntry] = {}
         for connection in connections:
@@ -139,13 +147,14 @@ class Runs:
             elif self._settings.wanted("runs", tracked.run.run):
                 current[tracked.run.run_id] = tracked
         earlier = {
-            run_id: self._gone(tracked, agents.get(tracked.agent_id), now)
+            run_id: self._vanished(tracked, agents.get(tracked.agent_id), now)
             if complete or tracked.agent_id in agents
             else tracked
             for run_id, tracked in self._runs.items()
             if run_id not in current
         }
-        # A listed run is remembered though no longer shown, or its time would start anew.
+        # A listed run stays remembered even if it is not shown any more, or its `run_linger` would
+        # start anew.
         self._runs = current | {
             run_id: tracked
             for run_id, tracked in earlier.items()
@@ -157,21 +166,21 @@ class Runs:
         return tuple(each.run for each in self._runs.values() if self._lingers(each, now))
 
     def wanting(self, now: Moment) -> list[str]:
-        """Return the ids of the runs to ask for, the longest unasked first."""
+        """Return the ids of the runs to ask for, the one asked for longest ago first."""
         return [run_id for run_id, each in self._runs.items() if _is_wanting(each, now)]
 
     def asked(self, run_id: str) -> None:
-        """Note that a run is asked for, so that the others come first next time."""
+        """Move a run that is asked for to the end of the queue."""
         if run_id in self._runs:
             self._runs[run_id] = self._runs.pop(run_id)
 
     def learn(self, run_id: str, execution: Execution | None, now: Moment) -> None:
-        """Take in what was answered about a run, `None` if that is nothing."""
+        """Take in the answer about a run; `None` if it has no data on the run."""
         tracked = self._runs.get(run_id)
-        # The answer may have come late, and the run have been listed again or dropped meanwhile.
+        # While a late answer was under way, the run may have been listed again or dropped.
         if tracked is None or not _is_wanting(tracked, now):
             return
-        phase, outcome, end = self._status(execution, over=False) if execution else _NOTHING
+        phase, outcome, end = self._status(execution, over=False) if execution else _NO_DATA
         run = tracked.run
         if execution is not None and run.start_timestamp_seconds is None:
             start = parse_time(execution.starttime, self._surprise)
@@ -187,7 +196,7 @@ class Runs:
         self._runs[run_id] = replace(tracked, run=run)
 
     def give_up(self, run_id: str) -> None:
-        """Ask for a run no more."""
+        """Stop asking for a run."""
         if run_id in self._runs:
             self._runs[run_id] = replace(self._runs[run_id], in_vain=MOST_IN_VAIN)
 
@@ -230,11 +239,11 @@ class Runs:
     def _status(
         self, execution: Execution, *, over: bool
     ) -> tuple[str, Outcome | None, float | None]:
-        """Return the phase, outcome and end of a run; a status nobody knows is no verdict.
+        """Return the phase, outcome and end of a run; an unknown status gives no outcome.
 
         Args:
-            execution: What is said of it.
-            over: Whether its agent is free, so that a run that is not said to run is over.
+            execution: The vendor's data on the run.
+            over: Whether the run's agent is free, so that a run of unknown status is over.
         """
         end = parse_time(execution.endtime, self._surprise)
         known = _STATUS.get((execution.status or "").strip().casefold())
@@ -243,15 +252,16 @@ class Runs:
         self._surprise("enum" if execution.status else "missing_field")
         return "ended" if end is not None or over else "unknown", None, end
 
-    def _gone(self, tracked: _Tracked, agent: AgentEntry | None, now: Moment) -> _Tracked:
-        """Judge a run that is no longer listed by what its agent does now.
+    def _vanished(self, tracked: _Tracked, agent: AgentEntry | None, now: Moment) -> _Tracked:
+        """Judge a run that is no longer listed by the current state of its agent.
 
-        An agent that is free, or at another run, has ended it. An agent that is gone, or does not
-        say what it runs, leaves its fate unknown. What was answered about the run counts more.
+        If the agent is free or executes another run, the run is over. If the agent is gone or its
+        entry does not name a run, the phase is unknown. An earlier answer about the run has
+        precedence.
         """
         run, over = tracked.run, tracked.over
         if over is None and tracked.missing is not None and _is_wanting(tracked, now):
-            return tracked  # it was said to run
+            return tracked  # an answer reported the run as running
         if run.phase != "ended":
             current = agent.execution_status if agent is not None else None
             at_another = current is not None and bool(current.id)
@@ -265,12 +275,12 @@ class Runs:
         )
 
 
-#: What nothing says of a run.
-_NOTHING: tuple[str, Outcome | None, float | None] = ("unknown", None, None)
+#: Phase, outcome and end of a run without data.
+_NO_DATA: tuple[str, Outcome | None, float | None] = ("unknown", None, None)
 
 
 def is_busy(entry: AgentEntry) -> bool | None:
-    """Return whether a process runs; `None` where the entry does not say."""
+    """Return whether an agent's process runs, or `None` if its entry does not say."""
     try:
         return None if entry.process_id is None else int(entry.process_id) != 0
     except ValueError:
@@ -278,7 +288,7 @@ def is_busy(entry: AgentEntry) -> bool | None:
 
 
 def _is_wanting(tracked: _Tracked, now: Moment) -> bool:
-    """Return whether a run went without a verdict, and there is hope to get one by asking."""
+    """Return whether to ask for a run: it vanished without an outcome, not too long ago."""
     return (
         tracked.missing is not None
         and tracked.run.outcome is None
@@ -288,7 +298,7 @@ def _is_wanting(tracked: _Tracked, now: Moment) -> bool:
 
 
 def _over(end: float | None, now: Moment) -> float:
-    """Return when a run ended, monotonic; the vendor's clock may be ahead of ours."""
+    """Return the monotonic seconds of a run's end; at most now, if the vendor's clock is ahead."""
     return now.monotonic if end is None else moment_of(end, now).monotonic
 
 
@@ -297,6 +307,6 @@ def _monotonic(unix: float | None, now: Moment) -> float | None:
 
 
 def _is_sane(run: Run) -> bool:
-    """Return whether the times of a run are such as a calendar knows."""
+    """Return whether the times of a run are within the range of Python's dates."""
     times = (run.start_timestamp_seconds, run.end_timestamp_seconds)
     return all(each is None or abs(each) <= _LATEST for each in times)

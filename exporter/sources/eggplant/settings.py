@@ -34,33 +34,34 @@ def _check_endpoint(text: str) -> str:
     try:
         _URL.validate_python(text if "://" in text else urljoin("http://host/", text))
     except ValueError:
-        # Its cause would quote the text.
+        # Raised from `None`, because the cause would quote the text.
         raise WrongValueError(
             "is neither a path such as /auth nor an http or https URL without user and query"
         ) from None
     return text
 
 
-#: A URL, or a path that counts from the source's URL.
+#: A URL, or a path relative to the source's URL.
 Endpoint = Annotated[str, Field(min_length=1), AfterValidator(_check_endpoint)]
 
 
 class EggplantAuth(Section):
     """The origin of the access token: exactly one of three schemes.
 
-    It is given; or a client logs in (`token_url`); or a user does (`login_url`).
+    The schemes are a configured token (`access_token`), the login of a client (`token_url`) and the
+    login of a user (`login_url`).
 
     Attributes:
-        access_token: The token itself.
-        access_token_file: A file with it.
-        token_url: Where a client gets a token: a URL, or a path that counts from `url`.
-        client_id: The client.
-        client_secret: Its secret.
-        client_secret_file: A file with the secret.
-        login_url: Where a user logs in: a URL, or a path that counts from `url`.
-        username: The user.
+        access_token: The access token.
+        access_token_file: A file that holds the access token.
+        token_url: The URL for the login of a client; a path is relative to `url`.
+        client_id: The client's id.
+        client_secret: The client's secret.
+        client_secret_file: A file that holds the client's secret.
+        login_url: The URL for the login of a user; a path is relative to `url`.
+        username: The user's name.
         password: The user's password.
-        password_file: A file with the password.
+        password_file: A file that holds the user's password.
     """
 
     access_token: SecretStr | None = None
@@ -76,7 +77,7 @@ class EggplantAuth(Section):
 
     @cached_property
     def schemes(self) -> tuple[tuple[str, ...], ...]:
-        """List the schemes of which something is given, each as its fields, the secret last."""
+        """The schemes with a configured field; each lists all its fields, the secret last."""
         every = (
             ("access_token",),
             ("token_url", "client_id", "client_secret"),
@@ -86,7 +87,7 @@ class EggplantAuth(Section):
 
     @cached_property
     def _given(self) -> frozenset[str]:
-        """Name the fields that are given; a secret is one, by value or file."""
+        """The configured fields; a secret counts as one field, given as value or file."""
         return frozenset(
             name.removesuffix("_file")
             for name in self.model_fields_set
@@ -95,12 +96,12 @@ class EggplantAuth(Section):
 
     @cached_property
     def secret(self) -> Secret:
-        """The secret of the scheme."""
+        """The secret of the configured scheme."""
         name = self.schemes[0][-1]
         return Secret(getattr(self, name), getattr(self, f"{name}_file"))
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong with the scheme, if it is one."""
+        """Yield mistakes in the choice and the fields of the scheme."""
         if len(self.schemes) != 1:
             what = "mixes ways to get a token; keep one:" if self.schemes else "is missing; give"
             yield Mistake((), f"{what} {_SCHEMES}")
@@ -114,17 +115,17 @@ class EggplantAuth(Section):
 
 
 class EggplantSettings(SourceSettings):
-    """One server.
+    """The settings of one server.
 
-    One call covers all agents, so calls are never concurrent, whatever `concurrency` says.
+    One call covers all agents, so calls are never concurrent, and `concurrency` has no effect.
 
     Attributes:
-        url: What stands before `/api/sut/status`.
-        auth: Where the access token comes from.
-        expected_agents: Agents that are down when they are not connected, seen before or not: by
-            `name`, or by `name:port` where several share a name.
-        remember_for: How long any other agent counts as down after it was last connected, over
-            restarts, too.
+        url: The server's URL, without `/api/sut/status`.
+        auth: The access token or the login.
+        expected_agents: Agents that count as down whenever they are not connected, even if they
+            never were: as `name`, or as `name:port` if several agents share a name.
+        remember_for: How long any other agent counts as down after it was last connected,
+            including restarts of the exporter.
         run_linger: How long a run is shown after its end.
     """
 
@@ -139,7 +140,7 @@ class EggplantSettings(SourceSettings):
     run_linger: Duration = 3_600.0
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield mistakes in combinations of fields that are valid on their own."""
         yield from super().mistakes()
         yield from self._endpoint_mistakes()
         names = (name_and_port(agent)[0] for agent in self.expected_agents)
@@ -162,15 +163,18 @@ class EggplantSettings(SourceSettings):
                 yield Mistake(("auth", name), text, ("auth", "url"))
 
     def endpoint(self, path: str) -> str:
-        """Return a path, or a URL, as a URL: paths count from `url`, with a slash from its host."""
+        """Return an endpoint as a URL.
+
+        A path is relative to `url`; a path with a leading slash is relative to the host of `url`.
+        """
         return urljoin(f"{self.url.rstrip('/')}/", path)
 
 
 def name_and_port(agent: str) -> tuple[str, str]:
-    """Return name and port of an expected agent; the port is empty where none is given.
+    """Return name and port of an expected agent; the port is empty if none is given.
 
-    An agent is named after its machine's address if nobody names it, and an IPv6 address has no
-    port, whatever its end looks like.
+    An agent without a configured name is named after its machine's address. The last part of an
+    IPv6 address is not taken for a port.
     """
     name, _, port = agent.rpartition(":")
     if not name or _PORT.fullmatch(port) is None or _is_address(agent):
@@ -187,5 +191,5 @@ def _is_address(text: str) -> bool:
 
 
 def is_public_api(url: str) -> bool:
-    """Return whether a URL is the login of the public API, which knows clients but no users."""
+    """Return whether a URL is the login of the public API, which accepts clients but not users."""
     return _PUBLIC_API.search(urlsplit(url).path) is not None

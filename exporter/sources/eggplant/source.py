@@ -1,4 +1,4 @@
-"""An Eggplant DAI server as a source: all agents and their runs."""
+"""The source for one Eggplant DAI server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 def connect(
     settings: EggplantSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
-    """Make a source; sends nothing yet. `http` may be a client with another transport."""
+    """Return a new source, which has not sent a call yet.
+
+    Args:
+        settings: The source's settings.
+        context: Everything else the source needs.
+        http: The HTTP client to use; a new one if not given.
+    """
     http = http or http_client(settings, context, settings.auth.secret.fingerprint)
     client = EggplantClient(settings, context, http=http)
     return Source(

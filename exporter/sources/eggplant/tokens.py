@@ -1,6 +1,6 @@
-"""Access tokens: how they are asked for and how long they are kept.
+"""Access tokens: the logins that issue them, and their lifetime.
 
-The documented logins are told apart by their URL:
+The URL decides which of the documented logins is used:
 
 ====================================================  ========================================
 `…/realms/{realm}/protocol/openid-connect/token`      form: client credentials grant
@@ -8,10 +8,10 @@ The documented logins are told apart by their URL:
 `…/auth`, `…/ai/auth`                                 form: user name and password
 ====================================================  ========================================
 
-A login can use up one of the server's concurrent user licences. So a token is kept for as long as
-it lives, renewed shortly before its end, and never asked for twice at once. A `403` says that no
-licence is free. It is no refusal of the credentials: its reason is `access_denied`, as for every
-`403`, and the next login waits for a minute.
+A login can use up one of the server's concurrent user licences. A token is therefore used until
+shortly before its expiry, and two logins never run concurrently. An answer of `403` means that no
+licence is free, and not that the credentials are refused. Its reason is `access_denied`, as for
+every `403`, and the next login waits for a minute.
 """
 
 from __future__ import annotations
@@ -39,66 +39,71 @@ if TYPE_CHECKING:
 
 OPERATION = "token"
 
-#: The shortest life that is documented, assumed of a token that comes without one.
+#: The shortest documented lifetime, assumed for a token without one.
 ASSUMED_LIFE_SECONDS = 300.0
 
-#: The longest life that is documented; no token is trusted for longer.
+#: The longest documented lifetime; no token is used for longer.
 LONGEST_LIFE_SECONDS = 604_800.0
 
-#: A token is renewed so long before its end, but at most a fifth of its life.
+#: A token is renewed this long before its expiry, but at most a fifth of its lifetime.
 RENEWAL_SECONDS = 30.0
 
-#: After a login that was answered without a token, the next one waits so long.
+#: The pause after a login whose answer had no token.
 PAUSE_SECONDS = 60.0
 
-#: What a header can carry and a token can hold.
+#: A token: the visible ASCII characters, which a header can carry.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """An access token that is believed to be valid.
+    """An access token.
 
     Attributes:
-        fresh: Whether another one would be no better: it was asked for just now, or is given.
+        value: The token itself.
+        fresh: Whether the token was issued just now or is configured, so that a new login would not
+            give a better one.
     """
 
     value: str
     fresh: bool
 
     def __repr__(self) -> str:
-        """Show nothing of the value."""
+        """Return a text without the value."""
         return f"Token({HIDDEN}, fresh={self.fresh})"
 
 
 class GivenToken:
-    """The token of the configuration; a file is read again when it changed or was refused."""
+    """The configured token; its file is read again after a change or a refusal."""
 
     def __init__(self, secret: Secret) -> None:
         self._secret = secret
 
     async def get(self) -> Token:
-        """Return the token as it is now.
+        """Return the current token.
 
         Raises:
-            CallError: It cannot be read, or no header can carry it.
+            CallError: The token cannot be read, or it contains invalid characters.
         """
         value = self._secret.reveal()
         if not _TOKEN.fullmatch(value):
-            raise CallError(Reason.AUTH, "the access token holds what no header can carry")
+            raise CallError(Reason.AUTH, "the access token contains spaces or invalid characters")
         return Token(value=value, fresh=True)
 
     def refused(self, token: Token) -> None:
-        """Read the file again, since the vendor no longer accepts its token."""
+        """Make the next use read the file again, because the server refused the token."""
         del token
         self._secret.refresh()
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that answers with a token.
+    """A login, which is a call for a token.
 
     Attributes:
-        fields: What it sends beside the secret.
-        sent_as: The name under which the secret is sent.
+        url: The URL of the login.
+        fields: The fields to send, without the secret.
+        sent_as: The name of the secret's field.
+        secret: The secret.
+        encoding: The encoding of the fields.
     """
 
     url: str
@@ -108,9 +113,9 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     encoding: Literal["form", "json"] = "form"
 
     def call(self) -> Call:
-        """Make the call with the secret as it is now.
+        """Return the call with the current secret.
 
-        It is not repeated on its own, since each login can use up a licence.
+        The HTTP client does not retry this call, because each login can use up a licence.
 
         Raises:
             CallError: The secret's file cannot be read.
@@ -131,7 +136,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def login_of(settings: EggplantSettings) -> Login | None:
-    """Return the configured login, `None` where the token itself is given."""
+    """Return the configured login, or `None` if the token itself is configured."""
     auth = settings.auth
     if auth.token_url is not None:
         url = settings.endpoint(auth.token_url)
@@ -155,12 +160,13 @@ def login_of(settings: EggplantSettings) -> Login | None:
 
 
 class _Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A token with its end.
+    """A token with its expiry.
 
     Attributes:
-        credentials: Fingerprint of the secret it was got with.
-        renew_at: Monotonic seconds from which on a new one is asked for.
-        ends_at: Monotonic seconds of its end.
+        value: The token itself.
+        credentials: The fingerprint of the secret that was used for the login.
+        renew_at: Monotonic seconds from which the token is to be renewed.
+        ends_at: Monotonic seconds of the token's expiry.
     """
 
     value: str
@@ -169,15 +175,17 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True):
     ends_at: float
 
     def __repr__(self) -> str:
-        """Show nothing of the value."""
+        """Return a text without the value."""
         return f"_Held({HIDDEN})"
 
 
 class _Failed(msgspec.Struct, frozen=True, kw_only=True):
-    """A login that brought no token.
+    """A failed login.
 
     Attributes:
-        pause_until: Monotonic seconds until which no login with these credentials is tried.
+        error: The error of the login.
+        credentials: The fingerprint of the secret that was used.
+        pause_until: Monotonic seconds until which no login with this secret is tried.
     """
 
     error: PollError
@@ -186,7 +194,7 @@ class _Failed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoginTokens:
-    """Tokens got by logging in."""
+    """Tokens from logins."""
 
     def __init__(self, login: Login, context: SourceContext, *, http: HttpClient) -> None:
         self._login = login
@@ -198,14 +206,14 @@ class LoginTokens:
         self._failed: _Failed | None = None
 
     async def get(self) -> Token:
-        """Return the token held, or log in; callers that come meanwhile share the outcome.
+        """Return the held token, or log in if there is none; concurrent callers share one login.
 
-        A renewal that fails costs nothing while the token held still lives: it may even be the
-        one that uses up the licence. The failure is counted with the call.
+        If a renewal fails while the held token is still valid, the held token is returned: it may
+        be the token that uses the last free licence.
 
         Raises:
-            SuspectError: The login was refused.
-            PollError: There is no token, for another reason.
+            SuspectError: The server refused the login.
+            PollError: There is no token for another reason.
         """
         held = self._alive()
         if held is not None and self._clock.monotonic() < held.renew_at:
@@ -227,7 +235,7 @@ class LoginTokens:
             return Token(value=held.value, fresh=True)
 
     def refused(self, token: Token) -> None:
-        """Drop the token, if it is still the one held, and read the secret again."""
+        """Drop a refused token if it is the held one, and make the next login read the secret."""
         if self._held is not None and self._held.value == token.value:
             self._held = None
         self._login.secret.refresh()
@@ -236,7 +244,7 @@ class LoginTokens:
         held = self._held
         if held is None or self._clock.monotonic() >= held.ends_at:
             return None
-        # The fingerprint is empty while the file cannot be read; that is no new secret.
+        # The fingerprint is empty while the file cannot be read; that does not mean a new secret.
         return held if self._login.secret.fingerprint() in ("", held.credentials) else None
 
     async def _renew(self) -> _Held:
@@ -247,7 +255,7 @@ class LoginTokens:
             and self._clock.monotonic() < failed.pause_until
         ):
             raise BlockedError(
-                f"{failed.error}; the next login has to wait for a while",
+                f"{failed.error}; the next login waits for up to a minute",
                 retry_at=failed.pause_until,
                 reason=failed.error.reason,
             )
@@ -258,14 +266,14 @@ class LoginTokens:
             with self._telemetry.request(OPERATION):
                 reply = await self._http.send(call)
                 if reply.status < 300 or reply.status == 403:
-                    pause_seconds = PAUSE_SECONDS  # without a token it may have cost a licence
+                    pause_seconds = PAUSE_SECONDS  # the login may have used up a licence
                 _check_login(reply)
                 token, life_seconds = self._read(reply)
         except PollError as error:
             until = asked + pause_seconds
             held = self._alive()
             if held is not None:
-                # Once is enough while it lives; and with its end its licence is free again.
+                # The held token is still valid, so one try is enough; its expiry frees a licence.
                 until = min(asked + PAUSE_SECONDS, held.ends_at)
             self._failed = _Failed(error=error, credentials=credentials, pause_until=until)
             raise
@@ -276,12 +284,12 @@ class LoginTokens:
         return self._held
 
     def _read(self, reply: Reply) -> tuple[str, float]:
-        """Return the token of a reply and its life in seconds."""
+        """Return the token in a reply, and its lifetime in seconds."""
         surprise = self._telemetry.surprise
         read = decode(reply.body, TokenReply, operation=OPERATION, surprise=surprise)
         token = read.access_token or read.access_type
         if not token or not _TOKEN.fullmatch(token):
-            raise CallError(Reason.DECODE, f"{OPERATION}: the reply holds no usable access token")
+            raise CallError(Reason.DECODE, f"{OPERATION}: the reply has no valid access token")
         try:
             life_seconds = float(read.expires_in or 0)
         except ValueError:
@@ -293,17 +301,17 @@ class LoginTokens:
 
 
 def _check_login(reply: Reply) -> None:
-    """Raise the meaning of an answer other than a token."""
+    """Raise an error if the reply's status is not a success."""
     if reply.status in (400, 401):
         own = CallError(
             Reason.AUTH, f"{OPERATION}: the login was refused ({reply.status})", status=reply.status
         )
         raise SuspectError(own)
     if reply.status == 403:
-        # Without its status, which the guard would take for a refusal of the credentials.
+        # The error has no status, because the guard treats the status 403 as refused credentials.
         raise CallError(
             Reason.ACCESS_DENIED,
-            f"{OPERATION}: the login was answered with 403: no concurrent user licence is free",
+            f"{OPERATION}: no concurrent user licence is free (403)",
         )
     if (error := status_error(OPERATION, reply)) is not None:
         raise error

@@ -1,8 +1,8 @@
-"""Locust: the workers of a master, the master itself, and the test that they run.
+"""The provider for Locust: the workers of a master, the master itself, and its test.
 
-`client` has the only calls that may be sent, `replies` the fields that are read, `workers` the
-names of workers from start to start, `run` the test as a run, and `families` the metrics that
-no other vendor has.
+`client` sends the calls, and `replies` declares the fields to read. `workers` gives workers names
+that outlive a restart, `run` follows the test, and `families` declares the metrics that no other
+provider has.
 """
 
 from __future__ import annotations

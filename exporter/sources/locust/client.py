@@ -1,6 +1,7 @@
-"""The only way to a Locust master: two paths, which only read in every version of Locust.
+"""The client of a Locust master; it calls two paths, which are read-only in all Locust versions.
 
-In older versions a GET on `/stop` or `/stats/reset` acts, so no other path may ever be sent.
+In older versions a GET on `/stop` or `/stats/reset` stops the test or resets it, so the client must
+not call any other path.
 """
 
 from __future__ import annotations
@@ -49,19 +50,25 @@ if TYPE_CHECKING:
 
 STATS, PAGE = "stats", "page"
 
-#: All that is ever asked for.
+#: The only paths that are called.
 READ_ONLY = {STATS: "/stats/requests", PAGE: "/"}
 
 AGENTS, CONTROLLERS = "agents", "controllers"
 
-#: How long the version and the file's name are taken for known.
+#: The time after which the version and the name of the locustfile are read again.
 ABOUT_SECONDS = 3600.0
 
 
 def connect(
     settings: LocustSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
-    """Make a source; sends nothing yet. `http` may be a client with another transport."""
+    """Return a new source, which has not sent a call yet.
+
+    Args:
+        settings: The source's settings.
+        context: Everything else the source needs.
+        http: The HTTP client to use; a new one if not given.
+    """
     http = http or http_client(settings, context, settings.fingerprint)
     client = LocustClient(settings, context, http=http)
     return Source(
@@ -76,7 +83,7 @@ def connect(
 
 
 class LocustClient(Client):
-    """Asks one master for its workers and its test, and now and then for its version."""
+    """The client of one master."""
 
     def __init__(
         self, settings: LocustSettings, context: SourceContext, *, http: HttpClient
@@ -101,45 +108,51 @@ class LocustClient(Client):
     async def poll(self) -> Poll:
         """Read the workers and the test.
 
+        Returns:
+            The readings of all workers and the test; a failure if the version could not be read.
+
         Raises:
-            PollError: The call failed, and nothing is said about anybody.
+            PollError: The call failed.
         """
         failures = await self._learn()
         found, _, _ = await self._read()
         memory = msgspec.structs.replace(
             self._run.memory, ids=self._names.ids, ignored=tuple(sorted(self._names.ignored))
         )
-        # Without an inventory: that a worker is not listed is how its end is known.
+        # `inventory` is empty: a worker missing from the list is gone, so the list counts at once.
         return Poll(readings=found, failures=failures, memory=msgspec.json.encode(memory))
 
     async def poll_master(self) -> Poll:
-        """Find out whether the master answers, and its version.
+        """Read the master's version and find out whether it answers.
+
+        Returns:
+            The reading of the master; a failure if the version could not be read.
 
         Raises:
-            PollError: It does not answer; the agents' poll says the same.
+            PollError: The master does not answer.
         """
         failures = await self._learn()
         await self.guard.call(self._stats)
         return Poll(readings=(self._master(self.context.clock.now()),), failures=failures)
 
     async def prove(self) -> None:
-        """Find out whether the credentials are accepted."""
+        """Find out whether the master accepts the credentials."""
         await self._stats()
 
     async def explain_agent(self, target_id: str) -> Explanation:
-        """Read a worker now.
+        """Return the reading of a worker, read now.
 
         Raises:
-            LookupError: There is none of that name.
+            LookupError: There is no worker of that name.
             PollError: The call failed.
         """
         return await self._explain(Kind.AGENT, target_id)
 
     async def explain_master(self, target_id: str) -> Explanation:
-        """Read the master now.
+        """Return the reading of the master, read now.
 
         Raises:
-            LookupError: It is another one.
+            LookupError: The master has another address.
             PollError: The call failed.
         """
         stats, body = await self.guard.call(self._stats)
@@ -149,10 +162,10 @@ class LocustClient(Client):
         return Explanation(reading=master, reply=shown(body, stats))
 
     async def explain_run(self, target_id: str) -> Explanation:
-        """Read the test now.
+        """Return the reading of the test, read now.
 
         Raises:
-            LookupError: It is another one.
+            LookupError: The current test has another id.
             PollError: The call failed.
         """
         return await self._explain(Kind.RUN, target_id)
@@ -166,7 +179,7 @@ class LocustClient(Client):
         return Explanation(reading=reading, reply=shown(body, stats), more=tuple(more))
 
     async def _read(self) -> tuple[tuple[Reading, ...], bytes, Stats]:
-        """Return the readings, and the reply that they were read from."""
+        """Read the workers and the test; return the readings, the body and the decoded reply."""
         stats, body = await self.guard.call(self._stats)
         now = self.context.clock.now()
         listed = self._workers(stats, now)
@@ -182,7 +195,7 @@ class LocustClient(Client):
 
     def _workers(self, stats: Stats, now: Moment) -> Listed:
         if stats.workers is None:
-            # Without a master the one process is what generates the load.
+            # Without workers the queried process generates the load itself.
             alone = Agent(
                 agent_id=self._host,
                 agent=self._host,
@@ -202,7 +215,7 @@ class LocustClient(Client):
         return urlsplit(self._base).hostname or ""
 
     async def _learn(self) -> tuple[Failure, ...]:
-        """Read the version if it is not known; without it everything else is."""
+        """Read the version if it is unknown; if that fails, return a failure and go on."""
         now = self.context.clock.monotonic()
         if now < self._about_until:
             return ()
@@ -220,21 +233,21 @@ class LocustClient(Client):
     async def _stats(self) -> tuple[Stats, bytes]:
         """Return the reply and its body.
 
-        A login page can come with status 200 as well, so it is read before the guard takes the
-        call for accepted.
+        A login page can have the status 200, so the body is decoded before the guard counts the
+        call as accepted.
 
         Raises:
-            PollError: There is none.
+            PollError: There is no valid reply.
         """
         try:
             with self.context.telemetry.request(STATS):
                 body = await self._get(STATS, "application/json")
                 stats = decode(body, Stats, operation=STATS, surprise=self.surprise)
                 if not stats.is_known:
-                    raise CallError(Reason.DECODE, f"{STATS}: the answer is not Locust's")
+                    raise CallError(Reason.DECODE, f"{STATS}: the reply is not from Locust")
                 return stats, body
         except PollError:
-            # A master that comes back may be another one.
+            # The master may come back with another version.
             self._about_until = 0.0
             raise
 
@@ -251,19 +264,19 @@ class LocustClient(Client):
         )
         reply = await self.http.send(call)
         error = _login(operation, reply) or status_error(operation, reply)
-        if error is None and not _is(reply, content_type):
-            error = _no_answer(operation, reply)
+        if error is None and not _has_type(reply, content_type):
+            error = _unexpected_reply(operation, reply)
         if error is not None:
             raise suspected(error)
         return reply.body
 
 
-def _is(reply: Reply, content_type: str) -> bool:
+def _has_type(reply: Reply, content_type: str) -> bool:
     return reply.headers.get("content-type", "").partition(";")[0].strip() == content_type
 
 
 def _login(operation: str, reply: Reply) -> CallError | None:
-    """Return an error if Locust wants somebody to log in on its page."""
+    """Return an error if Locust redirects to its login page."""
     location = reply.headers.get("location", "")
     if 300 <= reply.status < 400 and urlsplit(location).path.endswith("/login"):
         return CallError(
@@ -275,12 +288,12 @@ def _login(operation: str, reply: Reply) -> CallError | None:
     return None
 
 
-def _no_answer(operation: str, reply: Reply) -> CallError:
-    """Return an error for a page where an answer should be, as with a login that is not set up."""
-    html = " a page" if _is(reply, "text/html") else " something else"
+def _unexpected_reply(operation: str, reply: Reply) -> CallError:
+    """Return an error for a reply of another content type, as from a login that is not set up."""
+    what = "an HTML page" if _has_type(reply, "text/html") else "of an unexpected type"
     return CallError(
         Reason.DECODE,
-        f"{operation}: the answer is{html} and not Locust's; check the url, and on Locust's page"
-        " whether --web-login lacks its set-up in the locustfile",
+        f"{operation}: the reply is {what}; check the url, and on Locust's page whether --web-login"
+        " lacks its set-up in the locustfile",
         status=reply.status,
     )

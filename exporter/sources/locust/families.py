@@ -9,10 +9,10 @@ from exporter.sources.api import Kind, Reading, TargetMapping, by_key, family, m
 
 
 class WorkerLoad(Reading, frozen=True, kw_only=True):
-    """The load of a worker that is connected.
+    """The load of a connected worker.
 
     Attributes:
-        cpu_ratio: Share of one core, so that 1 is all that a worker can use.
+        cpu_ratio: CPU use as a ratio of one core; a worker cannot use more than 1.
     """
 
     agent_id: str
@@ -23,10 +23,10 @@ class WorkerLoad(Reading, frozen=True, kw_only=True):
 
 
 class RunLoad(Reading, frozen=True, kw_only=True):
-    """The load of a test, over all workers; counts fall back with each test.
+    """The load of a test, over all workers; counts start at 0 with each test.
 
     Attributes:
-        response_seconds: Response times of the whole test by percentile.
+        response_seconds: Response times of the whole test in seconds, by percentile.
     """
 
     run_id: str
@@ -46,7 +46,7 @@ _run = partial(family, "locust", of=Kind.RUN)
 AGENT_USERS = _worker("agent_users", "Virtual users that the worker simulates now.")
 AGENT_CPU = _worker(
     "agent_cpu_ratio",
-    "CPU that the worker uses as a share of one core, of which it cannot use more.",
+    "CPU that the worker uses, as a ratio of the one core that it can use.",
 )
 AGENT_MEMORY = _worker("agent_memory_bytes", "Memory that the worker's process uses.")
 
@@ -64,7 +64,7 @@ RUN_RESPONSE = _run(
     "run_response_seconds", "Response times of the whole test, by percentile.", "percentile"
 )
 
-#: By reading, the families that it fills.
+#: The families that each type of reading fills.
 MAPPINGS: Mapping[type[Reading], tuple[TargetMapping, ...]] = {
     WorkerLoad: (
         mapped(

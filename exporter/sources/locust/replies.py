@@ -1,7 +1,7 @@
-"""The fields of Locust's replies that are wanted, and no others.
+"""The replies of Locust, reduced to the needed fields.
 
-Request names, error texts, exceptions and the options of the page may hold addresses or secrets,
-so they are neither kept nor shown.
+Request names, error texts, exceptions and the options in the page may hold addresses or secrets, so
+they are neither kept nor shown.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as its master lists it.
+    """A worker in the master's list.
 
     Attributes:
-        id: The host's name and 32 hexadecimal digits, new at each start.
-        cpu_usage: Percent of one core.
-        memory_usage: Bytes; 0 before the first sample.
+        id: The host's name and 32 hexadecimal digits, which change with each start.
+        cpu_usage: CPU use in percent of one core.
+        memory_usage: Memory in bytes; 0 before the first sample.
     """
 
     id: str = ""
@@ -38,8 +38,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """The reply to `GET /stats/requests`.
 
     Attributes:
-        workers: `None` without a master.
-        stats: Rows by request, which stay bytes, and the aggregate as the last one.
+        workers: The workers; `None` if the process runs without workers.
+        stats: A row per request, and last the aggregate row; the rows stay undecoded.
     """
 
     state: str = ""
@@ -49,7 +49,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_known(self) -> bool:
-        """True if any of it was there."""
+        """True if the reply has any of the expected fields."""
         return bool(self.state or self.stats) or self.workers is not None
 
 
@@ -60,19 +60,19 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     locustfile: str = ""
 
 
-#: The names of the aggregate row: `Total` up to 1.x.
+#: The names of the aggregate row; `Total` in versions up to 1.x.
 _AGGREGATE = ("Aggregated", "Total")
 
 _ARGUMENTS = re.compile(rb"window\.templateArgs\s*=\s*(\{.*\})")
 
-#: Up to 2.15 the page has the version in a link alone.
+#: In versions up to 2.15 the page has the version only in a link.
 _RELEASE = re.compile(rb"/releases/tag/v?([0-9][0-9A-Za-z.]{0,30})")
 
 _PERCENTILE = re.compile(r"response_time_percentile_(0\.[0-9]+)")
 
 
 def aggregate(stats: Stats) -> dict[str, Any]:
-    """Return the row of all requests, an empty one if there is none."""
+    """Return the row for all requests; empty if there is none."""
     for raw in reversed(stats.stats):
         try:
             row = msgspec.json.decode(raw, type=dict[str, Any])
@@ -84,7 +84,7 @@ def aggregate(stats: Stats) -> dict[str, Any]:
 
 
 def shown(body: bytes, stats: Stats) -> Any:
-    """Return a reply for people: of the rows only the aggregate, and of that only the numbers."""
+    """Return a redacted reply; of its rows it has only the aggregate row, and of that numbers."""
     reply = redacted_reply(body, Stats)
     row = aggregate(stats)
     reply["stats"] = {key: row[key] for key in row if count(row, key) is not None}
@@ -92,7 +92,7 @@ def shown(body: bytes, stats: Stats) -> Any:
 
 
 def count(row: Mapping[str, Any], key: str) -> float | None:
-    """Return a quantity of a row, `None` if it is none."""
+    """Return a quantity from a row, or `None` if it is missing or not a number of at least 0."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -100,7 +100,7 @@ def count(row: Mapping[str, Any], key: str) -> float | None:
 
 
 def percentiles(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return response times in seconds by percentile, such as `95`; the keys are Locust's."""
+    """Return response times in seconds by percentile, such as `95`."""
     found = {}
     for key in row:
         name = _PERCENTILE.fullmatch(key)
@@ -111,7 +111,7 @@ def percentiles(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def arguments(page: bytes) -> Arguments:
-    """Return the version and the name of the file out of the page; what is not found is empty."""
+    """Return the version and the name of the locustfile from the page; empty if not found."""
     found = _ARGUMENTS.search(page)
     if found is not None:
         try:

@@ -1,4 +1,4 @@
-"""The test of a master as a run. Locust has neither an id nor a start time nor a verdict for it."""
+"""The test of a master as a run; Locust gives it neither an id nor a start time nor a verdict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from exporter.sources.locust.replies import Stats
 
 
-#: Phases by Locust's states.
+#: Phases by Locust's states during and after a test.
 _PHASES = {
     "spawning": "booting",
     "running": "running",
@@ -27,18 +27,19 @@ _PHASES = {
     "stopping": "stopping",
     "stopped": "ended",
 }
-#: States of a master that has run nothing yet.
-_NONE = frozenset({"ready", "missing"})
+#: States of a master that has not run a test yet.
+_NO_TEST = frozenset({"ready", "missing"})
 
 
 class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """A test over restarts; times are seconds of the epoch.
+    """The memory of a test and its workers over restarts; times are Unix timestamps.
 
     Attributes:
-        started, ended: When it was first seen in flight, and over.
-        watched: Whether its start was seen, and not only that it was in flight.
-        requests: How many there were at the last look.
-        ids, ignored: As the workers' names have them.
+        version: The version of this format.
+        started, ended: When a poll first saw the test in flight, and over.
+        watched: Whether polls preceded the start, so that `started` is the real start time.
+        requests: The number of requests at the last poll.
+        ids, ignored: The fields of `Names` in the module `workers`.
     """
 
     version: Literal[1] = 1
@@ -51,11 +52,11 @@ class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CurrentRun:
-    """Follows a master's test from look to look.
+    """The test of a master, followed from poll to poll.
 
-    A new test is one that is in flight after one that was not. If both happened between two looks,
-    it shows by counts that fell while users are being started; somebody can also set the
-    counts of a running test back, which makes no new one.
+    A test in flight is new if the last poll saw none in flight. If a test ended and a new one
+    started between two polls, the request count fell and users are being started. A lower
+    count alone does not show a new test, because a user can reset the counts of a running test.
     """
 
     def __init__(self, *, linger_seconds: float, surprise: Surprised) -> None:
@@ -65,21 +66,21 @@ class CurrentRun:
         self.memory = RunMemory()
 
     def recall(self, memory: RunMemory, now: Moment) -> None:
-        """Go on from before a restart; a time to come was now, by a clock that was set back."""
+        """Take over a memory from before a restart; a time in the future becomes now."""
         self.memory = msgspec.structs.replace(
             memory, started=_sane(memory.started, now), ended=_sane(memory.ended, now)
         )
         self._looked = True
 
     def update(self, stats: Stats, name: str, now: Moment) -> tuple[Reading, ...]:
-        """Take a reply in and return the test, nothing if there is none to show."""
+        """Return the readings of the test, if there is one to show, after taking in a reply."""
         row = aggregate(stats)
         requests = count(row, "num_requests") or 0.0
         before = self.memory
-        if stats.state in _NONE:
+        if stats.state in _NO_TEST:
             before = RunMemory()
         elif stats.state not in _PHASES:
-            # It may be a part of a test or not, so nothing begins and nothing ends.
+            # An unknown state neither starts nor ends a test.
             self._surprise("enum" if stats.state else "missing_field")
         elif stats.state == "stopped":
             if before.started is not None and before.ended is None:
@@ -102,7 +103,7 @@ class CurrentRun:
         if started is None or (ended is not None and now.unix - ended > self._linger_seconds):
             return ()
         run_id = datetime.fromtimestamp(int(started), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        # A test that is over keeps the rates of its last seconds, which are true no more.
+        # Locust keeps the last rates of a finished test, which are not current any more.
         rates = row if ended is None else {}
         mean = count(row, "avg_response_time") if count(row, "num_requests") else None
         run = Run(
@@ -128,5 +129,5 @@ class CurrentRun:
 
 
 def _sane(unix: float | None, now: Moment) -> float | None:
-    """Return a time that was remembered, `None` if it is none."""
+    """Return a remembered Unix timestamp, at most now, or `None` if it is invalid."""
     return min(unix, now.unix) if unix is not None and unix > 0 else None

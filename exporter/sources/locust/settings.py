@@ -10,22 +10,24 @@ from pydantic import Field
 from exporter.sources.api import BasicSettings, Duration, Mistake, Name, expected_mistakes
 
 
-#: A dead worker is listed as missing for 60 s, by Locust's own constant, and is then gone.
+#: Locust lists a dead worker as missing for 60 s (its own constant) and then drops it.
 MISSING_SECONDS = 60.0
 
 
 class LocustSettings(BasicSettings):
-    """One master, or one Locust without workers.
+    """The settings of one master, or of one Locust process without workers.
 
-    `username` and `password` are for a proxy in front; Locust's own login page cannot be passed.
+    `username` and `password` are for a proxy in front of Locust; the exporter cannot log in on
+    Locust's own login page.
 
     Attributes:
-        url: The web interface, with the prefix of `--web-base-path` if it has one.
-        expected_agents: Workers that are down when they are not connected, seen before or not: by
-            their host's name, the second of a host as `name/2`.
-        remember_for: How long a worker that died counts as down after it was last up.
-        leave_grace: How long nothing is said of a worker whose row went although it was well, as
-            after a stop of the test; longer than Locust's `--stop-timeout`.
+        url: The URL of the web interface, including the prefix of `--web-base-path` if there is
+            one.
+        expected_agents: Workers that count as down whenever they are not connected, even if they
+            never were: as the name of their host, the second worker of a host as `name/2`.
+        remember_for: How long a dead worker counts as down after it was last up.
+        leave_grace: How long the state of a worker is unknown after it left the list while it was
+            up, as when a test is stopped; must exceed Locust's `--stop-timeout`.
         run_linger: How long a test is shown after its end.
     """
 
@@ -40,12 +42,12 @@ class LocustSettings(BasicSettings):
     run_linger: Duration = 3_600.0
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield mistakes in combinations of fields that are valid on their own."""
         yield from super().mistakes()
         yield from expected_mistakes(self, self.expected_agents)
 
     def risks(self) -> Iterator[str]:
-        """Yield a sentence on everything that works and may do harm, with the remedy."""
+        """Yield a sentence for each valid but risky setting, with the remedy."""
         yield from super().risks()
         interval = self.interval_for("agents")
         if interval is not None and interval > MISSING_SECONDS / 3:

@@ -1,7 +1,7 @@
-"""Workers by names that outlive their starts: a restarted worker has a new id at its master.
+"""Workers with stable names: a restarted worker gets a new id from its master, but keeps its name.
 
-A worker is called by its host, and the second of a host as `host/2`. One that comes takes the place
-of one that went on the same host.
+A worker is named after its host, the second worker of a host `host/2`. A new worker takes the name
+of a dead worker on the same host.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _ID = re.compile(r"(.+)_[0-9a-f]{32}")
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """The workers of a reply: agents, and the loads of those that are connected."""
+    """The workers of a reply as agents, and the loads of the connected workers."""
 
     agents: tuple[Agent, ...]
     loads: tuple[WorkerLoad, ...]
 
 
 class Names:
-    """Gives each worker's row its name.
+    """The names of the workers.
 
     Attributes:
-        ids: By name the id that the worker has now.
-        ignored: The ids of dead workers that have, or may have, a successor; a stop of the test
-            leaves nothing but their rows in the list.
+        ids: The worker's current id by name.
+        ignored: The ids of dead workers that have, or may have, a successor. They are remembered,
+            because after a stop of the test only their rows may be left in the list.
     """
 
     def __init__(self, ids: Mapping[str, str], ignored: Iterable[str]) -> None:
@@ -53,8 +53,9 @@ class Names:
     def rows(self, listed: Iterable[WorkerRow]) -> dict[str, WorkerRow]:
         """Return the rows by the names of their workers.
 
-        The row of a dead worker whose successor is there as well is left out. So is that of one
-        that was never seen alive, on a host with others: it may have a successor among them.
+        The row of a dead worker is left out if its successor is listed, too. It is also left out
+        if the worker was never seen alive and its host has living workers, because one of them may
+        be its successor.
         """
         rows = {row.id: row for row in listed if row.id}
         named = {name: rows[each] for name, each in self.ids.items() if each in rows}
@@ -76,28 +77,28 @@ class Names:
         return named
 
     def keep(self, names: Iterable[str]) -> None:
-        """Forget the workers that are none of these."""
+        """Forget all workers but these."""
         wanted = set(names)
         self.ids = {name: each for name, each in self.ids.items() if name in wanted}
 
 
 def _free(host: str, named: Mapping[str, WorkerRow]) -> str:
-    """Return the first name on a host that no worker has, or a dead one."""
+    """Return the first name on a host that is unused or belongs to a dead worker."""
     for number in itertools.count(1):
         name = host if number == 1 else f"{host}/{number}"
         if name not in named or named[name].state == MISSING:
             return name
-    raise AssertionError  # the count has no end
+    raise AssertionError  # not reached: the loop is endless
 
 
 def host_of(worker_id: str) -> str:
-    """Return the host's name of a worker; an id of another form is its own name."""
+    """Return the host in a worker's id, or an id of an unknown form unchanged."""
     found = _ID.fullmatch(worker_id)
     return found[1] if found else worker_id
 
 
 def readings(rows: Mapping[str, WorkerRow], now: Moment, surprise: Surprised) -> Listed:
-    """Return the agents of the rows, and the loads of those that are connected."""
+    """Return the agents for some rows, and the loads of the connected ones."""
     agents, loads = [], []
     for name, row in rows.items():
         up = row.state in _CONNECTED
@@ -113,7 +114,7 @@ def readings(rows: Mapping[str, WorkerRow], now: Moment, surprise: Surprised) ->
             state = None
         agents.append(Agent(agent_id=name, agent=name, host=host_of(row.id), state=state))
         if up:
-            # A dead worker keeps its last values, which are true no more.
+            # The row of a dead worker keeps its last values, which are not current any more.
             cpu_percent = measured(row.cpu_usage)
             loads.append(
                 WorkerLoad(

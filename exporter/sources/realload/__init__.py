@@ -1,4 +1,4 @@
-"""Real Load: the portal and what it knows of agents, controllers, recorders and suites."""
+"""The provider for Real Load: its portal's agents, controllers, clusters, recorders and suites."""
 
 from __future__ import annotations
 

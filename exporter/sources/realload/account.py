@@ -1,7 +1,7 @@
-"""The records of an account: its limits, the versions it demands, job templates, certificates.
+"""The records of an account: plan limit, minimum versions, job templates, client certificates.
 
-The expiry of a client certificate stands only inside the container that holds the private key, so
-the container has to be opened. That happens in a function that keeps nothing but a time stamp.
+The expiry of a client certificate is stored only inside the container that holds the private key.
+The function that opens the container keeps nothing but the time stamp.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _VERSIONS: dict[str, actions.Action[Any]] = {
     _RECORDER: actions.MIN_RECORDER_VERSION,
 }
 
-# When the task `versions` is off, the recorders' poll asks for their smallest version itself: this
-# often, and sooner when it could not be read.
+# When the task `versions` is off, the recorders' poll reads their minimum version itself: once per
+# `_KNOWN_SECONDS`, after a failure once per `_RETRY_SECONDS`.
 _KNOWN_SECONDS = 3600.0
 _RETRY_SECONDS = 600.0
 
@@ -45,7 +45,7 @@ _DEEPEST = 20
 
 
 class _Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """A smallest version, or the plan's limit in seconds, of which -1 means unlimited."""
+    """A minimum version, or the plan's limit in seconds, where -1 means unlimited."""
 
     read_at: float
     version: str | None = None
@@ -53,7 +53,7 @@ class _Fact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts that outlive the process, with their times as seconds of the epoch."""
+    """The facts that outlive the process; times are Unix timestamps."""
 
     version: Literal[1]
     facts: dict[str, _Fact]
@@ -61,11 +61,11 @@ class AccountMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountFacts:
-    """The smallest versions and the price plan: a handful of values that hardly ever change."""
+    """The minimum versions and the limit of the price plan; these values rarely change."""
 
     def __init__(self, client: RealLoadClient) -> None:
         self._client = client
-        #: Each reading with when it was read, on the monotonic clock.
+        #: Each reading with the time at which it was read, in monotonic seconds.
         self._kept: dict[str, tuple[float, Account | MinVersion]] = {}
         self._recorders_asked_at = -math.inf
         for task in ("versions", "recorders"):
@@ -74,7 +74,7 @@ class AccountFacts:
                 self._recall(memory)
 
     def memory(self) -> bytes:
-        """Return what the tasks that read an account's facts want to find again."""
+        """Return the memory of the tasks `versions` and `recorders`, as JSON."""
         now, asked_at = self._client.context.clock.now(), self._recorders_asked_at
         facts: dict[str, _Fact] = {}
         for key, (read_at, reading) in self._kept.items():
@@ -88,7 +88,7 @@ class AccountFacts:
         return msgspec.json.encode(AccountMemory(version=1, facts=facts, recorders_asked_at=asked))
 
     def _recall(self, memory: AccountMemory) -> None:
-        """Take in what is newer than what is known."""
+        """Take in the remembered facts that are newer than the known ones."""
         now = self._client.context.clock.now()
         for key, fact in memory.facts.items():
             reading: Account | MinVersion
@@ -106,10 +106,13 @@ class AccountFacts:
             self._recorders_asked_at = max(self._recorders_asked_at, asked_at)
 
     async def poll(self) -> Poll:
-        """Ask for all of them; one that cannot be read keeps its value until that is too old.
+        """Read all facts; a fact that cannot be read keeps its value until it is stale.
+
+        Returns:
+            The known facts, and a failure for each call that failed.
 
         Raises:
-            PollError: None could be read.
+            PollError: No fact could be read.
         """
         keys = (*_VERSIONS, _ACCOUNT)
         errors: list[PollError] = []
@@ -121,7 +124,7 @@ class AccountFacts:
             except PollError as error:
                 errors.append(error)
                 if isinstance(error, BlockedError):
-                    break  # the others would not be sent either, or cost a proof each
+                    break  # the guard would hold the other calls back or send a proof for each
         if not answered:
             raise errors[0]
         stale_after = self._client.settings.stale_after_for("versions")
@@ -137,10 +140,10 @@ class AccountFacts:
         )
 
     async def min_recorder_version(self) -> str | None:
-        """Return the smallest version of recorders, asked for if it is not known.
+        """Return the minimum version of recorders, reading it if the known one is too old.
 
-        A call that fails is counted as a request, but it is no failure of the recorders' poll:
-        they are only not compared.
+        If the call fails, the recorders' poll goes on and does not judge whether recorders are
+        outdated.
         """
         now = self._client.context.clock.monotonic()
         read_at, _ = self._kept.get(_RECORDER, _NEVER)
@@ -179,7 +182,7 @@ class AccountFacts:
 
 
 def _found(value: Any, depth: int) -> float | None:
-    """Find the limit wherever it stands: the shape of the price plan is not documented."""
+    """Return the limit from any level of the price plan, whose shape is not documented."""
     if depth == 0 or not isinstance(value, list | dict):
         return None
     if isinstance(value, dict):
@@ -191,7 +194,10 @@ def _found(value: Any, depth: int) -> float | None:
 
 
 async def poll_templates(client: RealLoadClient) -> Poll:
-    """Read all job templates, of which only the portal's verdict is kept.
+    """Read all job templates.
+
+    Returns:
+        The name and the portal's health verdict of each template.
 
     Raises:
         PollError: The call failed.
@@ -213,6 +219,9 @@ async def poll_templates(client: RealLoadClient) -> Poll:
 async def poll_certificates(client: RealLoadClient) -> Poll:
     """Read all client certificates of the recorders.
 
+    Returns:
+        The host and the expiry of each certificate.
+
     Raises:
         PollError: The call failed.
     """
@@ -223,7 +232,7 @@ async def poll_certificates(client: RealLoadClient) -> Poll:
     )
     certificates = []
     for certificate_id, name, item in wanted_items(client, "certificates", listed):
-        # In a thread, since the derivation of the container's key is slow on purpose.
+        # In a thread, because deriving the container's key is slow on purpose.
         not_after = await asyncio.to_thread(_expiry, item.cert_file_data_b64, item.cert_password)
         if not_after is None:
             client.surprise("type")
@@ -240,10 +249,10 @@ async def poll_certificates(client: RealLoadClient) -> Poll:
 
 
 def _expiry(container: msgspec.Raw, password: msgspec.Raw) -> float | None:
-    """Return when a PKCS#12 container's certificate expires, epoch seconds.
+    """Return the expiry of a PKCS#12 container's certificate as a Unix timestamp.
 
-    `None` stands for every container that cannot be opened. Errors end here, since their texts
-    and tracebacks could quote what is inside.
+    Returns `None` if the container cannot be opened. Errors are not passed on, because their texts
+    and tracebacks could quote the container's content.
     """
     try:
         opened = pkcs12.load_pkcs12(
@@ -252,5 +261,5 @@ def _expiry(container: msgspec.Raw, password: msgspec.Raw) -> float | None:
         )
         found = [each.certificate for each in (opened.cert, *opened.additional_certs) if each]
         return found[0].not_valid_after_utc.timestamp() if found else None
-    except Exception:  # noqa: BLE001 - the library promises no closed list of errors
+    except Exception:  # noqa: BLE001 - the library documents no complete list of its errors
         return None

@@ -1,7 +1,7 @@
-"""The actions that may be called, and how each one's reply is to be judged.
+"""The actions that the client may call, and the meaning of their error flags.
 
-The allow-list is what keeps the exporter read-only: the token could also change and delete
-everything. The client sends nothing that is not on it.
+The token could also change and delete everything. The allow-list keeps the exporter read-only: the
+client sends no action that is not on it.
 """
 
 from __future__ import annotations
@@ -43,17 +43,19 @@ READ_ONLY = frozenset(
     }
 )
 
-#: Fields whose value nobody may choose: true would make the portal change its stored job states.
+#: Request fields with a fixed value: true would make the portal change its stored job states.
 FIXED: dict[str, dict[str, Any]] = {
     "getMeasuringAgentTestjobs": {"synchronizeLocalTestjobsState": False},
 }
 
 
 class Flagged(msgspec.Struct, frozen=True, kw_only=True):
-    """The meaning of a specific error flag for a target, in the place of a reply.
+    """The meaning of a specific error flag for a target; takes the place of a reply.
 
     Attributes:
-        up: An outdated target was reached, all others count as down.
+        up: True for an outdated target, which the portal reached; false for all others.
+        reason: The reason why the target is down.
+        outdated: True if the portal refuses the target's version.
     """
 
     up: bool = False
@@ -65,10 +67,10 @@ OUTDATED = Flagged(up=True, outdated=True)
 NOT_REACHABLE = Flagged(reason=Reason.NOT_REACHABLE)
 ACCESS_DENIED = Flagged(reason=Reason.ACCESS_DENIED)
 UNKNOWN_ID = Flagged(reason=Reason.UNKNOWN_ID)
-#: The exporter's own verdict when a ping did not come home in time.
+#: The exporter's own verdict when a ping timed out.
 TIMED_OUT = Flagged(reason=Reason.TIMEOUT)
 
-#: The error flags of all replies, the decisive ones first.
+#: The error flags of all replies; if several are set, the first in this order counts.
 FLAGS: dict[str, Flagged] = {
     "agent_not_reachable_error": NOT_REACHABLE,
     "controller_not_reachable_error": NOT_REACHABLE,
@@ -76,7 +78,7 @@ FLAGS: dict[str, Flagged] = {
     "agent_id_error": UNKNOWN_ID,
     "cluster_id_error": UNKNOWN_ID,
     "recorder_id_error": UNKNOWN_ID,
-    # A controller has no id; the portal does not take the address that stands for it.
+    # A controller is identified by its address instead of an id; the portal rejects the address.
     "controller_host_error": UNKNOWN_ID,
     "controller_port_error": UNKNOWN_ID,
     "agent_access_denied_error": ACCESS_DENIED,
@@ -88,15 +90,15 @@ FLAGS: dict[str, Flagged] = {
 
 
 class Action(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
-    """An action with its reply.
+    """An action of the API.
 
     Attributes:
-        name: As the API spells it; a member of `READ_ONLY`.
+        name: The action's name in the API; a member of `READ_ONLY`.
         reply: The struct of its reply.
-        data: The field of the reply that holds the data; empty where none is documented.
-        remote: Whether it makes the portal call another machine, so that a time-out is the
-            machine's rather than the portal's.
-        partial: Whether data count although `isError` is set.
+        data: The field of the reply that holds the data; empty if none is documented.
+        remote: Whether the portal calls another machine for it, so that a time-out points to the
+            machine rather than to the portal.
+        partial: Whether the data are valid even if `isError` is set.
     """
 
     name: str

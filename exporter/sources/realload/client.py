@@ -1,8 +1,8 @@
-"""The only way to the Remote User API: what may be sent, and what a reply means.
+"""The client of the Remote User API; every call of this package goes through it.
 
-Every call goes through the lock-out guard, since five refused ones block the exporter's address
-at the portal. As the reply to a bad token is not documented, whatever might be one is raised as a
-suspect, and the guard finds out.
+Every call passes the lock-out guard, because the portal blocks the exporter's address after five
+refused calls. The portal's reply to a bad token is not documented. The client therefore raises a
+`SuspectError` for every reply that might be one, and the guard checks the token with a proof.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ R = TypeVar("R", bound=Envelope)
 
 
 class Trace(msgspec.Struct, kw_only=True):
-    """The wishes for one call, and how it went.
+    """The options and the course of one call.
 
     Attributes:
-        priority: Where to queue; targets that failed last time may not hold up the others.
-        keeps_body: Whether the reply's body is wanted, for `explain`.
-        suspect: Whether the reply looked like a refusal of the credentials.
-        seconds: How long the call took, without the time in the queue and for our own budget.
-        body: The reply's body, if it is wanted and there was one.
+        priority: The priority in the guard's queue; slow and failed targets have a lower one.
+        keeps_body: Whether to keep the reply's body, for `explain`.
+        suspect: Set to true if the reply looked like a refusal of the credentials.
+        seconds: Set to the duration of the call, without the waits in the queue and for the
+            request budget.
+        body: Set to the reply's body, if it is to be kept.
     """
 
     priority: Priority = Priority.NORMAL
@@ -50,11 +51,11 @@ class Trace(msgspec.Struct, kw_only=True):
 
 
 class TargetTimeoutError(CallError):
-    """A call that makes the portal call another machine did not come home in time."""
+    """A call timed out that makes the portal call another machine."""
 
 
 class RealLoadClient(Client):
-    """Calls the portal of one source."""
+    """The client of one source."""
 
     settings: RealLoadSettings
 
@@ -74,26 +75,27 @@ class RealLoadClient(Client):
         """Call an action and judge its reply.
 
         Args:
-            action: One of the module `actions`.
-            fields: Its own request fields.
-            trace: How to call; told how it went.
+            action: An action from the module `actions`.
+            fields: The action's own request fields.
+            trace: Options of the call; its other fields are set during the call.
 
         Returns:
-            The reply, or what a specific error flag says of the target.
+            The reply, or the meaning of a specific error flag for the target.
 
         Raises:
             ValueError: The action is not on the allow-list; nothing was sent.
-            PollError: There is no valid answer; `TargetTimeoutError` when that may be the
-                target's doing.
+            PollError: There is no valid answer. A `TargetTimeoutError` if the target may be the
+                cause.
         """
         if action.name not in actions.READ_ONLY:
             raise ValueError(f"{action.name} is not one of the read-only actions")
         trace, fields = trace or Trace(), fields or {}
-        # Tokens are left out: a hash of the target is kept in the state, and some are short.
-        told = (value for name, value in fields.items() if not name.endswith("Token"))
+        # Tokens are left out: the state keeps a hash of the target, and a short token could be
+        # guessed from its hash.
+        public = (value for name, value in fields.items() if not name.endswith("Token"))
         return await self.guard.call(
             lambda: self._attempt(action, fields, trace),
-            target=" ".join(map(str, (action.name, *told))),
+            target=" ".join(map(str, (action.name, *public))),
             priority=trace.priority,
         )
 
@@ -104,7 +106,7 @@ class RealLoadClient(Client):
         *,
         trace: Trace | None = None,
     ) -> R:
-        """Call an action that has no flags.
+        """Return the reply of an action that has no error flags.
 
         Raises:
             PollError: There is no valid answer.
@@ -112,7 +114,7 @@ class RealLoadClient(Client):
         return cast("R", await self.call(action, fields, trace=trace))
 
     async def accepts(self) -> bool:
-        """Return whether the portal accepts a cheap call now."""
+        """Return whether the portal accepts a cheap call made now."""
         try:
             await self.call(self._proofs[0])
         except PollError:
@@ -120,14 +122,14 @@ class RealLoadClient(Client):
         return True
 
     async def prove(self) -> None:
-        """Find out with one cheap call whether the token is accepted.
+        """Make one cheap call to find out whether the portal accepts the token.
 
-        The reply of getUserAccountInfo is not documented, so a portal might not offer it and
-        answer `isError` for that reason. A second call at once would be one more refused call if
-        the token is bad after all. The two candidates therefore take turns: after such an
-        ambiguous refusal the next proof, which the guard allows when `auth_retry` has passed, is
-        the other action, and whichever was accepted stays. A portal without getUserAccountInfo
-        thus costs one `auth_retry`, and a bad token never costs a second call.
+        A portal that does not offer getUserAccountInfo may answer `isError` to it, which looks
+        like a refusal. Calling a second action at once would cost another refused call if the
+        token is bad. The two actions therefore take turns: after an ambiguous refusal the next
+        proof, which the guard allows after `auth_retry`, uses the other action. An accepted
+        action stays in use. A portal without getUserAccountInfo thus delays the source by one
+        `auth_retry`, and a bad token never costs a second call.
         """
         try:
             await self._attempt(self._proofs[0], {}, Trace())
@@ -176,7 +178,7 @@ class RealLoadClient(Client):
         )
 
     def _judge(self, action: Action[R], reply: Reply) -> R | Flagged:
-        """Return an answer or raise; the body decides if it can be read, whatever the status."""
+        """Return the answer or raise; a readable body takes precedence over the HTTP status."""
         refusal = status_error(action.name, reply)
         try:
             answer = decode(reply.body, action.reply, operation=action.name, surprise=self.surprise)
@@ -198,11 +200,11 @@ class RealLoadClient(Client):
             raise refusal
         if is_error:
             own = refusal or CallError(Reason.API_ERROR, f"{action.name}: answered with isError")
-            # The flags that tell more were looked at above.
+            # The specific error flags have been checked above.
             raise SuspectError(own, kind=f"isError {answer.generic_error_text} {reply.status}")
         if refusal is not None:
             raise suspected(refusal)
-        # Neither data nor a word on errors: for all we know, this is how a bad token is refused.
+        # Neither data nor `isError`: the portal may refuse a bad token in this way.
         raise SuspectError(
             CallError(Reason.DECODE, f"{action.name}: the reply is not of the documented shape")
         )

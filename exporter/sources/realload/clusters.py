@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class Clusters(Inventory[Cluster]):
-    """The clusters of an account; one ping asks all members of one."""
+    """The clusters of an account; one ping reaches all members of a cluster."""
 
     kind = Kind.CLUSTER
     list_action = actions.CLUSTERS
     ping_action = actions.CLUSTER_PING
 
     def read(self, item: replies.ClusterItem) -> Cluster:
-        """Return a cluster as it is listed, without a state."""
+        """Return a listed cluster, without a state."""
         members: dict[str, Member] = {}
         for member in item.cluster_members_array or ():
             if member.cluster_member_id is None or member.agent_id is None:
@@ -58,9 +58,9 @@ class Clusters(Inventory[Cluster]):
     def with_state(
         self, listed: Cluster, ping: PingResult[Any] | None, previous: Cluster | None
     ) -> Cluster:
-        """Return a cluster with its state and its members'; an inactive one has none.
+        """Return a cluster with its own and its members' states; an inactive cluster has none.
 
-        Members that are inactive agents are not judged either, so that they page nobody.
+        An inactive member has no state either, so that it cannot raise an alert.
         """
         if not self.should_ping(listed):
             return listed
@@ -80,27 +80,29 @@ class Clusters(Inventory[Cluster]):
         return msgspec.structs.replace(listed, state=state, members=members)
 
     def _judged(self, ping: PingResult[Any]) -> tuple[ClusterState, dict[str, MemberState | None]]:
-        """Return what a ping found out about a cluster and, by id, about its members.
+        """Return the states of a cluster and, by id, of its members, from a ping.
 
-        An error flag or a time-out is the cluster's failure: no member was asked, so nothing is
-        known of any.
+        An error flag or a time-out is a failure of the cluster: no member was asked, so the states
+        of all members are unknown.
         """
         at, answer = ping.at, ping.answer
         if isinstance(answer, Flagged):
-            # A controller that refuses as outdated was reached, but asks no member.
+            # The portal reached an outdated controller, but that controller asks no member.
             reason = Reason.OUTDATED if answer.outdated else answer.reason
             state = ClusterState(read_at=at, up=False, reason=reason, outdated=answer.outdated)
             return state, {}
         info = answer.controller_response or replies.ClusterInfo()
         connect = info.cluster_connect_result or replies.ConnectResult()
         action = info.cluster_action_result or replies.ActionResult()
-        told = info.cluster_connect_result is not None or info.cluster_action_result is not None
+        has_result = (
+            info.cluster_connect_result is not None or info.cluster_action_result is not None
+        )
         if info.cluster_connect_result is None:
             self.client.surprise("missing_field")
         state = ClusterState(
             read_at=at,
-            # An error without a flag and without a word on the members says nothing.
-            up=True if told or not answer.is_error else None,
+            # `isError` without an error flag and without a result does not show the state.
+            up=True if has_result or not answer.is_error else None,
             outdated=replies.flag(info.cluster_controller_outdated),
             connect_duration_seconds=replies.seconds(connect.cluster_connect_duration_millis),
             ping_duration_seconds=replies.seconds(info.http_execute_time_millis),
@@ -111,7 +113,7 @@ class Clusters(Inventory[Cluster]):
 def _members(
     at: Moment, connect: replies.ConnectResult, action: replies.ActionResult
 ) -> dict[str, MemberState | None]:
-    """Return what is known of everybody; nobody is judged by a list that is missing."""
+    """Return the states of all members by id; a list missing from the reply judges no member."""
     unconnected = _ids(connect.connect_failed_cluster_member_array)
     idle = _ids(action.action_failed_cluster_member_array)
     connected = _as_ids(connect.connect_successful_cluster_member_array)
@@ -147,7 +149,7 @@ def _ids(parts: Iterable[replies.MemberItem | replies.FailedMember] | None) -> s
 
 
 def _worked(member: str, good: set[str] | None, bad: set[str]) -> bool | None:
-    """Return whether a part of the ping worked for a member, `None` where nothing says so."""
+    """Return whether a part of the ping worked for a member, `None` if the reply does not say."""
     if good is not None:
         return member in good
     return False if member in bad else None
@@ -161,7 +163,7 @@ def _member(
     acted: bool | None,
     silent: bool,
 ) -> MemberState | None:
-    """Judge a member, which is up only if all three parts of the ping worked."""
+    """Return a member's state: up only if connecting, acting and answering all worked."""
     reason = None
     if connected is False:
         reason = Reason.NOT_REACHABLE

@@ -1,7 +1,7 @@
-"""The reply about one run in detail, cut down like those of `replies`.
+"""The reply with the detail of one run, reduced to the needed fields like those of `replies`.
 
-It has hundreds of fields for a few jobs, free text, the name of a person and the jobs' arguments
-and signatures among them; none of those is declared.
+The full reply has hundreds of fields even for a few jobs. Free text, a person's name, and the jobs'
+arguments and signatures are among them and are not declared here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from exporter.sources.realload.replies import Envelope, Id, Part, RunResult, Sui
 
 
 class LogEntry(Part, frozen=True, kw_only=True):
-    """One entry of the executor's log; its text is not wanted."""
+    """One entry of the executor's log, without its text."""
 
     log_level: float | None = None
 
@@ -29,10 +29,10 @@ class GroupResult(Part, frozen=True, kw_only=True):
 
 
 class JobResult(Part, frozen=True, kw_only=True):
-    """The result of one job, which has no verdict; times in milliseconds.
+    """The result of one job; it has no verdict. Times are in milliseconds.
 
     Attributes:
-        testjob_template_element_id: Tells the jobs apart; two may have the same template.
+        testjob_template_element_id: Identifies the job; two jobs may have the same template.
     """
 
     test_execution_suite_id: Id | None = None

@@ -1,7 +1,7 @@
-"""The newest finished runs in detail: their jobs, and the events of their logs.
+"""The details of the newest finished runs: their jobs, and the events of their logs.
 
-A detail is large and does not change, so it is read once for each run, a few in a poll, and what
-was read is kept until a newer run of the suite has ended.
+A detail is large and does not change. It is read once per run, a few details per poll, and kept
+until a newer run of the suite has ended.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
     from exporter.sources.realload.detail_reply import DetailedRun, JobResult
 
 
-#: So many details are read in a poll; with many suites the first ones take some polls.
+#: The largest number of details read in a poll; at start many suites take several polls.
 _PER_POLL = 10
 
-#: A detail that cannot be read is given up after so many calls.
+#: The number of failed calls after which a detail is given up.
 _TRIES = 3
 
-#: After so many polls whose calls for details all failed, none is asked for during a pause: the
-#: portal may not offer the action at all, and the suites themselves are read.
+#: After this many polls in which every call for a detail failed, the calls pause: the portal may
+#: not offer the action, and the suites can be read without it.
 _BARREN_POLLS = 3
 _PAUSE_SECONDS = 3600.0
 
 _MOST_JOBS = 100
 
-#: The levels of log events that are counted, and those that are known beside them.
+#: The log levels whose events are counted, and the known levels that are not counted.
 _LEVELS = {8: "warn", 9: "error", 10: "fatal"}
 _QUIET_LEVELS = frozenset({4, 7})
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """The reading of the detail of a suite's newest finished run.
+    """The calls for the detail of a suite's newest finished run.
 
     Attributes:
-        run_id, start, end: Which run it is; a run that is seen to go on has another end later.
+        run_id, start, end: Identify the run; if a run goes on after all, its end changes.
         tries: How many calls failed.
-        read: Whether one did not.
+        read: Whether a call succeeded.
     """
 
     run_id: str
@@ -65,7 +65,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     read: bool = False
 
     def is_about(self, run: SuiteRun) -> bool:
-        """Return whether it is this run whose detail was read."""
+        """Return whether the calls were for this run."""
         end = run.end_timestamp_seconds
         return (self.run_id, self.start, self.end) == (run.run_id, run.start_timestamp_seconds, end)
 
@@ -74,11 +74,11 @@ class Details:
     """The details of all suites' newest finished runs.
 
     Attributes:
-        attempts: How the reading has gone, by suite.
+        attempts: The calls for the detail, by suite.
     """
 
     def __init__(self, client: RealLoadClient, attempts: Mapping[str, Attempt]) -> None:
-        """Take over what was read before a restart, of which the readings have the contents."""
+        """Take over the details read before a restart; their contents are in the readings."""
         self._client = client
         self._runs: dict[str, SuiteRun] = {
             suite.suite_id: suite.last_run
@@ -94,10 +94,13 @@ class Details:
         }
 
     async def read_new(self, suites: Mapping[str, Suite]) -> list[Failure]:
-        """Read the details that are missing, at most a few.
+        """Read the missing details, at most `_PER_POLL` of them.
 
-        A call that fails costs its own detail, for now. After one that is held back or takes too
-        long, no more are sent in this poll: its other readings must not wait.
+        After a call that the guard holds back or that times out, this poll sends no more of these
+        calls, so that its other readings need not wait.
+
+        Returns:
+            The calls that failed; the next polls try these details again.
         """
         runs = {
             suite_id: suite.last_run
@@ -135,7 +138,7 @@ class Details:
         return failures
 
     def _wanted(self) -> list[str]:
-        """Return the suites whose details to ask for in this poll, the untried ones first."""
+        """Return the suites whose details this poll reads, the untried ones first."""
         if self._client.context.clock.monotonic() < self._resume_at:
             return []
         missing = [
@@ -146,7 +149,7 @@ class Details:
         return sorted(missing, key=lambda suite_id: self.attempts[suite_id].tries)[:_PER_POLL]
 
     def _pause(self, *, read: bool, sent: bool) -> None:
-        """Note whether a poll read a detail or only sent calls; after enough of these, pause."""
+        """Count the polls in a row that sent calls and read no detail; after enough, pause."""
         if read:
             self._barren_polls = 0
         elif sent:
@@ -156,7 +159,7 @@ class Details:
             self._resume_at = self._client.context.clock.monotonic() + _PAUSE_SECONDS
 
     def detailed(self, suite_id: str, run: SuiteRun) -> SuiteRun:
-        """Return a run with its detail, as far as that was read."""
+        """Return a run with its detail, or unchanged if the detail was not read."""
         attempt, known = self.attempts.get(suite_id), self._runs.get(suite_id)
         if attempt is None or known is None or not attempt.is_about(run):
             return run
@@ -166,7 +169,7 @@ class Details:
         """Return a run with its detail, read now.
 
         Raises:
-            PollError: The call failed, or what it brought is not about this run.
+            PollError: The call failed, or its reply is not about this run.
         """
         action, surprise = actions.RUN_DETAIL, self._client.surprise
         fields = {"testExecutionSuiteId": int(suite_id), "testRunId": int(run.run_id)}
@@ -186,7 +189,7 @@ class Details:
         )
 
     def _attempt(self, suite_id: str, run: SuiteRun) -> Attempt:
-        """Return how the reading of a run's detail has gone."""
+        """Return the calls so far for the detail of this run."""
         attempt = self.attempts.get(suite_id)
         if attempt is not None and attempt.is_about(run):
             return attempt
@@ -198,7 +201,7 @@ class Details:
 
 
 def _is_of(result: DetailedRun, suite_id: str, run_id: str) -> bool:
-    """Return whether all ids in a detail that say what it is about are those asked for."""
+    """Return whether all suite and run ids in a detail are the requested ones or absent."""
     suite, jobs = result.test_execution_suite, result.test_run_testjob_result_array or ()
     suites = {suite.test_execution_suite_id if suite else None}
     suites |= {job.test_execution_suite_id for job in jobs}
@@ -207,7 +210,7 @@ def _is_of(result: DetailedRun, suite_id: str, run_id: str) -> bool:
 
 
 def _groups_agree(result: DetailedRun, run: SuiteRun) -> bool:
-    """Return whether the groups count the jobs as the run does, here and in the list."""
+    """Return whether the groups' job counts add up to the run's, in the detail and in the list."""
     groups = result.test_run_execution_group_result_array or ()
     for key, field in (
         ("passed", "num_testjob_templates_execution_passed"),
@@ -224,7 +227,7 @@ def _groups_agree(result: DetailedRun, run: SuiteRun) -> bool:
 
 
 def _jobs(result: DetailedRun, surprise: Surprised) -> tuple[SuiteJob, ...]:
-    """Return the jobs that have a result, or none if there are too many for as many series."""
+    """Return the jobs that have a result; none if they would make too many series."""
     if result.test_run_testjob_result_array is None:
         surprise("missing_field")
     templates = result.testjob_templates_array or ()
@@ -254,20 +257,20 @@ def _jobs(result: DetailedRun, surprise: Surprised) -> tuple[SuiteJob, ...]:
 
 
 def _duration(job: JobResult) -> float | None:
-    """Return how long a job took: on its machine, or else with its preparation and end."""
+    """Return the seconds a job ran; if unknown, those including its preparation and end."""
     for start, end in (
         (job.job_start_timestamp, job.job_end_timestamp),
         (job.execution_start_timestamp, job.execution_end_timestamp),
     ):
         began, ended = seconds(start), seconds(end)
-        # The epoch is when no job began.
+        # A start of 0 means that the time is missing.
         if began and ended and ended >= began:
             return ended - began
     return None
 
 
 def _events(result: DetailedRun, surprise: Surprised) -> Mapping[str, float]:
-    """Count the events of the levels that matter; without a log nothing is known of them."""
+    """Return the number of log events by level; empty if there is no log."""
     entries = result.executor_log.log_entries_array if result.executor_log else None
     if entries is None:
         surprise("missing_field")

@@ -1,4 +1,4 @@
-"""Targets that are listed with one call: which of them are watched, and how they are pinged."""
+"""Inventories: targets that one call lists, and that are then filtered and pinged."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ T = TypeVar("T")
 def wanted_items(
     client: RealLoadClient, kind: str, listed: Iterable[tuple[int | str | None, str | None, T]]
 ) -> Iterator[tuple[str, str, T]]:
-    """Yield id, name and item of all that are to be watched; of two with one id the first counts.
+    """Yield id, name and item of each item to watch; if an id occurs twice, the first item counts.
 
     Args:
-        client: Told of an item without an id, and of a second one with the same.
-        kind: What `include` and `exclude` call the items.
-        listed: Each item with its id and its name, for which the id stands in.
+        client: Counts an item without an id or with a repeated id as a surprise.
+        kind: The items' kind in `include` and `exclude`.
+        listed: Each item with its id and its name; without a name the id takes its place.
     """
     seen: set[str] = set()
     for number, name, item in listed:
@@ -49,21 +49,21 @@ def wanted_items(
 
 
 def address(host: str | None, port: int | str | None) -> str:
-    """Return the `host:port` by which controllers are known."""
+    """Return the `host:port` that identifies a controller."""
     name = host or ""
     return f"[{name}]:{text(port)}" if ":" in name else f"{name}:{text(port)}"
 
 
 class Inventory(ABC, Generic[R]):
-    """One kind of targets: listed with one call, then pinged one by one.
+    """The targets of one kind, listed with one call and then pinged one by one.
 
     Attributes:
-        kind: What they are. Its task is also what `include` and `exclude` call them, and its field
-            for the id names the target in the call that pings it.
-        list_action: Lists them.
-        ping_action: Pings one.
-        known: The readings of the newest poll, by id. What a poll cannot find out about a target
-            is taken from here, with the age it had.
+        kind: The kind. The name of its task is also the key in `include` and `exclude`; the name
+            of its id field is also the request field of the ping.
+        list_action: The action that lists the targets.
+        ping_action: The action that pings one target.
+        known: The readings of the newest poll, by id. If a poll cannot judge a target, it keeps
+            the known state with the time at which that was read.
     """
 
     kind: ClassVar[Kind]
@@ -80,20 +80,20 @@ class Inventory(ABC, Generic[R]):
 
     @abstractmethod
     def read(self, item: Any) -> R:
-        """Return a target as it is listed, without a state."""
+        """Return a listed target, without a state."""
 
     @abstractmethod
     def with_state(self, listed: R, ping: PingResult[Any] | None, previous: R | None) -> R:
-        """Return a listed target with what is known of its state.
+        """Return a listed target with its state.
 
         Args:
-            listed: As it was listed.
-            ping: What was found out now, `None` if nothing was.
-            previous: What the newest poll said of it.
+            listed: The target without a state.
+            ping: The result of its ping, `None` if there is none.
+            previous: The target's reading from the newest poll.
         """
 
     async def items(self) -> list[Any]:
-        """Return what the portal lists, as it is and in its order.
+        """Return the items of the portal's list, unfiltered and in its order.
 
         Raises:
             PollError: The list could not be read.
@@ -102,7 +102,7 @@ class Inventory(ABC, Generic[R]):
         return list(getattr(reply, self.list_action.data) or ())
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
-        """Have the portal call a target.
+        """Return the reply to a ping of a target, or the meaning of an error flag.
 
         Raises:
             PollError: The call failed.
@@ -111,7 +111,7 @@ class Inventory(ABC, Generic[R]):
         return await self.client.call(self.ping_action, {field: int(target_id)}, trace=trace)
 
     async def answer(self, target_id: str, trace: Trace) -> Any | Flagged:
-        """Ping a target and return what is to be kept of its reply until all have replied.
+        """Return the part of the reply to a ping that is kept until all targets have replied.
 
         Raises:
             PollError: The call failed.
@@ -119,11 +119,14 @@ class Inventory(ABC, Generic[R]):
         return await self.ping(target_id, trace)
 
     def should_ping(self, listed: R) -> bool:
-        """Return whether to ping a target; one that is switched off at the portal is only shown."""
+        """Return whether to ping a target; inactive targets are shown without a state."""
         return getattr(listed, "active", None) is not False
 
     async def poll(self) -> Poll:
         """List the targets, then ping each.
+
+        Returns:
+            The readings of all listed targets, and the pings that failed.
 
         Raises:
             PollError: The list could not be read.
@@ -152,7 +155,7 @@ class Inventory(ABC, Generic[R]):
         )
 
     async def listed(self) -> Mapping[str, R]:
-        """List the targets that are wanted and ours; of two with the same id the first counts.
+        """Return the listed targets that this process watches, by id.
 
         Raises:
             PollError: The list could not be read.
@@ -163,7 +166,7 @@ class Inventory(ABC, Generic[R]):
         async for item in in_turns(await self.items()):
             listed = self.read(item)
             target_id, name = self.kind.id_of(listed), self.kind.name_of(listed)
-            # What has no id is nobody's, and is noted by all.
+            # No shard owns an item without an id, so every process counts it as a surprise.
             if not target_id or shard.owns(settings.name, task, target_id):
                 ours.append((target_id, name, listed))
             else:
@@ -174,18 +177,19 @@ class Inventory(ABC, Generic[R]):
         targets: dict[str, R] = {}
         async for target_id, _, listed in wanted:
             known = before.get(target_id)
-            # What is listed as it was stays the same object, which saves memory.
+            # Reuse the object of an unchanged target, which saves memory.
             same = known if known is not None and known == listed else listed
             targets[self.kind.id_of(same)] = same
         self._listed = targets
         return targets
 
     async def explain(self, target_id: str) -> Explanation:
-        """Ping one target now; the list is only read if it never was.
+        """Return the reading of a target from a ping made now; read the list only if no poll has.
 
         Raises:
-            LookupError: It is not in the inventory.
-            PollError: The call failed. One that timed out does not say by itself whose fault it is.
+            LookupError: The inventory has no such target.
+            PollError: The call failed. A time-out alone does not show whether the target or the
+                portal is the cause.
         """
         targets = self._listed if self._listed is not None else await self.listed()
         if target_id not in targets:

@@ -1,4 +1,4 @@
-"""Machines that are pinged one by one: measuring agents with their jobs, controllers, recorders."""
+"""Pinged machines: measuring agents with their jobs, controllers, recorders."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Target)
 
-#: No machine has been up for so long: one of its two times is none.
+#: A longer uptime is not credible; then one of the two times it is computed from is wrong.
 _LONGEST_UPTIME_SECONDS = 10 * 366 * 86_400.0
 
-#: By so much, beside the time a call takes, a start time that is computed anew may differ from the
-#: one that is known without being another.
+#: Tolerance, beside the duration of the call, within which a newly computed start time counts as
+#: the known one.
 _START_JITTER_SECONDS = 2.0
 
-#: So many different tokens of one controller are tried, more than any is likely to have.
+#: The largest number of different tokens tried for one controller.
 _MAX_TOKENS = 10
 
 
 class Machines(Inventory[M]):
-    """One kind of machines, all of which answer a ping alike.
+    """The machines of one kind, which answer a ping with information about themselves.
 
     Attributes:
         state_type: The type of their states.
-        start_field: The field of a ping's data that says when one was started, by its own clock;
-            empty where there is none.
+        start_field: The field of a ping's data with the machine's start time by its own clock;
+            empty if there is none.
     """
 
     state_type: ClassVar[type[State]]
@@ -65,12 +65,12 @@ class Machines(Inventory[M]):
 
     @abstractmethod
     def facts(self, info: Any) -> dict[str, Any]:
-        """Return what only this kind says of itself, as fields of its state."""
+        """Return the state's fields that only this kind of machine has."""
 
     def with_state(self, listed: M, ping: PingResult[Any] | None, previous: M | None) -> M:
-        """Return a machine with its state and with when it was last seen up.
+        """Return a machine with its state and the time at which it was last up.
 
-        One that is not to be pinged has no state.
+        A machine that is not to be pinged has no state.
         """
         state: State | None = None
         if ping is not None:
@@ -84,7 +84,7 @@ class Machines(Inventory[M]):
         return msgspec.structs.replace(listed, state=state, last_up_timestamp_seconds=last_up)
 
     async def answer(self, target_id: str, trace: Trace) -> State | Flagged:
-        """Ping a machine and return its state, which takes a fraction of the reply's memory.
+        """Return a machine's state from a ping; it needs much less memory than the reply.
 
         Raises:
             PollError: The call failed.
@@ -104,7 +104,7 @@ class Machines(Inventory[M]):
         return self.state_type(
             read_at=at,
             up=True,
-            # Most machines have the same ones.
+            # Most machines report the same texts, so interning saves memory.
             version=intern(info.product_version or ""),
             os=intern(info.os_name or ""),
             os_version=intern(info.os_version or ""),
@@ -117,10 +117,11 @@ class Machines(Inventory[M]):
         )
 
     def _start(self, info: Any, at: Moment, seconds: float, previous: State | None) -> float | None:
-        """Return when a machine was started by our clock, since its own may be wrong.
+        """Return a machine's start time by the exporter's clock, as a Unix timestamp.
 
-        How long it is up it can tell by its own. What is known stays while it is as good as what a
-        new reply says, so that the time does not change with each poll.
+        The machine's own clock may be wrong, but the difference of two of its times gives the
+        uptime. A known start time stays while it is within the tolerance of the new one, so that
+        it does not change with each poll.
         """
         system_time = measured(info.system_time)
         started = measured(getattr(info, self.start_field, None))
@@ -136,7 +137,7 @@ class Machines(Inventory[M]):
         return start
 
     def memory_size(self, size: str | None) -> float | None:
-        """Return a size of memory in bytes; count one that cannot be read."""
+        """Return a size of memory in bytes; count an unreadable size as a surprise."""
         number = replies.parse_memory_size(size)
         if number is None and size and not size.startswith("-1"):
             self.client.surprise("type")
@@ -153,12 +154,12 @@ class Agents(Machines[Agent]):
     start_field = "agent_startup_time_stamp"
 
     def state_of(self, agent_id: str) -> AgentState | None:
-        """Return what the newest poll said of an agent's state."""
+        """Return an agent's state from the newest poll."""
         known = self.known.get(agent_id)
         return known.state if known else None
 
     def read(self, item: replies.AgentItem) -> Agent:
-        """Return an agent as it is listed, without a state."""
+        """Return a listed agent, without a state."""
         return Agent(
             agent_id=text(item.agent_id),
             agent=item.agent_description or text(item.agent_id),
@@ -170,9 +171,9 @@ class Agents(Machines[Agent]):
         )
 
     def facts(self, info: replies.AgentInfo) -> dict[str, Any]:
-        """Return what only agents say of themselves."""
+        """Return the state's fields that only agents have."""
         return {
-            # The portal answers a ping of an outdated agent with a flag.
+            # For an outdated agent the portal sends an error flag in place of this reply.
             "outdated": False,
             "memory_limit_bytes": self.memory_size(info.java_max_memory),
             "users_limit": replies.limit(info.limit_max_users_per_job),
@@ -181,12 +182,12 @@ class Agents(Machines[Agent]):
 
 
 class Jobs:
-    """The jobs of all agents that can be expected to answer.
+    """The jobs of all agents that are likely to answer.
 
-    The action has no specific error flags: the reply for an agent that cannot be reached looks
-    like a refusal of the token and would stop the source for a proof, the third in a minute even
-    longer. So agents that are inactive, down or outdated are left out, and one of which nothing is
-    known is pinged first.
+    The action has no specific error flags. If an agent cannot be reached, the reply looks like a
+    refusal of the token and stops the source for a proof; the third within a minute stops it even
+    longer. Inactive, down and outdated agents are therefore left out, and an agent of unknown state
+    is pinged first.
     """
 
     def __init__(self, client: RealLoadClient, agents: Agents) -> None:
@@ -198,6 +199,9 @@ class Jobs:
 
     async def poll(self) -> Poll:
         """List the agents, then ask each for its jobs.
+
+        Returns:
+            The number of jobs of each agent by state, and the calls that failed.
 
         Raises:
             PollError: The list could not be read.
@@ -216,7 +220,7 @@ class Jobs:
                 known[agent_id] = self._jobs(agent, result.at, answer)
                 continue
             if answer is TIMED_OUT:
-                # Whether an agent is down is said by its ping, not by its jobs.
+                # Only its ping decides whether an agent is down, so this is a failure of the poll.
                 message = f"{actions.AGENT_JOBS.name}: no answer in time"
                 failures.append(Failure(reason=Reason.TIMEOUT, message=message, target=agent_id))
             if answer in (None, TIMED_OUT) and agent_id in self._known:
@@ -246,9 +250,9 @@ class Jobs:
     def _jobs(self, agent: Agent, at: Moment, reply: replies.JobList) -> AgentJobs:
         counts: Counter[str] = Counter(dict.fromkeys(JOB_STATES, 0))
         for job in (reply.agent_response or replies.JobInfo()).all_testjobs_array or ():
-            told = job.testjob_properties.testjob_state if job.testjob_properties else None
-            state = (told or "").strip().casefold()
-            if told is None:
+            raw = job.testjob_properties.testjob_state if job.testjob_properties else None
+            state = (raw or "").strip().casefold()
+            if raw is None:
                 self._client.surprise("missing_field")
             elif state not in JOB_STATES:
                 self._client.surprise("enum")
@@ -262,7 +266,10 @@ class Jobs:
 
 
 class Recorders(Machines[Recorder]):
-    """The proxy recorders of an account; the portal has no flag for outdated ones."""
+    """The proxy recorders of an account.
+
+    The portal has no flag for outdated recorders, so the exporter compares versions itself.
+    """
 
     kind = Kind.RECORDER
     list_action = actions.RECORDERS
@@ -277,6 +284,9 @@ class Recorders(Machines[Recorder]):
     async def poll(self) -> Poll:
         """List the recorders, then ping each.
 
+        Returns:
+            The readings of all recorders, the pings that failed, and the account's facts as memory.
+
         Raises:
             PollError: The list could not be read.
         """
@@ -284,13 +294,13 @@ class Recorders(Machines[Recorder]):
         return msgspec.structs.replace(poll, memory=self._account.memory())
 
     async def items(self) -> list[replies.RecorderItem]:
-        """Return all recorders, and learn the smallest version of them."""
+        """Return all listed recorders, after reading their minimum version."""
         items = await super().items()
         self._minimum = await self._account.min_recorder_version()
         return items
 
     def read(self, item: replies.RecorderItem) -> Recorder:
-        """Return a recorder as it is listed, without a state."""
+        """Return a listed recorder, without a state."""
         return Recorder(
             recorder_id=text(item.recorder_id),
             recorder=item.recorder_description or text(item.recorder_id),
@@ -300,7 +310,7 @@ class Recorders(Machines[Recorder]):
         )
 
     def facts(self, info: replies.RecorderInfo) -> dict[str, Any]:
-        """Return what only recorders say of themselves, and whether one is outdated."""
+        """Return the state's fields that only recorders have, and whether it is outdated."""
         outdated = None
         if info.product_version is not None and self._minimum is not None:
             outdated = older(info.product_version, self._minimum)
@@ -314,9 +324,9 @@ class Recorders(Machines[Recorder]):
 
 
 class Controllers(Machines[Controller]):
-    """The controllers of an account's clusters, each once however many clusters use it.
+    """The controllers of an account's clusters; a controller of several clusters counts once.
 
-    A controller has no id; its address stands for one.
+    A controller has no id; its address identifies it.
     """
 
     kind = Kind.CONTROLLER
@@ -327,14 +337,14 @@ class Controllers(Machines[Controller]):
 
     def __init__(self, client: RealLoadClient) -> None:
         super().__init__(client)
-        #: By address, one item for each token. They are kept for pinging and shown by nothing.
+        #: By address, one item for each token; used for pings and never shown.
         self._items: dict[str, list[replies.ControllerItem]] = {}
         self._active: set[str] = set()
         #: By address, the token that the controller accepted last.
         self._accepted: dict[str, msgspec.Raw] = {}
 
     async def items(self) -> list[replies.ControllerItem]:
-        """Return all controllers, each once."""
+        """Return all listed controllers, each once."""
         items: dict[str, list[replies.ControllerItem]] = {}
         active: set[str] = set()
         for item in await super().items():
@@ -355,7 +365,7 @@ class Controllers(Machines[Controller]):
         return [same[0] for same in items.values()]
 
     def read(self, item: replies.ControllerItem) -> Controller:
-        """Return a controller as it is listed, without a state."""
+        """Return a listed controller, without a state."""
         key = address(item.controller_host, item.controller_port)
         protected = {replies.protected(each.controller_auth_token) for each in self._items[key]}
         return Controller(
@@ -366,10 +376,14 @@ class Controllers(Machines[Controller]):
         )
 
     async def ping(self, target_id: str, trace: Trace) -> Any | Flagged:
-        """Ping a controller, which takes its token besides its address.
+        """Return the reply to a ping of a controller, or the meaning of an error flag.
 
-        A wrong token looks like a controller that is away. Clusters may store different tokens of
-        one controller, so all are tried, first the one that was accepted last.
+        The call needs the controller's address and token. A wrong token looks like an unreachable
+        controller, and the clusters may store different tokens for one controller. All tokens are
+        therefore tried, beginning with the token that was accepted last.
+
+        Raises:
+            PollError: The call failed.
         """
         accepted = self._accepted.get(target_id)
         items = sorted(
@@ -389,11 +403,11 @@ class Controllers(Machines[Controller]):
         return answer
 
     def should_ping(self, listed: Controller) -> bool:
-        """Return whether any of a controller's clusters is active, or none is known."""
+        """Return whether a controller has an active cluster or no known clusters."""
         return listed.controller in self._active
 
     def facts(self, info: replies.ControllerInfo) -> dict[str, Any]:
-        """Return what only controllers say of themselves."""
+        """Return the state's fields that only controllers have."""
         return {
             "outdated": replies.flag(info.cluster_controller_outdated),
             "memory_limit_bytes": self.memory_size(info.java_max_memory),

@@ -1,4 +1,4 @@
-"""Calls to many targets in one poll: which go first, and whose fault a time-out is."""
+"""Calls to many targets in one poll: their order, and the cause of time-outs."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ A = TypeVar("A")
 
 Ping = Callable[[Trace], Awaitable[A | Flagged]]
 
-#: A call that takes this part of its time-out counts as slow.
+#: A call that takes at least this part of `timeout` counts as slow.
 _SLOW_PART = 1 / 3
 
 #: While other targets are queued, 1/8 of the concurrency is kept for slow and failed ones.
 _SLOW_SHARE = 8
 
-#: Of fewer calls than these, whatever number of them timed out, it is not the vendor's doing.
+#: The vendor is slow if at least this number and this share of the calls timed out.
 _LEAST_SLOW = 2
 _SLOW_CALLS = 1 / 4
 
-#: An answer is fast when it takes less than this part of the time-out.
+#: An answer is fast if it takes less than this part of the time-out.
 _FAST_PART = 1 / 2
 
-#: With no other target to compare with, so many polls in a row decide.
+#: If there is no other target to compare with, a target is down after this many time-outs in a row.
 _POLLS_IN_A_ROW = 3
 
 
 class PingResult(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
-    """The answer of a target, or what a flag or a time-out says of it.
+    """The result of a call to a target.
 
     Attributes:
         at: When the call ended.
-        seconds: How long it took.
+        answer: The target's answer, or the meaning of an error flag or a time-out.
+        seconds: The duration of the call.
     """
 
     at: Moment
@@ -59,10 +60,10 @@ class Pinged(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
     """The outcome of calling all targets of a poll.
 
     Attributes:
-        results: By target, without those of which nothing was found out.
-        failures: The calls that said nothing about their target.
-        asked: Whether something was found out about a target, if there was any.
-        vendor_slow: Whether calls timed out, and no target is judged by that.
+        results: The results by target, without the targets whose calls gave no result.
+        failures: The calls that gave no result.
+        asked: False if there were targets and no call gave a result.
+        vendor_slow: Whether calls timed out and no target is held responsible.
     """
 
     results: Mapping[str, PingResult[A]]
@@ -72,7 +73,7 @@ class Pinged(msgspec.Struct, Generic[A], frozen=True, kw_only=True):
 
 
 class Ending(Enum):
-    """The way in which a call to a target ended."""
+    """The kind of end of a call to a target."""
 
     ANSWERED = auto()
     FLAGGED = auto()
@@ -82,22 +83,23 @@ class Ending(Enum):
 
 
 def accuses(calls: Sequence[tuple[Ending, float]], *, timeout_seconds: float) -> bool | None:
-    """Return whether time-outs among the calls of a poll are their targets' doing.
+    """Return whether the time-outs among a poll's calls are to be blamed on their targets.
 
     Args:
-        calls: How each call ended, and its seconds.
-        timeout_seconds: After which a call times out.
+        calls: The end and the duration in seconds of each call.
+        timeout_seconds: The time limit of a call.
 
     Returns:
-        `False`: the vendor is slow. `None`: there was nothing to compare with, one poll cannot
-        tell. `True` and `None` hold only if the vendor accepts a cheap call now.
+        `True` if the targets are to blame, `False` if the vendor is slow, and `None` if there is no
+        answer to compare with, so that one poll cannot decide. `True` and `None` are valid only if
+        the vendor accepts a cheap call now.
     """
     endings = Counter(ending for ending, _ in calls)
     sent = len(calls) - endings[Ending.UNSENT]
     if endings[Ending.TIMED_OUT] >= max(_LEAST_SLOW, sent * _SLOW_CALLS):
         return False
     fast = timeout_seconds * _FAST_PART
-    # A flag that comes home late took the machine's time, not the vendor's.
+    # A late error flag means that the portal waited for the machine, so it is not counted.
     answered = [
         seconds
         for ending, seconds in calls
@@ -112,9 +114,9 @@ class _LastCall(msgspec.Struct, frozen=True, kw_only=True):
     """The newest call to a target.
 
     Attributes:
-        batch: The number of the batch in which it was made.
-        seconds: How long it took; infinite when it failed.
-        suspect: Whether its reply looked like a refusal of the credentials.
+        batch: The number of the poll in which the call was made.
+        seconds: The duration of the call; infinite if it failed.
+        suspect: Whether the reply looked like a refusal of the credentials.
     """
 
     batch: int = 0
@@ -126,10 +128,10 @@ _NEVER_CALLED = _LastCall()
 
 
 class Pinger:
-    """Calls the same targets poll after poll.
+    """Calls the targets of a task in every poll.
 
-    Those that the poll before did not reach come first, then those that failed or were slow, and
-    last those whose replies looked like refusals.
+    The targets that the last poll did not reach come first, then the slowest, failed calls counting
+    as infinitely slow, and last the targets whose replies looked like refusals.
     """
 
     def __init__(self, client: RealLoadClient) -> None:
@@ -141,19 +143,24 @@ class Pinger:
         self._timeout_seconds = min(client.settings.read_timeout or timeout, timeout)
         self._slow_seconds = timeout * _SLOW_PART
         self._number = 0
-        #: The targets whose calls timed out, with how many polls in a row they did while the vendor
-        #: accepted a cheap call.
+        #: For each target whose call timed out, the number of polls in a row in which it did so
+        #: while the vendor accepted a cheap call.
         self._in_a_row: Mapping[str, int] = {}
         self._last_calls: dict[str, _LastCall] = {}
 
     async def run(self, pings: Mapping[str, Ping[A]]) -> Pinged[A]:
         """Call all targets, as many at once as the guard allows.
 
-        About as many calls queue at the guard as can be under way, so that ten thousand targets do
-        not take the memory of as many waiting calls, and other tasks' calls get their turn.
+        Only about `concurrency` calls queue at the guard, so that ten thousand targets do not need
+        the memory of as many waiting calls, and other tasks' calls get their turn.
 
-        A time-out is the target's failure only if nothing tells that it is the vendor's; see
-        `accuses`.
+        A time-out counts as the target's failure only if the vendor is not to blame; see `accuses`.
+
+        Args:
+            pings: The call to each target, in the order of the list.
+
+        Returns:
+            The results and the failures of all calls.
         """
         self._number += 1
         queues = await self._queues(pings)
@@ -171,11 +178,11 @@ class Pinger:
 
         left = {priority: iter(targets) for priority, targets in queues.items()}
         async with asyncio.TaskGroup() as group:
-            # A slow call takes as much time as dozens of others and must not hold those up.
+            # A slow call takes as long as dozens of others and must not delay them.
             slow = len(queues[Priority.SLOW])
             for _ in range(min(slow, max(1, self._concurrency // _SLOW_SHARE))):
                 group.create_task(worker((Priority.SLOW, left[Priority.SLOW])))
-            # A worker that finds nothing else to do helps with the slow ones.
+            # A worker whose queue is empty helps with the slow calls.
             for _ in range(min(len(pings), self._concurrency)):
                 group.create_task(worker(*left.items()))
                 # Start calls one loop turn apart. When hundreds start in the same turn, the
@@ -187,7 +194,7 @@ class Pinger:
     async def _ping(
         self, target: str, ping: Ping[A], priority: Priority
     ) -> tuple[PingResult[A] | PollError, _LastCall]:
-        """Call one target; return what came of it, and what to remember of it."""
+        """Call one target; return its outcome, and the record of the call for the next poll."""
         trace = Trace(priority=priority)
         outcome: PingResult[A] | PollError
         try:
@@ -195,7 +202,7 @@ class Pinger:
         except PollError as error:
             outcome, seconds = error, math.inf
             if isinstance(error, BlockedError) and not trace.suspect:
-                # A call that is not sent costs no wait, and thousands of them would hold the loop.
+                # A call that is not sent does not wait; thousands of them would block the loop.
                 await asyncio.sleep(0)
                 return outcome, self._last_calls.get(target, _NEVER_CALLED)
         else:
@@ -205,14 +212,14 @@ class Pinger:
         return outcome, _LastCall(batch=self._number, seconds=seconds, suspect=trace.suspect)
 
     async def _queues(self, pings: Mapping[str, Ping[A]]) -> Mapping[Priority, list[str]]:
-        """Divide the targets by the priority of their calls, each part in the order of calling.
+        """Return the targets by the priority of their calls, each queue in the order of calling.
 
-        A poll begins where the last one was cut off, so that the order of the portal's list does
-        not decide which targets are never reached. Replies that looked like refusals may cut a
-        poll off, so these targets come last.
+        A poll begins where the last poll was cut off, so that the targets at the end of the
+        portal's list are reached, too. Replies that look like refusals can cut a poll off, so
+        the targets with such replies come last.
         """
-        # There are few groups, and in each the slowest comes first. Numbers alone are sorted many
-        # times as fast as tuples, and nobody else has a turn meanwhile.
+        # There are few groups, and in each the slowest comes first. Sorting blocks the loop, and
+        # numbers are sorted many times faster than tuples.
         groups: dict[tuple[bool, int], dict[str, float]] = {}
         async for target in in_turns(pings):
             last = self._last_calls.get(target, _NEVER_CALLED)
@@ -241,8 +248,7 @@ class Pinger:
             else:
                 failures.append(Failure(reason=outcome.reason, message=str(outcome), target=target))
         if unjudged:
-            message = f"{unjudged} calls timed out, which may be the vendor's doing, so that no"
-            message += " target is judged by that"
+            message = f"{unjudged} calls timed out; the vendor may be slow, so no target is judged"
             failures.append(Failure(reason=Reason.TIMEOUT, message=message, cuts_list=False))
         return Pinged(
             results=results,
@@ -252,7 +258,7 @@ class Pinger:
         )
 
     async def _accused(self, outcomes: Mapping[str, PingResult[A] | PollError]) -> set[str]:
-        """Return the targets whose time-outs are their own doing."""
+        """Return the targets that are to blame for their time-outs."""
         late = {target for target, each in outcomes.items() if isinstance(each, TargetTimeoutError)}
         endings = await collected(map(_ending, outcomes.values()))
         accusation = accuses(endings, timeout_seconds=self._timeout_seconds)

@@ -1,12 +1,13 @@
-"""The replies of the Remote User API, cut down to the fields that are wanted.
+"""The replies of the Remote User API, reduced to the needed fields.
 
-Only wanted fields are declared. The decoder skips all others, so personal data never gets in. A
-secret that is needed, or its presence, is kept as `msgspec.Raw`, whose `repr` shows nothing. Any
-field may be missing and has a default, `None` or an empty `Raw`. Numbers are `float` unless sent.
+The decoder skips all fields that are not declared here, so personal data is never decoded. A secret
+whose value or presence is needed has the type `msgspec.Raw`, whose `repr` shows nothing. Every
+field may be missing and has a default, `None` or an empty `Raw`. A number is a `float`, except for
+an id or a port, which is sent back.
 
-The functions at the end read each of the API's ways of writing a value into base units. `-1` means
-"no data" or "unlimited", by field; which of the two is decided by the function a field is read
-with. Where a value cannot be, `None` is returned.
+The functions at the end convert the API's values to base units. `-1` means "no data" in some fields
+and "unlimited" in others; the function that reads a field decides which. For an invalid value these
+functions return `None`.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from exporter.clock import LATEST_UNIX
 from exporter.sources.decode import finite, measured
 
 
-#: The vendor prints one and the same flag as a boolean and as a number.
+#: The vendor sends the same flag as a boolean at one time and as a number at another.
 VendorBool: TypeAlias = bool | int | None
 
 _Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-#: May be written as text. What does not fit into 64 bits is none, and nothing is asked about it.
+#: An id as a number or as text. A number beyond 64 bits is invalid; its target is never called.
 Id: TypeAlias = _Whole | Annotated[str, msgspec.Meta(pattern=r"^(?:0|-?[1-9][0-9]{0,17})\Z")]
 Port: TypeAlias = _Whole | str | None
 
 Hidden: TypeAlias = msgspec.Raw
 ABSENT: Hidden = msgspec.Raw()
 
-#: A size with its unit. Locales write digits in groups of three; behind a single point nobody can
-#: tell a group from decimals, so such a number is none.
+#: A size with its unit. Some locales separate groups of three digits. A single point before three
+#: digits can be a separator or a decimal point, so such a number is invalid.
 _MEMORY = re.compile(
     r"\s*(?![1-9][0-9]{0,2}\.[0-9]{3}[^0-9.,])"
     r"([1-9][0-9]{0,2}(?:[, '\u00a0\u2009\u2019\u202f][0-9]{3}){1,5}|[0-9]{1,15})"
@@ -43,14 +44,15 @@ _MEMORY = re.compile(
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The base of whatever stands inside a reply."""
+    """The base of all structs of a reply."""
 
 
 class Envelope(Part, frozen=True, kw_only=True):
-    """The base of all replies; of the account and the price plan it is all that is declared.
+    """The base of all replies.
 
     Attributes:
-        generic_error_text: Free text for people; for `explain` only, never for a label or a log.
+        is_error: True if the action failed.
+        generic_error_text: Free text for people; shown by `explain`, never in a label or a log.
     """
 
     is_error: VendorBool = None
@@ -70,7 +72,7 @@ class AgentItem(Part, frozen=True, kw_only=True):
 
 
 class SystemInfo(Part, frozen=True, kw_only=True):
-    """The facts that every pinged machine tells of itself; times in milliseconds."""
+    """The information that every pinged machine returns; times are in milliseconds."""
 
     product_version: str | None = None
     os_name: str | None = None
@@ -102,13 +104,13 @@ class AgentPing(Envelope, frozen=True, kw_only=True):
 
 
 class ControllerCluster(Part, frozen=True, kw_only=True):
-    """A cluster as the list of controllers shows it."""
+    """A cluster in the list of controllers."""
 
     cluster_active: VendorBool = None
 
 
 class ControllerItem(Part, frozen=True, kw_only=True):
-    """A cluster controller; it has no id but its address."""
+    """A cluster controller, identified by its address."""
 
     controller_host: str | None = None
     controller_port: Port = None
@@ -135,7 +137,7 @@ class ControllerPing(Envelope, frozen=True, kw_only=True):
 
 
 class MemberItem(Part, frozen=True, kw_only=True):
-    """An agent as a member of a cluster; its token is not wanted."""
+    """An agent as a member of a cluster, without its token."""
 
     cluster_member_id: Id | None = None
     load_factor: float | None = None
@@ -162,7 +164,7 @@ class FailedMember(Part, frozen=True, kw_only=True):
 
 
 class MemberInfo(Part, frozen=True, kw_only=True):
-    """The answer of a member; its clock is compared with the controller's."""
+    """The answer of a member; `delta_time_millis` compares its clock with the controller's."""
 
     is_error: VendorBool = None
     product_version: str | None = None
@@ -181,7 +183,7 @@ class MemberAnswer(Part, frozen=True, kw_only=True):
 
 
 class ConnectResult(Part, frozen=True, kw_only=True):
-    """The outcome of the controller's connecting to the members."""
+    """The result of the controller's attempts to connect to the members."""
 
     measuring_agent_cluster_member_array: tuple[MemberItem, ...] | None = None
     connect_successful_cluster_member_array: tuple[_Whole | str, ...] | None = None
@@ -190,7 +192,7 @@ class ConnectResult(Part, frozen=True, kw_only=True):
 
 
 class ActionResult(Part, frozen=True, kw_only=True):
-    """The outcome of the members' answering."""
+    """The result of the action that the controller requested from the members."""
 
     action_successful_cluster_member_array: tuple[_Whole | str, ...] | None = None
     action_failed_cluster_member_array: tuple[FailedMember, ...] | None = None
@@ -227,7 +229,7 @@ class RecorderItem(Part, frozen=True, kw_only=True):
 
 
 class RecorderInfo(SystemInfo, frozen=True, kw_only=True):
-    """A pinged recorder; memory in MB, under another name and type than the others'."""
+    """A pinged recorder; unlike other machines it reports its memory as a number of MB."""
 
     recorder_component_version: str | None = None
     is_recording: VendorBool = None
@@ -245,7 +247,7 @@ class RecorderPing(Envelope, frozen=True, kw_only=True):
 
 
 class CertificateItem(Part, frozen=True, kw_only=True):
-    """A client certificate: the container with the private key, and the password to it."""
+    """A client certificate: the container with the private key, and the container's password."""
 
     certificate_id: Id | None = None
     cert_description: str | None = None
@@ -256,13 +258,13 @@ class CertificateItem(Part, frozen=True, kw_only=True):
 
 
 class JobProperties(Part, frozen=True, kw_only=True):
-    """Properties of a job, of which all values are strings."""
+    """Properties of a job; all values are strings."""
 
     testjob_state: str | None = None
 
 
 class Job(Part, frozen=True, kw_only=True):
-    """A job an agent keeps."""
+    """A job that an agent stores."""
 
     testjob_properties: JobProperties | None = None
 
@@ -287,7 +289,7 @@ class TemplateInfo(Part, frozen=True, kw_only=True):
 
 
 class TemplateItem(Part, frozen=True, kw_only=True):
-    """A job template with its verdict."""
+    """A job template with the portal's health verdict."""
 
     testjob_template: TemplateInfo | None = None
     test_is_healthy: bool | None = None
@@ -296,7 +298,8 @@ class TemplateItem(Part, frozen=True, kw_only=True):
 class SuiteInfo(Part, frozen=True, kw_only=True):
     """A test execution suite.
 
-    The place where it runs by default is `m-` with an agent's id or `c-` with a cluster's.
+    The agent or cluster on which it runs by default is given as `m-` and an agent's id, or `c-` and
+    a cluster's id.
     """
 
     test_execution_suite_id: Id | None = None
@@ -307,7 +310,7 @@ class SuiteInfo(Part, frozen=True, kw_only=True):
 
 
 class RunResult(Part, frozen=True, kw_only=True):
-    """The summary of a run; times in milliseconds."""
+    """The summary of a run; times are in milliseconds."""
 
     test_run_id: Id | None = None
     execution_state: float | None = None
@@ -326,14 +329,14 @@ class RunResult(Part, frozen=True, kw_only=True):
 
 
 class SuiteItem(Part, frozen=True, kw_only=True):
-    """A suite with the runs the vendor keeps."""
+    """A suite with the runs that the portal stores."""
 
     test_execution_suite: SuiteInfo | None = None
     test_run_results_array: tuple[RunResult, ...] | None = None
 
 
 class AccountReply(Envelope, frozen=True, kw_only=True):
-    """The reply of an action that has no target; each such action has a field of its own."""
+    """The reply of an action without a target; each such action fills its own field."""
 
     measuring_agents_array: tuple[AgentItem, ...] | None = None
     cluster_controllers_array: tuple[ControllerItem, ...] | None = None
@@ -350,24 +353,24 @@ class AccountReply(Envelope, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=1024)
 def limit(value: float | None) -> float | None:
-    """Return a limit, for which -1 means unlimited."""
+    """Return a limit; -1 becomes infinity."""
     return math.inf if value == -1 else measured(value)
 
 
 def seconds(milliseconds: float | None) -> float | None:
-    """Return a duration in seconds."""
+    """Return a duration in seconds, or `None` if it is missing or negative."""
     number = measured(milliseconds)
     return None if number is None else number / 1000
 
 
 def timestamp(milliseconds: float | None) -> float | None:
-    """Return a point of time in epoch seconds; what no calendar can show is none."""
+    """Return a Unix timestamp, or `None` if it is missing or beyond the range of dates."""
     number = seconds(milliseconds)
     return number if number is not None and number <= LATEST_UNIX else None
 
 
 def signed_seconds(milliseconds: float | None) -> float | None:
-    """Return a difference in seconds, for which -1 is a measurement like any other."""
+    """Return a difference in seconds; it may be negative, so -1 is a valid measurement."""
     number = finite(milliseconds)
     return None if number is None else number / 1000
 
@@ -390,12 +393,12 @@ def parse_memory_size(text: str | None) -> float | None:
 
 
 def flag(value: float | None) -> bool | None:
-    """Return a flag, which the API prints as a boolean and as a number."""
+    """Return a flag, sent as a boolean or a number, as a boolean; `None` if it is missing."""
     return None if value is None else bool(value)
 
 
 def secret_text(secret: msgspec.Raw) -> str | None:
-    """Return a secret's text; `None` if the key is absent or holds no text."""
+    """Return a secret's text, or `None` if the field is missing or not a text."""
     try:
         return msgspec.json.decode(secret, type=str)
     except (ValueError, RecursionError):
@@ -403,6 +406,6 @@ def secret_text(secret: msgspec.Raw) -> str | None:
 
 
 def protected(secret: msgspec.Raw) -> bool | None:
-    """Return whether there is a token, masked or not; `None` if the vendor does not say."""
+    """Return whether a token is set, masked or not; `None` if the field is missing."""
     token = secret_text(secret)
     return None if token is None else bool(token)

@@ -1,4 +1,4 @@
-"""Runs of a suite: whether one is still in flight, and what it was once it is over."""
+"""Runs of a suite: whether the newest run is still in flight, and the outcome of finished runs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 #: The only value of `executionState` that is documented.
 _COMPLETED = 2
 
-#: A run may be quiet for so long, and two polls longer, before it counts as over.
+#: A run whose numbers have not changed for this time plus two polls counts as over.
 _QUIET_SECONDS = 120.0
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
     """The newest run of a suite, while its state is not "completed".
 
-    What the state of a run with failed jobs is, is not documented, so that such a run may be over.
+    The state of a run with failed jobs is not documented, so such a run may be over.
 
     Attributes:
-        run: As it was last listed.
-        quiet_since: Since when nothing of it has changed, monotonic seconds.
-        over: Whether it was taken for over.
+        run: The run as last listed.
+        quiet_since: Monotonic seconds since which the run has not changed.
+        over: Whether the exporter counts the run as over.
     """
 
     run: RunResult
@@ -43,27 +43,27 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
 def unfinished(
     run: RunResult, before: Unfinished | None, *, listed: bool, interval: float, now: Moment
 ) -> Unfinished | None:
-    """Judge the newest run of a suite; any other is over.
+    """Judge the newest run of a suite; all older runs are over.
 
-    A run counts as over when it has been quiet for 2 minutes and two polls. At first sight its own
-    times are believed, by our clock. Afterwards only what is seen to change counts, since the
-    portal's clock may differ from ours: a run whose numbers move is in flight, whatever its times
-    say, and one that does not is over in the end.
+    A run counts as over when it has been quiet, that is unchanged, for 2 minutes plus two polls.
+    When a run is first seen, its quiet time is computed from its own time stamps and the exporter's
+    clock. Later only observed changes count, because the portal's clock may be wrong: a run whose
+    numbers change is in flight, whatever its time stamps say.
 
-    While the suite is listed as running, a quiet run is in flight, unless it was taken for over
-    before: then the suite's next run has begun and has no results yet. The same holds for one that
-    executed all its jobs, of which one failed: nothing of it is left to run, and its failure is
-    shown. Once a failure is shown it stays, even if the run should go on.
+    While the portal lists the suite as running, a quiet run is in flight, with two exceptions. If
+    the run counted as over before, the suite's next run has begun and has no results yet. If all
+    jobs of the run were executed and one failed, nothing is left to run and the failure is shown.
+    A failure that was shown stays, even if the run goes on.
 
     Args:
-        run: As it is listed now.
-        before: What the poll before said of the suite's newest run then, if its state was unknown.
+        run: The run as listed now.
+        before: The judgement of the last poll, if the newest run was unfinished then.
         listed: Whether the portal lists the suite as running.
         interval: Seconds between two polls.
-        now: When it was listed.
+        now: The time of the list.
 
     Returns:
-        `None` if its state says that it is over.
+        The judgement, or `None` if the run's state is "completed".
     """
     if run.execution_state == _COMPLETED:
         return None
@@ -84,7 +84,7 @@ def unfinished(
 
 
 def newest_first(runs: Iterable[RunResult]) -> list[RunResult]:
-    """Return runs by their start; by their number if a start is not known."""
+    """Return runs sorted by their start, or by their id if any start is unknown."""
     known = list(runs)
     if any(measured(run.test_run_start_timestamp) is None for run in known):
         return sorted(known, key=_number, reverse=True)
@@ -92,7 +92,7 @@ def newest_first(runs: Iterable[RunResult]) -> list[RunResult]:
 
 
 def outcome(run: RunResult) -> Outcome:
-    """Return what a run that is over was; without evidence it has no verdict."""
+    """Return the outcome of a finished run; without sufficient counts it has no verdict."""
     planned, passed, failed = _jobs(run)
     if failed:
         return Outcome.FAILED
@@ -102,19 +102,19 @@ def outcome(run: RunResult) -> Outcome:
 
 
 def is_impossible(run: RunResult) -> bool:
-    """Return whether more jobs were executed than were to be."""
+    """Return whether a run executed more jobs than planned."""
     planned, passed, failed = _jobs(run)
     return planned is not None and (passed or 0) + (failed or 0) > planned
 
 
 def read_run(run: RunResult, *, over: bool) -> SuiteRun:
-    """Return a run as a reading; one in flight has neither an end nor an outcome."""
+    """Return a run as a reading; a run in flight has neither an end nor an outcome."""
     planned, passed, failed = _jobs(run)
     not_executed = None
     if planned is not None and passed is not None and failed is not None:
         not_executed = max(0.0, planned - passed - failed)
     start = timestamp(run.test_run_start_timestamp)
-    # Of a run in flight the last update is not the end.
+    # The last update is the end only of a finished run.
     end = timestamp(run.test_run_last_updated_timestamp) if over else None
     return SuiteRun(
         run_id=text(run.test_run_id),
@@ -137,12 +137,12 @@ def read_run(run: RunResult, *, over: bool) -> SuiteRun:
 
 
 def counts(**values: float | None) -> dict[str, float]:
-    """Return the counts that are known, by result."""
+    """Return the known counts by result."""
     return {result: count for result, count in values.items() if count is not None}
 
 
 def _started(run: RunResult) -> tuple[float, int]:
-    """Return what tells a suite's runs apart: the start in epoch milliseconds, and the number."""
+    """Return the identity of a suite's run: the start in milliseconds of the epoch, and the id."""
     return measured(run.test_run_start_timestamp) or 0.0, _number(run)
 
 
@@ -151,7 +151,7 @@ def _number(run: RunResult) -> int:
 
 
 def _jobs(run: RunResult) -> tuple[float | None, float | None, float | None]:
-    """Return how many jobs were to be executed, how many passed and how many failed."""
+    """Return the numbers of planned, passed and failed jobs."""
     return (
         measured(run.num_testjob_templates_to_execute),
         measured(run.num_testjob_templates_execution_passed),

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class RealLoadSettings(SourceSettings):
-    """One account at a portal.
+    """The settings of one account at a portal.
 
     Attributes:
-        url: That of the remote user API, such as `https://portal.realload.com/RemoteUserAPI`.
+        url: The URL of the Remote User API, such as `https://portal.realload.com/RemoteUserAPI`.
         auth_token: The API authentication token.
-        auth_token_file: A file with it.
+        auth_token_file: A file that holds the API authentication token.
     """
 
     TASKS: ClassVar[Mapping[str, float | None]] = {
@@ -57,7 +57,7 @@ class RealLoadSettings(SourceSettings):
     auth_token_file: FilePath | None = None
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield mistakes in combinations of fields that are valid on their own."""
         yield from super().mistakes()
         yield from secret_mistakes(self, "auth_token")
 

@@ -1,4 +1,4 @@
-"""One account at a portal as a source; each task is a module of this package."""
+"""The source for one account at a portal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 def connect(
     settings: RealLoadSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
-    """Make a source; sends nothing yet. `http` may be a client with another transport."""
+    """Return a new source, which has not sent a call yet.
+
+    Args:
+        settings: The source's settings.
+        context: Everything else the source needs.
+        http: The HTTP client to use; a new one if not given.
+    """
     http = http or http_client(settings, context, settings.token.fingerprint)
     client = RealLoadClient(settings, context, http=http)
     agents, controllers, clusters = Agents(client), Controllers(client), Clusters(client)

@@ -32,16 +32,17 @@ from exporter.sources.settings import STANDARD_INTERVAL_SECONDS
 
 _HISTORY = 10
 
-#: Suites with all their runs that are read in one go, a few milliseconds of work.
+#: Suites converted per turn of the event loop, which takes a few milliseconds.
 _TURN = 20
 
 
 class SuitesMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """The memory of each suite beside its reading.
+    """The memory of the task `suites`.
 
     Attributes:
-        unfinished: Its newest run, if the state of that is not "completed".
-        details: How the reading of its newest finished run's detail has gone.
+        version: The version of this format.
+        unfinished: By suite, its newest run, if the state of that run is not "completed".
+        details: By suite, the calls for the detail of its newest finished run.
     """
 
     version: Literal[1]
@@ -66,7 +67,10 @@ class Suites:
         self._details = Details(client, memory.details)
 
     async def poll(self) -> Poll:
-        """Read all suites, and in detail the runs that have ended since.
+        """Read all suites, and the details of newly finished runs.
+
+        Returns:
+            The readings of all suites, and the calls for details that failed.
 
         Raises:
             PollError: One of the three calls for the lists failed.
@@ -81,10 +85,12 @@ class Suites:
         )
 
     async def explain(self, suite_id: str) -> Explanation:
-        """Read one suite now, of which the portal only offers all, and its newest finished run.
+        """Return the reading of a suite and its newest finished run, read now.
+
+        The portal has no call for a single suite, so all suites are read.
 
         Raises:
-            LookupError: There is none with this id.
+            LookupError: There is no suite with this id.
             PollError: One of the three calls for the lists failed.
         """
         trace = Trace(keeps_body=True)
@@ -97,7 +103,7 @@ class Suites:
         suite = self._detailed(suites[suite_id])
         run, trace = suite.last_run, Trace(keeps_body=True)
         if run is not None and run.run_id:
-            with suppress(PollError):  # it is counted, and the suite is known without
+            with suppress(PollError):  # the suite can be explained without the detail
                 run = await self._details.read(suite_id, run, trace)
             suite = msgspec.structs.replace(suite, last_run=run)
         if reply and trace.body:
@@ -106,7 +112,7 @@ class Suites:
         return Explanation(reading=suite, reply=reply)
 
     def _detailed(self, suite: Suite) -> Suite:
-        """Return a suite with the detail of its newest finished run, if that was read."""
+        """Return a suite with the detail of its newest finished run, if it was read."""
         if suite.last_run is None:
             return suite
         run = self._details.detailed(suite.suite_id, suite.last_run)
@@ -125,10 +131,10 @@ class Suites:
         return msgspec.json.encode(memory)
 
     async def _read(self, trace: Trace) -> dict[str, Suite]:
-        """Ask what runs before and after the list.
+        """Read the running suites before and after the list of suites.
 
-        A run that starts or ends between two calls counts as running, so that it is not judged
-        while only a part of it is known.
+        A run that starts or ends between two of the calls counts as running, so that it is not
+        judged by incomplete results.
         """
         client = self._client
         before = await client.data(actions.RUNNING_SUITES)
@@ -152,13 +158,13 @@ class Suites:
         return suites
 
     def _suite(self, suite_id: str, name: str, item: SuiteItem, *, listed: bool) -> Suite:
-        """Read a suite and its runs, and note its newest run if that is unfinished.
+        """Return the reading of a suite, and remember its newest run if that is unfinished.
 
         Args:
-            suite_id: Its id.
-            name: Its name, or the id for want of one.
+            suite_id: The suite's id.
+            name: The suite's name, or the id if it has none.
             item: The suite with its runs.
-            listed: Whether it is listed as running; its run may have no results yet.
+            listed: Whether the portal lists the suite as running; the run may have no results yet.
         """
         info = item.test_execution_suite or SuiteInfo()
         runs = newest_first(item.test_run_results_array or ())

@@ -1,7 +1,7 @@
-"""Selenium Grid 4: the nodes of a hub, and the hub itself.
+"""The provider for Selenium Grid 4: the nodes of a hub, and the hub itself.
 
-`client` has the only calls that may be sent, `replies` the fields that are read, and `families` the
-metrics that no other vendor has.
+`client` sends the calls, `replies` declares the fields to read, and `families` declares the metrics
+that no other provider has.
 """
 
 from __future__ import annotations

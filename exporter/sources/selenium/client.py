@@ -1,4 +1,4 @@
-"""The only way to a Selenium Grid: three calls, which only read."""
+"""The client of a Selenium Grid; it makes three calls, all of them read-only."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 
 STATUS, GRID, QUEUE = "status", "grid", "queue"
 
-#: All that is ever asked for: method, path and body. GraphQL takes a POST and has nothing that
-#: changes anything.
+#: Method, path and body of the only calls. Selenium's GraphQL needs a POST, but can only read.
 READ_ONLY = {
     STATUS: ("GET", "/status", b""),
     GRID: ("POST", "/graphql", b'{"query":"{ grid { version sessionQueueSize } }"}'),
@@ -53,15 +52,21 @@ READ_ONLY = {
 
 AGENTS, CONTROLLERS = "agents", "controllers"
 
-#: Of two rows with one address, of a dead node and of its successor, the better one counts. Of any
-#: other availability it is not known what it says.
+#: The known availabilities, the worst first. If a dead node and its successor are listed with the
+#: same address, the better one counts.
 _ORDER = ("DOWN", "DRAINING", "UP")
 
 
 def connect(
     settings: SeleniumSettings, context: SourceContext, *, http: HttpClient | None = None
 ) -> Source:
-    """Make a source; sends nothing yet. `http` may be a client with another transport."""
+    """Return a new source, which has not sent a call yet.
+
+    Args:
+        settings: The source's settings.
+        context: Everything else the source needs.
+        http: The HTTP client to use; a new one if not given.
+    """
     http = http or http_client(settings, context, settings.fingerprint)
     client = SeleniumClient(settings, context, http=http)
     return Source(
@@ -72,7 +77,7 @@ def connect(
 
 
 class SeleniumClient(Client):
-    """Asks one hub for its nodes, and for its version and its queue."""
+    """The client of one hub."""
 
     def __init__(
         self, settings: SeleniumSettings, context: SourceContext, *, http: HttpClient
@@ -90,18 +95,24 @@ class SeleniumClient(Client):
     async def poll(self) -> Poll:
         """Read all nodes.
 
+        Returns:
+            The readings of all nodes.
+
         Raises:
-            PollError: The call failed, and nothing is said about anybody.
+            PollError: The call failed.
         """
         agents, loads, _ = await self._read()
-        # Without an inventory: that a node is not listed is how its end is known.
+        # `inventory` is empty: a node missing from the list is gone, so the list counts at once.
         return Poll(readings=(*agents, *loads.values()))
 
     async def poll_hub(self) -> Poll:
-        """Find out whether the hub answers, its version and its queue.
+        """Read the hub's version and queue, and find out whether it answers.
+
+        Returns:
+            The readings of the hub; a failure if version and queue could not be read.
 
         Raises:
-            PollError: It does not answer; the nodes' poll says the same.
+            PollError: The hub does not answer.
         """
         await self.guard.call(self._nodes)
         grid, failures = await self._ask()
@@ -109,14 +120,14 @@ class SeleniumClient(Client):
         return Poll(readings=(self._hub(grid), load), failures=failures)
 
     async def prove(self) -> None:
-        """Find out whether the credentials are accepted."""
+        """Find out whether the hub accepts the credentials."""
         await self._nodes()
 
     async def explain_node(self, target_id: str) -> Explanation:
-        """Read a node now.
+        """Return the reading of a node, read now.
 
         Raises:
-            LookupError: There is none of that address.
+            LookupError: There is no node with that address.
             PollError: The call failed.
         """
         agents, loads, body = await self._read()
@@ -127,10 +138,10 @@ class SeleniumClient(Client):
         raise LookupError(f"there is no agent {target_id!r}")
 
     async def explain_hub(self, target_id: str) -> Explanation:
-        """Read the hub now.
+        """Return the reading of the hub, read now.
 
         Raises:
-            LookupError: It is another one.
+            LookupError: The hub has another address.
             PollError: The call failed.
         """
         _, body = await self.guard.call(self._nodes)
@@ -141,7 +152,7 @@ class SeleniumClient(Client):
         return Explanation(reading=hub, reply=redacted_reply(body, Status))
 
     async def _read(self) -> tuple[tuple[Agent, ...], dict[str, NodeLoad], bytes]:
-        """Return the wanted nodes, the loads of those that are not dead, and the body."""
+        """Read the nodes; return the wanted nodes, the loads of the living ones, and the body."""
         listed, body = await self.guard.call(self._nodes)
         now = self.context.clock.now()
         nodes = self._by_address(listed)
@@ -185,7 +196,7 @@ class SeleniumClient(Client):
             os_version=node.os_info.version,
             busy=node.sessions > 0 if up else None,
         )
-        # One that drains takes no new sessions and leaves after its last one: it is not judged.
+        # A draining node takes no new sessions and leaves after its last one, so it is not judged.
         judged = node.availability in ("UP", "DOWN")
         return Agent(
             agent_id=address,
@@ -201,32 +212,32 @@ class SeleniumClient(Client):
         return controller_at(self._base, version=version, now=self.context.clock.now())
 
     async def _ask(self) -> tuple[Grid, tuple[Failure, ...]]:
-        """Return version and queue; where GraphQL is not offered, the queue alone."""
+        """Return version and queue, or the queue alone if the hub does not offer GraphQL."""
         try:
             return await self.guard.call(self._grid), ()
         except CallError as error:
-            if not _is_no_offer(error):
+            if not _is_not_offered(error):
                 raise
         try:
             return await self.guard.call(self._queue), ()
         except CallError as error:
-            if not _is_no_offer(error):
+            if not _is_not_offered(error):
                 raise
             failure = Failure(reason=error.reason, message=str(error), cuts_list=False)
             return Grid(), (failure,)
 
-    # A login page can come with status 200 as well, so replies are read before the guard takes a
-    # call for accepted.
+    # A login page can have the status 200, so these methods decode replies before the guard counts
+    # a call as accepted.
 
     async def _nodes(self) -> tuple[tuple[Node, ...], bytes]:
-        """Return the nodes of a reply, and the reply."""
+        """Return the nodes, and the body of the reply."""
         with self.context.telemetry.request(STATUS):
             body = await self._send(STATUS)
             nodes = decode(body, Status, operation=STATUS, surprise=self.surprise).value.nodes
             if nodes is None:
                 raise CallError(
                     Reason.DECODE,
-                    f"{STATUS}: the answer has no nodes; the exporter needs Selenium Grid 4",
+                    f"{STATUS}: the reply has no nodes; the exporter needs Selenium Grid 4",
                 )
             return nodes, body
 
@@ -235,7 +246,7 @@ class SeleniumClient(Client):
             body = await self._send(GRID)
             reply = decode(body, GridReply, operation=GRID, surprise=self.surprise)
             if reply.data is None and reply.errors is None:
-                raise CallError(Reason.DECODE, f"{GRID}: the answer is none to a query")
+                raise CallError(Reason.DECODE, f"{GRID}: the reply is not from GraphQL")
             return reply.data.grid or Grid() if reply.data is not None else Grid()
 
     async def _queue(self) -> Grid:
@@ -243,14 +254,14 @@ class SeleniumClient(Client):
             body = await self._send(QUEUE)
             queue = decode(body, Queue, operation=QUEUE, surprise=self.surprise).value
             if queue is None:
-                raise CallError(Reason.DECODE, f"{QUEUE}: the answer has no queue")
+                raise CallError(Reason.DECODE, f"{QUEUE}: the reply has no queue")
             return Grid(queued=len(queue))
 
     async def _send(self, operation: str) -> bytes:
-        """Send one of the calls and return the body of a good reply.
+        """Send one of the calls and return the body of a successful reply.
 
         Raises:
-            PollError: There is none.
+            PollError: There is no successful reply.
         """
         method, path, content = READ_ONLY[operation]
         call = Call(
@@ -268,10 +279,7 @@ class SeleniumClient(Client):
 
 
 def address_of(uri: str) -> str:
-    """Return host and port of a node's address, without a name and password; empty if it has none.
-
-    Only what can be taken apart again is an address.
-    """
+    """Return host and port of a node's URI, without user and password; empty if it is invalid."""
     try:
         parts = urlsplit(uri)
         known = parts.hostname and (parts.port is None or parts.port >= 0)
@@ -284,10 +292,10 @@ def _rank(node: Node) -> int:
     return _ORDER.index(node.availability) if node.availability in _ORDER else -1
 
 
-def _is_no_offer(error: CallError) -> bool:
-    """Return whether a hub that answered does not offer what it was asked for.
+def _is_not_offered(error: CallError) -> bool:
+    """Return whether an error means that the hub does not offer a call.
 
-    An older one that does not know a field answers with 500, and a proxy may let nothing but GET
-    through.
+    An older hub answers with 500 to a query with an unknown field, and a proxy may block all
+    methods but GET.
     """
     return error.status in (404, 405, 500)

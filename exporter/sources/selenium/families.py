@@ -16,7 +16,8 @@ class NodeLoad(Reading, frozen=True, kw_only=True):
     """The sessions of a node.
 
     Attributes:
-        sessions_limit: How many it allows at once, whatever the number of its slots is.
+        sessions: The current number of sessions.
+        sessions_limit: The largest number of concurrent sessions; smaller than the number of slots.
     """
 
     agent_id: str
@@ -33,16 +34,16 @@ class GridLoad(Reading, frozen=True, kw_only=True):
 
 _node = partial(family, "selenium", of=Kind.AGENT)
 
-AGENT_SESSIONS = _node("agent_sessions", "Sessions that the node has now.")
+AGENT_SESSIONS = _node("agent_sessions", "Current sessions of the node.")
 AGENT_SESSIONS_LIMIT = _node(
     "agent_sessions_limit",
-    "Sessions that the node allows at once; a node has more slots than that.",
+    "Concurrent sessions that the node allows; a node has more slots than that.",
 )
 QUEUED_SESSIONS = family(
     "selenium", "queued_sessions", "Requests for a session that wait in the queue."
 )
 
-#: By reading, the families that it fills.
+#: The families that each type of reading fills.
 MAPPINGS: Mapping[type[Reading], tuple[TargetMapping, ...]] = {
     NodeLoad: (
         mapped(

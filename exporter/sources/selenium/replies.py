@@ -1,7 +1,7 @@
-"""The fields of a Selenium Grid's replies that are wanted, and no others.
+"""The replies of a Selenium Grid, reduced to the needed fields.
 
-Capabilities, session ids and stereotypes may hold names of people, addresses, or what gives control
-over a browser: of a session it is only known that there is one, and of the queue its length.
+Capabilities and stereotypes may hold names of people or addresses, and a session id gives control
+over a browser. Therefore only the existence of a session and the length of the queue are read.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import msgspec
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
-    """A slot; its session stays the bytes that it came as, and only `null` is told from others."""
+    """A slot; its session stays undecoded and is only compared with `null`."""
 
     session: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class OsInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A node's system; the version is that of the kernel."""
+    """A node's operating system; the version is that of the kernel."""
 
     name: str = ""
     version: str = ""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as its hub lists it.
+    """A node in the hub's list.
 
     Attributes:
-        uri: Its address, which outlives its starts; its id does not.
+        uri: The node's address, which identifies it; its id changes with each start.
         availability: `UP`, `DRAINING` or `DOWN`.
     """
 
@@ -44,7 +44,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusValue(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of the reply that says something. A hub of version 3 has no nodes in it."""
+    """The status of a hub; the status of version 3 has no nodes."""
 
     nodes: tuple[Node, ...] | None = None
 
@@ -56,7 +56,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grid(msgspec.Struct, frozen=True, kw_only=True):
-    """The hub itself, by GraphQL."""
+    """The hub itself, from GraphQL."""
 
     version: str = ""
     queued: float | None = msgspec.field(name="sessionQueueSize", default=None)
@@ -69,13 +69,13 @@ class GridData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GridReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The reply to the one GraphQL query, which has at least one of these."""
+    """The reply to the GraphQL query; it has at least one of the two fields."""
 
     data: GridData | None = None
     errors: tuple[msgspec.Raw, ...] | None = None
 
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
-    """The queue, where GraphQL is not offered; of each request nothing but that it waits."""
+    """The queue, for hubs without GraphQL; its requests stay undecoded and are only counted."""
 
     value: tuple[msgspec.Raw, ...] | None = None

@@ -11,16 +11,16 @@ from exporter.sources.api import BasicSettings, Duration, Mistake, Name, expecte
 
 
 class SeleniumSettings(BasicSettings):
-    """One hub, or one standalone server.
+    """The settings of one hub or one standalone server.
 
     Attributes:
-        url: The hub, with the prefix of `--sub-path` if it has one.
-        expected_agents: Nodes that are down when they are not registered, seen before or not, each
-            as `host:port` of its address.
-        min_agent_version: A node that is up and older is outdated.
-        remember_for: How long a node that died counts as down after it was last up.
-        leave_grace: How long nothing is said of a node whose row went although it was well, before
-            it is forgotten, or down if it is expected.
+        url: The URL of the hub, including the prefix of `--sub-path` if there is one.
+        expected_agents: Nodes that count as down whenever they are not registered, even if they
+            never were: as `host:port` of their address.
+        min_agent_version: A node with an older version is outdated.
+        remember_for: How long a dead node counts as down after it was last up.
+        leave_grace: How long the state of a node is unknown after it left the list while it was up.
+            Afterwards the node is forgotten, or down if it is expected.
     """
 
     TASKS: ClassVar[Mapping[str, float | None]] = {"agents": 30.0, "controllers": 60.0}
@@ -34,6 +34,6 @@ class SeleniumSettings(BasicSettings):
     leave_grace: Duration = 60.0
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield what is wrong although each field is right by itself."""
+        """Yield mistakes in combinations of fields that are valid on their own."""
         yield from super().mistakes()
         yield from expected_mistakes(self, self.expected_agents)

@@ -61,7 +61,7 @@ def test_the_command_names_a_file_that_is_not_there(
     code = main([f"{tmp_path}/nope.md"])
 
     assert 2 == code
-    expected = f"{tmp_path}/nope.md: No such file or directory; name Markdown files that are there"
+    expected = f"{tmp_path}/nope.md: No such file or directory; name existing Markdown files"
     assert f"{expected}\n" == capsys.readouterr().err
 
 

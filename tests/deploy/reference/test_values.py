@@ -32,7 +32,4 @@ def test_refuses_a_value_without_a_comment(text: str) -> None:
 
 def test_lists_those_of_the_chart() -> None:
     """The table is of the chart that is released."""
-    assert (
-        '| `serviceMonitor.interval` | `"30s"` | How often Prometheus scrapes. |\n'
-        in table_of_values()
-    )
+    assert '| `serviceMonitor.interval` | `"30s"` | Scrape interval. |\n' in table_of_values()

@@ -108,7 +108,7 @@ class TestAgents:
         """If no agent matches, the check must fail, unless none is needed."""
         found = outcome({"agents": {"include": "x", **demand}}, agent("a"))
 
-        remedy = "; correct source, include or exclude, or see to the inventory"
+        remedy = "; correct source, include or exclude, or check the inventory"
         text = f"no agent matches{remedy if expected == 'failed' else ''}"
         assert (expected, text, []) == found
 
@@ -201,8 +201,8 @@ class TestSuites:
             ({}, "passed", []),
             ({"healthy": False}, "failed", ["is not runnable"]),
             ({"running": True}, "failed", ["has a run in flight"]),
-            ({"running": None}, "unknown", ["the vendor does not tell whether it runs"]),
-            ({"healthy": None}, "unknown", ["the vendor does not tell whether it can be run"]),
+            ({"running": None}, "unknown", ["the vendor does not report whether it runs"]),
+            ({"healthy": None}, "unknown", ["the vendor does not report whether it can be run"]),
         ],
     )
     def test_can_be_run_and_does_not_run(
@@ -284,7 +284,7 @@ class TestClock:
                 "failed",
                 [("a", "failed", "its clock is off by \N{MINUS SIGN}2.5 s, 1 s is allowed")],
             ),
-            (None, "unknown", [("a", "unknown", "the vendor does not tell its clock")]),
+            (None, "unknown", [("a", "unknown", "the vendor does not report its clock")]),
         ],
     )
     def test_of_each_agent(self, delta: float | None, result: str, targets: list[Any]) -> None:
@@ -322,7 +322,7 @@ class TestUsers:
                 [agent("a"), agent("b", users_limit=None)],
                 (
                     "unknown",
-                    "may carry 100 users, 200 are needed; of 1 fit agent no limit is known",
+                    "may carry 100 users, 200 are needed; 1 fit agent has no known limit",
                 ),
             ),
             ([agent("a"), agent("b", up=None)], ("unknown", "may carry 100 users, 200 are needed")),
@@ -349,7 +349,7 @@ class TestUsers:
 
         assert [
             ("b", "failed", "is down"),
-            ("a", "unknown", "no limit of its users is known"),
+            ("a", "unknown", "its limit of users is not known"),
         ] == found[2]
 
     def test_of_a_private_location(self) -> None:
@@ -382,7 +382,7 @@ class TestIdle:
             (0.0, ("passed", [])),
             (1.0, ("failed", [("a", "failed", "runs 1 job")])),
             (3.0, ("failed", [("a", "failed", "runs 3 jobs")])),
-            (None, ("unknown", [("a", "unknown", "nothing tells what runs on it")])),
+            (None, ("unknown", [("a", "unknown", "the vendor does not report what runs on it")])),
         ],
     )
     def test_by_its_jobs(self, running: float | None, expected: Any) -> None:
@@ -397,7 +397,7 @@ class TestIdle:
 
         found = outcome({"idle": True}, agent("a"), sources=(without,))
 
-        text = "nothing tells what runs on it; switch on its task jobs"
+        text = "the vendor does not report what runs on it; switch on its task jobs"
         assert ("unknown", [("a", "unknown", text)]) == (found[0], found[2])
 
     @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ class TestIdle:
         [
             (False, ("passed", [])),
             (True, ("failed", [("a", "failed", "is busy")])),
-            (None, ("unknown", [("a", "unknown", "nothing tells what runs on it")])),
+            (None, ("unknown", [("a", "unknown", "the vendor does not report what runs on it")])),
         ],
     )
     @pytest.mark.parametrize("vendor", [EGGPLANT, BLAZEMETER], ids=lambda row: row.provider)
@@ -547,7 +547,7 @@ class TestLists:
                 {"up": False, "unread": True, "last_failure": FAILED},
                 "the newest poll failed (timeout)",
             ),
-            ({"up": False, "unread": True}, "the newest poll was left out"),
+            ({"up": False, "unread": True}, "the newest poll was skipped"),
             (
                 {"up": False, "last_success_timestamp_seconds": None, "last_failure": FAILED},
                 "the newest poll failed (timeout)",
@@ -666,7 +666,7 @@ class TestMembers:
 
         report = fleet(agent("a"), sources=(source("prod", *tasks),)).judged(settings)
 
-        text = "the clusters of prod are not known: the newest poll was left out"
+        text = "the clusters of prod are not known: the newest poll was skipped"
         assert [("unknown", text), ("unknown", text)] == [told(each)[:2] for each in report.checks]
 
 

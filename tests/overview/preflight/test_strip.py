@@ -48,13 +48,13 @@ def test_what_is_fit_is_not_green_while_its_alert_fires(name: str, look: str) ->
         (Capacity(users=5000.0), "3 of 3 agents fit, for 5,000 users"),
         (
             Capacity(users=1.0, users_unknown=2, agents_may_fail=0),
-            "3 of 3 agents fit, for 1 user and of 2 no limit is known, no agent may fail",
+            "3 of 3 agents fit, for 1 user, 2 without a known limit, no agent may fail",
         ),
         (
             Capacity(users=float("inf"), users_unknown=1, agents_may_fail=2),
             "3 of 3 agents fit, for any number of users, 2 more agents may fail",
         ),
-        (Capacity(users=0.0, users_unknown=3), "3 of 3 agents fit, of 3 no limit is known"),
+        (Capacity(users=0.0, users_unknown=3), "3 of 3 agents fit, 3 without a known limit"),
     ],
 )
 def test_agents_and_users_are_told_as_far_as_they_are_known(capacity: Capacity, told: str) -> None:

@@ -71,7 +71,7 @@ def test_has_defaults() -> None:
         ),
         (
             {"access_token": "canary", "access_token_file": "canary"},
-            {"auth.access_token_file": "stands beside access_token; remove one of the two"},
+            {"auth.access_token_file": "is given as well as access_token; remove one of the two"},
         ),
         ({"access_token": ""}, {"auth.access_token": "is empty; give it, or access_token_file"}),
         ({**USER, "username": ""}, {"auth.username": "must not be empty"}),
@@ -117,7 +117,7 @@ def test_refuses_to_weaken_https() -> None:
 def test_refuses_to_expect_the_unwanted() -> None:
     """An agent cannot be expected and filtered out."""
     assert {
-        "expected_agents[1]": "is expected, yet not wanted by include and exclude;"
+        "expected_agents[1]": "is expected, but include and exclude filter it out;"
         " change one of them"
     } == mistakes(expected_agents=["a", "b"], exclude={"agents": "b"})
 

@@ -500,7 +500,7 @@ class TestFailure:
         failure = poller.status("agents").failure
         assert 1 == len(failed)
         assert failure is not None
-        assert "nothing is known of agents" in failure.message
+        assert "there is no data on agents and runs" in failure.message
         assert 15 == len(bench.server.asks)
         assert not poller.up
         assert not [

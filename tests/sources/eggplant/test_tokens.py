@@ -393,9 +393,7 @@ class TestRefusal:
             await bench.get()
 
         assert Reason.ACCESS_DENIED == caught.value.reason
-        assert "token: the login was answered with 403: no concurrent user licence is free" == str(
-            caught.value
-        )
+        assert "token: no concurrent user licence is free (403)" == str(caught.value)
 
     @pytest.mark.parametrize(
         ("login", "reason"),
@@ -415,7 +413,7 @@ class TestRefusal:
 
         assert reason == caught.value.reason
         assert bench.clock.monotonic + 1 == caught.value.retry_at
-        assert "the next login has to wait" in str(caught.value)
+        assert "the next login waits" in str(caught.value)
         assert 1 == len(bench.server.logins)
         bench.server.login = None
         assert "token-2" == (await bench.get(after=1)).value

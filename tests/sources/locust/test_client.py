@@ -21,8 +21,8 @@ LOGIN = (
     " put a proxy with basic authentication in front of it instead"
 )
 NO_ANSWER = (
-    "stats: the answer is {} and not Locust's; check the url, and on Locust's page"
-    " whether --web-login lacks its set-up in the locustfile"
+    "stats: the reply is {}; check the url, and on Locust's page whether --web-login lacks its"
+    " set-up in the locustfile"
 )
 HOUR = 3_600.0
 
@@ -212,7 +212,7 @@ class TestNoAnswer:
 
         error = await failure(master)
 
-        assert (Reason.DECODE, NO_ANSWER.format("a page")) == (error.reason, told(error))
+        assert (Reason.DECODE, NO_ANSWER.format("an HTML page")) == (error.reason, told(error))
 
     async def test_learns_the_version_as_soon_as_the_login_is_mended(self) -> None:
         """The version must be read again once the broken login page is mended."""
@@ -233,7 +233,7 @@ class TestNoAnswer:
         master = Master()
         master.server.says(STATS, b"hello", content_type="text/plain")
 
-        assert NO_ANSWER.format("something else") == told(await failure(master))
+        assert NO_ANSWER.format("of an unexpected type") == told(await failure(master))
 
     async def test_names_another_redirect(self) -> None:
         """The error must not quote the redirect's target, which may be a secret."""

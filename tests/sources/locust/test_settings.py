@@ -48,7 +48,7 @@ def test_has_defaults() -> None:
         (
             {"expected_agents": ["lg1", "lg2"], "exclude": {"agents": "lg2"}},
             {
-                "expected_agents[1]": "is expected, yet not wanted by include and exclude;"
+                "expected_agents[1]": "is expected, but include and exclude filter it out;"
                 " change one of them"
             },
         ),

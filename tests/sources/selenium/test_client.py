@@ -26,7 +26,7 @@ from tests.support.realload import exposed
 
 
 QUERY = b'{"query":"{ grid { version sessionQueueSize } }"}'
-GRID_4 = "status: the answer has no nodes; the exporter needs Selenium Grid 4"
+GRID_4 = "status: the reply has no nodes; the exporter needs Selenium Grid 4"
 HUB = "hub.example:4444"
 
 #: Answers of a Grid that lacks a field, of one without GraphQL, and of a proxy that blocks POST.

@@ -39,7 +39,7 @@ def test_has_defaults() -> None:
         (
             {"expected_agents": ["a:1", "b:1"], "include": {"agents": "a.*"}},
             {
-                "expected_agents[1]": "is expected, yet not wanted by include and exclude;"
+                "expected_agents[1]": "is expected, but include and exclude filter it out;"
                 " change one of them"
             },
         ),

@@ -450,7 +450,7 @@ class TestNeedsAttention:
         page = await get(view)
 
         (row,) = attention(page)
-        assert ("prod source", "No poll brings readings") == (row["What"], row["Reason"])
+        assert ("prod source", "No poll returns readings") == (row["What"], row["Reason"])
         assert "?source=prod" == links(page.one("section", data_key="attention"))["prod"]
 
     async def test_a_member_is_named_with_its_reason(self) -> None:
