@@ -14,7 +14,7 @@ from exporter.state.base import salt
 from exporter.state.hostclock import HostClock
 from exporter.state.place import Place
 from exporter.state.sqlite import SqliteState
-from tests.deploy.install import HOWTO, commands
+from tests.deploy.install import PAGE, commands
 from tests.history.feed import Feed
 from tests.support.redis import PROGRAMS, RedisServer
 
@@ -179,7 +179,7 @@ async def test_the_commands_of_the_page_on_pairs(
     new = "state: {url: 'redis://127.0.0.1:1/0', username: loadfleet, password_file: password}\n"
     (tmp_path / "loadfleet.new.yml").write_text(source + new)
     (tmp_path / "password").write_text("invented\n")
-    (block,) = commands("Set up a pair", HOWTO / "high-availability.md")[:1]
+    (block,) = commands("Set up a pair", PAGE.with_name("high-availability.md"))[:1]
     check, export = (shlex.split(line)[1:] for line in block.splitlines())
 
     checked = main(check, environ={})

@@ -10,7 +10,7 @@ from exporter.alerts.settings import AlertingSettings
 from exporter.cli import main
 from exporter.commands.dashboards import dashboards
 from tests.dashboards.boards import FOLDER, GRAFANA
-from tests.deploy.install import HOWTO, commands
+from tests.deploy.install import PAGE, commands
 from tests.deploy.locks import ROOT
 
 
@@ -100,7 +100,7 @@ def test_the_commands_of_the_page_install_them(tmp_path: Path) -> None:
     data, provisioning = tmp_path / "var", tmp_path / "etc" / "grafana/provisioning/dashboards"
     provisioning.mkdir(parents=True)
     (tmp_path / "loadfleet.yml").write_text("alerting: {thresholds: {clock_skew: 1234s}}")
-    script = "".join(commands("Get them into Grafana", HOWTO / "dashboards.md"))
+    script = "".join(commands("Get them into Grafana", PAGE.with_name("dashboards.md")))
     for old, new in {
         "sudo ": "",
         "/etc/": f"{tmp_path}/etc/",

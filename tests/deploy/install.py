@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-HOWTO = ROOT / "deploy" / "docs" / "how-to"
-
-PAGE = HOWTO / "install.md"
+PAGE = ROOT / "deploy" / "docs" / "how-to" / "install.md"
 
 
 def commands(heading: str, page: Path = PAGE) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from exporter.state.opening import place_of
 from exporter.state.settings import StateSettings
 from tests.deploy import valkey
 from tests.deploy.image import NAME
-from tests.deploy.install import HOWTO
+from tests.deploy.install import PAGE, commands
 from tests.deploy.tools import tool
 from tests.support.redis import PROGRAMS
 from tests.support.servers import require
@@ -276,22 +277,6 @@ def test_grafana_finds_its_dashboards_and_its_data() -> None:
     assert ["http://prometheus:9090"] == [entry["url"] for entry in source["datasources"]]
 
 
-def test_what_pages_run_is_there() -> None:
-    """Each call of compose names the file, a profile of it, and variables that it reads."""
-    text = (FOLDER / "compose.yml").read_text()
-    pages = "".join(page.read_text() for page in HOWTO.glob("*.md"))
-    calls = re.findall(r"^((?:[A-Z_]+=\S+ \\\n)*)docker compose (-.*)$", pages, re.MULTILINE)
-
-    assert {"-f deploy/compose/compose.yml"} == {
-        call[: call.index(".yml") + 4] for _, call in calls
-    }
-    for variables, call in calls:
-        for profile in re.findall(r"--profile (\S+)", call):
-            assert f"profiles: [{profile}]" in text
-        for name in re.findall(r"([A-Z_]+)=", variables):
-            assert f"${{{name}:" in text
-
-
 class TestHighAvailability:
     def test_it_is_asked_for(self) -> None:
         """Without the profile nothing of it runs, and the one exporter needs no store."""
@@ -303,6 +288,16 @@ class TestHighAvailability:
         assert all(each == ["high-availability"] for each in profiles.values())
         assert not services["exporter"]["environment"]["LOADFLEET_STATE__URL"]
         assert services["exporter"]["depends_on"]["valkey"]["required"] is False
+
+    def test_the_page_asks_for_it(self) -> None:
+        """Its command names this file, the profile, and the variable that gives the password."""
+        _, command, _ = commands("Set up a pair", PAGE.with_name("high-availability.md"))
+        variable, *words = shlex.split(command.replace("\\\n", ""))
+
+        assert [variable.partition("=")[0]] == list(PAIR)
+        assert "docker compose -f deploy/compose/compose.yml --profile high-availability" in (
+            " ".join(words)
+        )
 
     def test_both_exporters_are_the_same(self) -> None:
         """Only exporters with one configuration and one store are a pair."""

@@ -17,7 +17,7 @@ import yaml
 from exporter import __version__, cli
 from exporter.settings.load import load
 from tests.deploy import schemas, valkey
-from tests.deploy.install import HOWTO, commands
+from tests.deploy.install import PAGE, commands
 from tests.deploy.tools import tool
 from tests.support.redis import PROGRAMS
 
@@ -320,7 +320,7 @@ class TestHighAvailability:
 
     def test_the_secret_of_the_page_is_that_of_the_pods(self, tmp_path: Path) -> None:
         """Its keys are those that the Secret's example and the base's configuration name."""
-        (command,) = commands("Set up a pair", HOWTO / "high-availability.md")[2:]
+        (command,) = commands("Set up a pair", PAGE.with_name("high-availability.md"))[2:]
         for name in re.findall(r"--from-file=(\S+)", command):
             (tmp_path / name).write_text("invented")
 

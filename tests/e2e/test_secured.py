@@ -19,7 +19,7 @@ from cryptography import x509
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
 from exporter.simulator.vendor import Command, Fault
-from tests.deploy.locks import ROOT
+from tests.deploy.install import PAGE
 from tests.support.certificates import Authority, chain
 from tests.support.processes import EXPORTER, Process, fetch, free_port, running
 from tests.support.prometheus import prometheus
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-
-PAGE = ROOT / "deploy" / "docs" / "how-to" / "service-discovery.md"
 
 FLEET = SimulatorOptions(still=True, agents=6, controllers=2, recorders=1, delay_seconds=0.0)
 
@@ -194,7 +192,7 @@ async def test_discovers_hosts_and_probes_targets(tmp_path: Path) -> None:
 
 def discovering(address: str) -> list[dict[str, Any]]:
     """Return the jobs of the page on service discovery, for an exporter at an address."""
-    page = PAGE.read_text(encoding="utf-8").replace("localhost:10871", address)
+    page = PAGE.with_name("service-discovery.md").read_text().replace("localhost:10871", address)
     found = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     jobs = [job for block in found for job in yaml.safe_load(block)["scrape_configs"]]
     for job in jobs:
