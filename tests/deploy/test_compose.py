@@ -41,6 +41,9 @@ PORTAL = {
 PAIR = {"LOADFLEET_VALKEY_PASSWORD_FILE": "/home/me/password"}
 EXPORTERS = ["exporter", "exporter-2"]
 
+#: In the order of the page's table.
+ADDRESSES = ["exporter", "grafana", "prometheus", "alertmanager"]
+
 
 def rendered(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the compose file as compose reads it in an environment."""
@@ -260,6 +263,35 @@ def test_prometheus_is_set_up_as_elsewhere() -> None:
     assert yaml.safe_load(elsewhere) == yaml.safe_load(ours)
     one_of_two = pair.replace('"host:10871", "host:10871"', '"host:10871"')
     assert yaml.safe_load(ours) == yaml.safe_load(one_of_two)
+
+
+def test_the_page_names_what_is_there() -> None:
+    """Its commands must be about this file, its services, its variables and its ports."""
+    page = PAGE.with_name("compose.md").read_text()
+    text = (FOLDER / "compose.yml").read_text()
+    shells = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    blocks = [block.replace("\\\n", " ") for block in shells]
+    calls = [
+        shlex.split(line.partition("docker compose ")[2])
+        for block in blocks
+        for line in block.splitlines()
+        if "docker compose " in line
+    ]
+    services = rendered({})["services"]
+    published = [port.split(":")[1] for name in ADDRESSES for port in services[name]["ports"]]
+
+    assert {"deploy/compose/compose.yml"} == {file for _, file, *_ in calls}
+    assert {"up", "exec", "logs", "down"} == {verb for _, _, verb, *_ in calls}
+    assert [["exporter"]] * 2 == [
+        [word for word in words if word in services]
+        for _, _, verb, *words in calls
+        if verb in {"exec", "logs"}
+    ]
+    assert [] == [
+        name for name in re.findall(r"\b(LOADFLEET_\w+)=", page) if f"${{{name}:" not in text
+    ]
+    assert published == re.findall(r"^\| \w+ \| `http://localhost:(\d+)` ", page, re.MULTILINE)
+    assert [NAME] == [word for block in blocks for word in block.split() if "ghcr.io/" in word]
 
 
 def test_grafana_finds_its_dashboards_and_its_data() -> None:

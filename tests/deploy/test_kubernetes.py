@@ -257,6 +257,22 @@ def test_prometheus_comes_in_and_the_vendors_are_reached() -> None:
     assert {("UDP", 53), ("TCP", 53), ("TCP", 443)} == ways_out
 
 
+def test_the_page_names_what_is_made() -> None:
+    """The page's commands must be kubectl's, about the Deployment and the Secret of the base."""
+    page = PAGE.with_name("kubernetes.md")
+    blocks = [block.replace("\\\n", "") for block in commands("Install", page)]
+    lines = [line for block in blocks for line in block.splitlines()]
+    (volume,) = (each for each in pod(one("Deployment"))["volumes"] if "secret" in each)
+    verbs = {"create namespace", "create secret", "rollout status", "apply", "exec", "port-forward"}
+    plain = [line.replace("kubectl -n loadfleet ", "kubectl ") for line in lines]
+
+    assert [] == [line for line in plain if not re.match(f"kubectl ({'|'.join(verbs)}) ", line)]
+    assert {one("Deployment")["metadata"]["name"]} == {
+        name for line in lines for name in re.findall(r"deployment/(\S+)", line)
+    }
+    assert any(f"generic {volume['secret']['secretName']} " in line for line in lines)
+
+
 class TestSharded:
     OVERLAY = "overlays/sharded"
 

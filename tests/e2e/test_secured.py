@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import re
 import socket
 import ssl
+import subprocess
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bcrypt
@@ -19,7 +22,7 @@ from cryptography import x509
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
 from exporter.simulator.vendor import Command, Fault
-from tests.deploy.install import PAGE
+from tests.deploy.install import PAGE, commands
 from tests.support.certificates import Authority, chain
 from tests.support.processes import EXPORTER, Process, fetch, free_port, running
 from tests.support.prometheus import prometheus
@@ -29,7 +32,6 @@ from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 FLEET = SimulatorOptions(still=True, agents=6, controllers=2, recorders=1, delay_seconds=0.0)
@@ -248,6 +250,51 @@ async def test_a_wrong_web_configuration_is_told_before_anything_starts(tmp_path
         f"configuration: {web}: tls_server_config.key_file",
         f"configuration: {web}: basic_auth_users.alice",
     ] == [line.rsplit(": ", 1)[0] for line in lines]
+
+
+async def test_the_page_protects_the_exporter(tmp_path: Path) -> None:
+    """The steps of the page lead from nothing to metrics that need TLS and the password."""
+    require("openssl")
+    require("curl")
+    page = PAGE.with_name("tls.md")
+    certificate, password = commands("Make a certificate and a password", page)
+    check, start, ask = commands("Protect the exporter", page)
+    web = page.read_text().split("```yaml\n")[1].partition("```")[0]
+    port = str(free_port())
+    (tmp_path / "loadfleet.yml").write_text(
+        "sources: [{provider: realload, url: 'http://localhost:1/x', auth_token: t}]"
+    )
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "LOADFLEET_WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
+    }
+
+    def shell(script: str) -> str:
+        ended = subprocess.run(
+            ["bash", "-euc", script],
+            cwd=tmp_path,
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert 0 == ended.returncode, ended.stderr
+        return ended.stdout
+
+    assert "htpasswd -nBC 10 prometheus\n" == password
+    shell(certificate)
+    (tmp_path / "web.yml").write_text(re.sub(r"\$2b\S+", hashed("right"), web))
+    checked = shell(check)
+    script = f"cd {tmp_path} && exec {start}"
+    async with running("bash", "-c", script, folder=tmp_path, name="it", environ=environ) as it:
+        await until(lambda: "event=started" in it.errors)
+        ask = ask.replace("10871", port)
+        metrics = await asyncio.to_thread(shell, ask.replace("prometheus ", "prometheus:right "))
+        refused = await asyncio.to_thread(shell, ask.replace("prometheus ", "prometheus:wrong "))
+
+    assert "configuration: fine" in checked
+    assert "loadfleet_exporter_build_info" in metrics
+    assert refused.startswith("401 ")
 
 
 #: Starts a program as systemd does: with its socket as descriptor 3.
