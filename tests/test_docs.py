@@ -491,6 +491,43 @@ def test_a_command_is_taken(arguments: str) -> None:
     assert cli.parse(shlex.split(arguments)).command in cli.COMMANDS
 
 
+#: The tests that run the shell blocks of the how-to pages, but for calls of the exporter alone.
+#: The sections of the page on installing are run by tests in many files.
+RUN_BY = {
+    "alerting.md": ["rules/test_rules.py"],
+    "compose.md": ["deploy/test_compose.py"],
+    "dashboards.md": ["dashboards/test_drift.py"],
+    "helm.md": ["deploy/test_helm_install.py"],
+    "high-availability.md": ["deploy/test_compose.py", "deploy/test_kubernetes.py"],
+    "kubernetes.md": ["deploy/test_kubernetes.py"],
+    "preflight.md": ["e2e/test_preflight_page.py"],
+    "push.md": ["compat/test_push.py"],
+    "systemd.md": ["deploy/test_systemd.py"],
+    "tls.md": ["e2e/test_secured.py"],
+}
+
+
+def test_every_shell_block_is_tried() -> None:
+    """A test runs each block that has more than calls of the exporter, whose flags are checked."""
+    pages = [path for path in (DOCS / "how-to").glob("*.md") if path.name != "install.md"]
+    more = {
+        path.name
+        for path in pages
+        for line in "".join(blocks("sh", path)).replace("\\\n", " ").splitlines()
+        if line and not re.match(r"(?:[A-Z_]+=\S+ +)*loadfleet-exporter ", line)
+    }
+
+    assert set(RUN_BY) == more
+    assert [] == [
+        (page, module)
+        for page, modules in RUN_BY.items()
+        for module in modules
+        if f'"{page}"' not in text_of(ROOT / "tests" / module)
+    ]
+    # What is indented is no block to these tests.
+    assert [] == [path.name for path in pages if re.search(r"^ +```", text_of(path), re.MULTILINE)]
+
+
 # -- Its promises are tested ---------------------------------------------------------------------
 
 

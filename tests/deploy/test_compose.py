@@ -19,7 +19,7 @@ from exporter.state.opening import place_of
 from exporter.state.settings import StateSettings
 from tests.deploy import valkey
 from tests.deploy.image import NAME
-from tests.deploy.install import PAGE
+from tests.deploy.install import PAGE, commands
 from tests.deploy.tools import tool
 from tests.support.redis import PROGRAMS
 from tests.support.servers import require
@@ -320,6 +320,16 @@ class TestHighAvailability:
         assert all(each == ["high-availability"] for each in profiles.values())
         assert not services["exporter"]["environment"]["LOADFLEET_STATE__URL"]
         assert services["exporter"]["depends_on"]["valkey"]["required"] is False
+
+    def test_the_page_asks_for_it(self) -> None:
+        """Its command names this file, the profile, and the variable that gives the password."""
+        _, command, _ = commands("Set up a pair", PAGE.with_name("high-availability.md"))
+        variable, *words = shlex.split(command.replace("\\\n", ""))
+
+        assert [variable.partition("=")[0]] == list(PAIR)
+        assert "docker compose -f deploy/compose/compose.yml --profile high-availability" in (
+            " ".join(words)
+        )
 
     def test_both_exporters_are_the_same(self) -> None:
         """Only exporters with one configuration and one store are a pair."""

@@ -334,6 +334,26 @@ class TestHighAvailability:
         assert Path(inside) == loaded.settings.state.password_file
         assert Path(inside).is_relative_to(tmp_path)
 
+    def test_the_secret_of_the_page_is_that_of_the_pods(self, tmp_path: Path) -> None:
+        """Its keys are those that the Secret's example and the base's configuration name."""
+        (command,) = commands("Set up a pair", PAGE.with_name("high-availability.md"))[2:]
+        for name in re.findall(r"--from-file=(\S+)", command):
+            (tmp_path / name).write_text("invented")
+
+        made = subprocess.run(
+            [tool("kubectl"), *command.split()[1:], "--dry-run=client", "--output=yaml"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        secret = yaml.safe_load(made.stdout)
+        example = (FOLDER / "components/shared-state/secret.example.yaml").read_text()
+        expected = yaml.safe_load(example)
+        assert expected["metadata"]["name"] == secret["metadata"]["name"]
+        assert expected["stringData"].keys() == secret["data"].keys()
+
     @pytest.mark.parametrize("overlay", [PAIR, VALKEY])
     def test_one_stays(self, overlay: str) -> None:
         """Neither a rollout nor a drain may take both exporters away."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bcrypt
 import pytest
@@ -145,58 +145,22 @@ def serial(pem: bytes) -> int:
 
 @pytest.mark.timeout(180)
 async def test_discovers_hosts_and_probes_targets(tmp_path: Path) -> None:
-    """Prometheus finds the fleet's hosts by itself, keeps them in an outage, and can drive."""
+    """With the page's jobs Prometheus finds the hosts, keeps them in an outage, and probes them."""
     require("prometheus")
     async with (
         Simulation(FLEET) as simulation,
         daemon(tmp_path, simulation) as (address, _),
-        prometheus(
-            tmp_path,
-            {
-                "scrape_configs": [
-                    {
-                        "job_name": "hosts",
-                        "http_sd_configs": [
-                            {
-                                "url": f"http://{address}/sd/agents?port=9100",
-                                "refresh_interval": "1s",
-                            }
-                        ],
-                    },
-                    {
-                        "job_name": "probe",
-                        "metrics_path": "/probe",
-                        "http_sd_configs": [
-                            {"url": f"http://{address}/sd/agents", "refresh_interval": "1s"}
-                        ],
-                        "relabel_configs": [
-                            {
-                                "source_labels": [f"__meta_loadfleet_{name}"],
-                                "target_label": f"__param_{name}",
-                            }
-                            for name in ("source", "kind", "id")
-                        ]
-                        + [
-                            {
-                                "source_labels": ["__meta_loadfleet_name"],
-                                "target_label": "instance",
-                            },
-                            {"target_label": "__address__", "replacement": address},
-                        ],
-                    },
-                ]
-            },
-        ) as scraper,
+        prometheus(tmp_path, {"scrape_configs": discovering(address)}) as scraper,
     ):
         agents = simulation.fleet.agents
         expected = {f"{agent.host}:9100" for agent in agents.values()}
 
         async def discovered() -> bool:
-            return expected == (await scraper.targets("hosts")).keys()
+            return expected == (await scraper.targets("load-agents")).keys()
 
         await until(discovered, timeout_seconds=40)
-        await scraper.until_values('count(loadfleet_agent_active{job="probe"})', [6])
-        await scraper.until_values('min(up{job="probe"})', [1])
+        await scraper.until_values('count(loadfleet_agent_active{job="loadfleet-probe"})', [6])
+        await scraper.until_values('min(up{job="loadfleet-probe"})', [1])
         probe = f"http://{address}/probe?source=prod&kind=agent&id={next(iter(agents))}"
         debug = ""
 
@@ -219,13 +183,26 @@ async def test_discovers_hosts_and_probes_targets(tmp_path: Path) -> None:
             return "not known now" in await fetch(f"http://{address}/sd/agents")
 
         await until(unknown)
-        await scraper.until_values('max(up{job="probe"})', [0])
-        kept = (await scraper.targets("hosts")).keys()
+        await scraper.until_values('max(up{job="loadfleet-probe"})', [0])
+        kept = (await scraper.targets("load-agents")).keys()
 
     assert expected == kept
     assert missing.startswith("404 ")
     planted = {*(agent.token for agent in agents.values()), simulation.realload_token} - {""}
     assert [] == [secret for secret in planted if secret in debug]
+
+
+def discovering(address: str) -> list[dict[str, Any]]:
+    """Return the jobs of the page on service discovery, for an exporter at an address."""
+    page = PAGE.with_name("service-discovery.md").read_text().replace("localhost:10871", address)
+    found = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    jobs = [job for block in found for job in yaml.safe_load(block)["scrape_configs"]]
+    for job in jobs:
+        job.pop("scrape_interval", None)
+        job.pop("scrape_timeout", None)
+        for discovery in job["http_sd_configs"]:
+            discovery["refresh_interval"] = "1s"
+    return jobs
 
 
 async def test_users_whose_file_is_emptied_stay_and_the_metric_tells(tmp_path: Path) -> None:
