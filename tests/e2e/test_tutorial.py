@@ -259,7 +259,7 @@ def receivers() -> list[Any]:
 
 @pytest.mark.parametrize("receiver", receivers(), ids=max)
 def test_alertmanager_takes_the_other_receivers(receiver: dict[str, Any], tmp_path: Path) -> None:
-    """What is copied into the file must be what Alertmanager reads."""
+    """Alertmanager accepts each receiver of the page."""
     (block,) = [content for _, _, content in BLOCKS if "cat > alertmanager.yml" in content]
     content = block.split("<<END\n")[1].split("END\n")[0].replace("YOUR-", "")
     data = yaml.safe_load(content)

@@ -56,7 +56,7 @@ def test_promtool_finds_nothing_wrong_with_the_configuration() -> None:
 def test_the_commands_of_the_pages_print_them(
     page: str, heading: str, made: set[str], tmp_path: Path
 ) -> None:
-    """What is copied from a page must leave the files that the page names."""
+    """The commands of a page leave the files that the page names."""
     require("promtool")
     (tmp_path / "loadfleet.yml").write_text(
         "sources: [{provider: realload, url: 'http://portal.test/x', auth_token: invented}]"
