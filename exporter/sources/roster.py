@@ -1,7 +1,7 @@
 """The roster of agents for vendors that list only the agents that are connected now.
 
-Such a vendor removes a dead agent from its list after a while, and an agent that was shut down at
-once. The roster distinguishes the two cases by the last state of the agent.
+Such a vendor removes a dead agent from its list after a while, but an agent that was shut down
+immediately. The roster distinguishes the two cases by the last state of the agent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Roster:
     """The agents of all lists so far.
 
     If an agent was down when it left the list, it stays down until `remember_for` after it was last
-    up. If it was up, it was shut down or is missing for a moment only: its state is unknown for
+    up. If it was up, it was shut down or is missing only for a moment: its state is unknown for
     `grace`, and then it is forgotten. An expected agent is not forgotten but shown as down.
     """
 

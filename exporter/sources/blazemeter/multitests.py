@@ -96,7 +96,7 @@ class MultiTests:
         return found
 
     async def _begin(self, calls: PollCalls, workspace: int, run_ids: set[str]) -> None:
-        """Queue the multi-tests of a workspace, for new runs at once and for all once an hour."""
+        """Queue a workspace's multi-tests if a run is new or the last listing is an hour old."""
         search = self._searches.setdefault(workspace, Search())
         expired = self._is_expired(search)
         new = run_ids - self._sought.keys()

@@ -131,7 +131,7 @@ class EggplantClient(Client):
         except TimeoutError:
             if answered:
                 return ()
-            message = f"{PROGRESS}: no answer yet; the poll goes on without it"
+            message = f"{PROGRESS}: no answer yet; the poll continues without it"
             return (Failure(reason=Reason.TIMEOUT, message=message, target=run_id),)
         except PollError as error:
             return (Failure(reason=error.reason, message=str(error), target=run_id),)

@@ -142,7 +142,7 @@ class AccountFacts:
     async def min_recorder_version(self) -> str | None:
         """Return the minimum version of recorders, reading it if the known one is too old.
 
-        If the call fails, the recorders' poll goes on and does not judge whether recorders are
+        If the call fails, the recorders' poll continues but does not judge whether recorders are
         outdated.
         """
         now = self._client.context.clock.monotonic()

@@ -53,7 +53,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """The calls for the detail of a suite's newest finished run.
 
     Attributes:
-        run_id, start, end: Identify the run; if a run goes on after all, its end changes.
+        run_id, start, end: Identify the run; if the run continues after all, its end changes.
         tries: How many calls failed.
         read: Whether a call succeeded.
     """
