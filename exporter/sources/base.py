@@ -113,7 +113,7 @@ class Progress(msgspec.Struct, kw_only=True):
 
 
 class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a source needs beside its settings.
+    """Everything a source needs besides its settings.
 
     Attributes:
         telemetry: The exporter's own metrics about this source.

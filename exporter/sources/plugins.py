@@ -174,7 +174,7 @@ def _problems(provider: Any, name: str, taken: Collection[str]) -> Iterator[str]
 
 
 def _mapping_problems(provider: Provider) -> Iterator[str]:
-    """Yield the mistakes that would else show only at a scrape, and break it for all sources."""
+    """Yield the mistakes that would otherwise break the metrics of all sources at a scrape."""
     for reading, mappings in provider.mappings.items():
         if reading.__module__.startswith(_OURS):
             yield f"it maps {reading.__name__}, which is a reading of the exporter"

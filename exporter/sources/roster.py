@@ -43,11 +43,11 @@ class Roster:
         self._gone: dict[str, float] = {}
 
     def recall(self, known: Iterable[Agent]) -> None:
-        """Take over the agents that were shown before a restart or a reload."""
+        """Restore the agents that were shown before a restart or a reload."""
         self._seen = {agent.agent_id: agent for agent in known}
 
     def update(self, listed: Iterable[Agent], now: Moment) -> tuple[Agent, ...]:
-        """Return all agents after taking in a list, the listed agents first."""
+        """Return all agents after processing a list, the listed agents first."""
         present: dict[str, Agent] = {}
         for agent in listed:
             up = agent.state is not None and agent.state.up

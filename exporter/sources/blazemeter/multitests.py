@@ -58,7 +58,7 @@ class MultiTests:
     def __init__(
         self, client: BlazeMeterClient, names: SuiteNames, known: Iterable[MasterRow]
     ) -> None:
-        """Take over the runs whose suite is known; `names` receives the listed names."""
+        """Start with the runs whose suite is known; `names` receives the listed names."""
         self._client = client
         self._clock = client.context.clock
         self._names = names

@@ -101,7 +101,7 @@ class Runs:
         self._runs: dict[str, _Tracked] = {}
 
     def recall(self, memory: RunsMemory, now: Moment) -> None:
-        """Take over the runs from the memory of before a restart or a reload."""
+        """Restore the runs from the memory after a restart or a reload."""
         for tracked in memory.runs:
             run = tracked.run
             wanted = self._settings.wanted("agents", run.agent)
@@ -128,7 +128,7 @@ class Runs:
         return RunsMemory(version=1, runs=tuple(runs))
 
     def update(self, connections: Iterable[Connection], now: Moment, *, complete: bool) -> None:
-        """Take in a reply.
+        """Process a reply.
 
         Args:
             connections: The entries of the reply.
@@ -175,9 +175,9 @@ class Runs:
             self._runs[run_id] = self._runs.pop(run_id)
 
     def learn(self, run_id: str, execution: Execution | None, now: Moment) -> None:
-        """Take in the answer about a run; `None` if it has no data on the run."""
+        """Record the answer about a run; `execution` is `None` if the answer has no data on it."""
         tracked = self._runs.get(run_id)
-        # While a late answer was under way, the run may have been listed again or dropped.
+        # Before a late answer came, the run may have been listed again or dropped.
         if tracked is None or not _is_wanting(tracked, now):
             return
         phase, outcome, end = self._status(execution, over=False) if execution else _NO_DATA

@@ -66,14 +66,14 @@ class CurrentRun:
         self.memory = RunMemory()
 
     def recall(self, memory: RunMemory, now: Moment) -> None:
-        """Take over a memory from before a restart; a time in the future becomes now."""
+        """Restore a memory from before a restart; a time in the future becomes now."""
         self.memory = msgspec.structs.replace(
             memory, started=_sane(memory.started, now), ended=_sane(memory.ended, now)
         )
         self._polled = True
 
     def update(self, stats: Stats, name: str, now: Moment) -> tuple[Reading, ...]:
-        """Return the readings of the test, if there is one to show, after taking in a reply."""
+        """Return the readings of the test, if there is one to show, after processing a reply."""
         row = aggregate(stats)
         requests = count(row, "num_requests") or 0.0
         before = self.memory

@@ -88,7 +88,7 @@ class AccountFacts:
         return msgspec.json.encode(AccountMemory(version=1, facts=facts, recorders_asked_at=asked))
 
     def _recall(self, memory: AccountMemory) -> None:
-        """Take in the remembered facts that are newer than the known ones."""
+        """Restore the remembered facts that are newer than the known ones."""
         now = self._client.context.clock.now()
         for key, fact in memory.facts.items():
             reading: Account | MinVersion

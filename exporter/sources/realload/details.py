@@ -78,7 +78,7 @@ class Details:
     """
 
     def __init__(self, client: RealLoadClient, attempts: Mapping[str, Attempt]) -> None:
-        """Take over the details read before a restart; their contents are in the readings."""
+        """Start with the calls made before a restart; their results are in the readings."""
         self._client = client
         self._runs: dict[str, SuiteRun] = {
             suite.suite_id: suite.last_run

@@ -43,7 +43,7 @@ M = TypeVar("M", bound=Target)
 #: A longer uptime is not credible: one of the two times from which it is computed is wrong.
 _LONGEST_UPTIME_SECONDS = 10 * 366 * 86_400.0
 
-#: Tolerance, beside the duration of the call, within which a newly computed start time counts as
+#: Tolerance, in addition to the call's duration, within which a newly computed start time counts as
 #: the known one.
 _START_JITTER_SECONDS = 2.0
 
