@@ -57,12 +57,12 @@ class Roster:
                 agent, last_up_timestamp_seconds=last_up
             )
         missing = [agent for agent_id, agent in self._seen.items() if agent_id not in present]
-        strangers = [
+        never_seen = [
             Agent(agent_id=agent_id, agent=agent_id)
             for agent_id in self._expected
             if agent_id not in present and agent_id not in self._seen
         ]
-        absent = (*missing, *strangers)
+        absent = (*missing, *never_seen)
         self._gone = {
             agent.agent_id: self._gone.get(agent.agent_id, now.monotonic) for agent in absent
         }
