@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from exporter.web.server.uvicorn_server import WebServer
 
 
-#: On shutdown, running polls get this long before they are cancelled.
+#: On shutdown, polls in flight are cancelled after this time.
 STOP_GRACE_SECONDS = 5.0
 
 #: The interval of housekeeping.
@@ -366,7 +366,7 @@ class Daemon:
             await self._clock.sleep(HOUSEKEEPING_SECONDS)
 
     async def _beat(self) -> None:
-        """Announce this shard to the others.
+        """Announce this process to the others.
 
         Not part of housekeeping, because a slow state store does not mean that the loop is stuck.
         """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @unique
 class Reason(StrEnum):
-    """Why a target is down or a call failed: the values of every `reason` label and log key."""
+    """Reason why a target is down or a call failed: the values of `reason` in labels and logs."""
 
     DNS = "dns"
     CONNECT = "connect"
@@ -95,9 +95,9 @@ class CallError(PollError):
     header or a query, since those can contain secrets.
 
     Attributes:
-        status: The HTTP status, if there was a response.
+        status: The HTTP status, if there was a reply.
         sent: Whether the vendor may have received the call.
-        lost: Whether the connection ended before the response began, so that a retry is allowed.
+        lost: Whether the connection ended before the reply began, so that a retry is allowed.
         hurried: Whether earlier tries had used up part of the call's time limit.
     """
 

@@ -112,7 +112,7 @@ def configure(
 def tell_repeated() -> None:
     """Write the repeated records whose window is over, without waiting for the next record."""
     for handler in _handlers():
-        handler.tell_due()
+        handler.write_due()
 
 
 def _handlers() -> list[_Handler]:
@@ -120,7 +120,7 @@ def _handlers() -> list[_Handler]:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes records; repeated ones once a minute, and the rest of them when it is closed."""
+    """Writes records: repeated ones once a minute, and those held back when it is closed."""
 
     def __init__(self, stream: TextIO, repeats: Repeats) -> None:
         super().__init__(stream)
@@ -132,7 +132,7 @@ class _Handler(logging.StreamHandler[TextIO]):
         except Exception:  # noqa: BLE001 - as in the parent: failed logging must not stop the work
             self.handleError(record)
 
-    def tell_due(self) -> None:
+    def write_due(self) -> None:
         with self.lock or nullcontext():
             self._write(self.repeats.due())
 

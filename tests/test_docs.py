@@ -269,6 +269,103 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+# -- What it says of the code is there ------------------------------------------------------------
+
+DEVELOPMENT = sorted((DOCS / "development").glob("*.md"))
+
+_PATH = re.compile(r"`((?:exporter|tests|deploy|grafana)/[\w./*-]+)`")
+_NAME_IN_MODULE = re.compile(r"`(\w+(?:\.\w+)?)`\s+in\s+`(exporter/[\w/]+\.py)`")
+
+
+@pytest.mark.parametrize("path", DEVELOPMENT, ids=lambda path: path.name)
+def test_a_path_in_the_repository_is_there(path: Path) -> None:
+    """A reader who is sent to a module finds it."""
+    assert [] == [each for each in _PATH.findall(text_of(path)) if not list(ROOT.glob(each))]
+
+
+@pytest.mark.parametrize("path", DEVELOPMENT, ids=lambda path: path.name)
+def test_a_name_is_in_its_module(path: Path) -> None:
+    """A function, class or constant that a page places in a module is defined there."""
+    lost = [
+        f"{name} in {module}"
+        for name, module in _NAME_IN_MODULE.findall(text_of(path))
+        if name not in defined_in(ROOT / module)
+    ]
+
+    assert [] == lost
+
+
+@pytest.mark.parametrize("path", DEVELOPMENT, ids=lambda path: path.name)
+def test_a_command_for_developers_is_there(path: Path) -> None:
+    """Tests, modules, scripts and verbs of `just` that the shell blocks of a page name exist."""
+    verbs = re.findall(r"^(\w+).*:$", text_of(ROOT / "justfile"), re.MULTILINE)
+    code = "".join(blocks("sh", path))
+    modules = [each.replace(".", "/") for each in re.findall(r"\bpython -m (tests[\w.]+)", code)]
+    named = re.findall(r"(?<=\s)((?:tests|\.ci)/[\w/.]+)(?:::(\w+))?", f" {code}")
+
+    assert [] == [
+        verb for verb in re.findall(r"^just (\w+)", code, re.MULTILINE) if verb not in verbs
+    ]
+    assert [] == [
+        each
+        for each in modules
+        if not [*ROOT.glob(f"{each}.py"), *ROOT.glob(f"{each}/__main__.py")]
+    ]
+    assert [] == [name for name, _ in named if not (ROOT / name).exists()]
+    assert [] == [
+        test for name, test in named if test and f"def {test}(" not in text_of(ROOT / name)
+    ]
+
+
+def test_contributors_make_the_environment_of_the_readme() -> None:
+    """CI runs the README's block; contributors are given the same commands."""
+    (block,) = re.findall(
+        r"<!-- test -->\n```sh\n(.*?)^```", text_of(ROOT / "README.md"), re.MULTILINE | re.DOTALL
+    )
+    page = text_of(ROOT / "CONTRIBUTING.md")
+
+    assert [] == [line for line in block.splitlines()[:-1] if line not in page]
+
+
+def test_a_term_names_its_module() -> None:
+    """Each term of the glossary is there once, in the order of the alphabet, with one module."""
+    page = text_of(DOCS / "development" / "glossary.md")
+    sections = [
+        re.findall(r"^\| (.+?) \| (.+) \| (.+) \|$", each, re.MULTILINE)[2:]
+        for each in page.split("\n## ")
+    ]
+    rows = [row for section in sections for row in section]
+
+    assert len(rows) > 60
+    assert len(rows) == len({term for term, _, _ in rows})
+    assert [] == [term for term, text, _ in rows if not text.endswith(".") or ". " in text]
+    assert [] == [
+        term for term, _, module in rows if not re.fullmatch(r"`exporter/[\w/]+\.py`", module)
+    ]
+    for section in sections:
+        assert sorted(section) == section
+
+
+@cache
+def defined_in(module: Path) -> set[str]:
+    """Return what a module defines at its top, and the methods as `Class.method`."""
+    found: set[str] = set()
+    for node in ast.parse(text_of(module)).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.add(name)
+            case ast.ClassDef(name=name, body=body):
+                inner = (
+                    each
+                    for each in body
+                    if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+                )
+                found |= {name, *(f"{name}.{each.name}" for each in inner)}
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                found.add(name)
+    return found
+
+
 # -- Its examples work --------------------------------------------------------------------------
 
 
@@ -308,7 +405,7 @@ def test_the_kubernetes_example_is_rendered(tmp_path: Path) -> None:
     )
 
     assert 0 == result.returncode, result.stderr
-    assert f"image: registry.example.com/loadfleet-exporter:{__version__}" in result.stdout
+    assert f"image: ghcr.io/loadfleet/loadfleet-exporter:{__version__}" in result.stdout
     assert "namespace: loadfleet" in result.stdout
 
 
@@ -340,14 +437,20 @@ def some_file(key: str, folder: Path) -> Path:
 
 
 def test_the_web_configuration_is_right(tmp_path: Path) -> None:
-    """The exporter accepts the web configuration file of the how-to."""
-    content = blocks("yaml", DOCS / "how-to" / "tls.md")[0]
+    """The exporter accepts the web configuration files of the how-to, each and all together."""
+    parts = [yaml.safe_load(each) for each in blocks("yaml", DOCS / "how-to" / "tls.md")]
+    parts = [each for each in parts if "scrape_configs" not in each]
     authority = Authority(tmp_path)
     authority.issue(name="tls")
+    authority.path.rename(tmp_path / "ca.crt")
+    whole: dict[str, Any] = {}
+    for part in parts:
+        parsed = web_config.parse(yaml.safe_dump(part).encode(), path=tmp_path / "web.yml")
+        assert bool(parsed.tls) == ("tls_server_config" in part)
+        whole |= part
 
-    parsed = web_config.parse(content.encode(), path=tmp_path / "web.yml")
+    parsed = web_config.parse(yaml.safe_dump(whole).encode(), path=tmp_path / "web.yml")
 
-    assert parsed.tls is not None
     assert ["prometheus"] == list(parsed.users)
 
 
@@ -386,6 +489,43 @@ def calls() -> Iterator[str]:
 def test_a_command_is_taken(arguments: str) -> None:
     """The exporter's parser accepts each call of the exporter in the documents."""
     assert cli.parse(shlex.split(arguments)).command in cli.COMMANDS
+
+
+#: The tests that run the shell blocks of the how-to pages, but for calls of the exporter alone.
+#: The sections of the page on installing are run by tests in many files.
+RUN_BY = {
+    "alerting.md": ["rules/test_rules.py"],
+    "compose.md": ["deploy/test_compose.py"],
+    "dashboards.md": ["dashboards/test_drift.py"],
+    "helm.md": ["deploy/test_helm_install.py"],
+    "high-availability.md": ["deploy/test_compose.py", "deploy/test_kubernetes.py"],
+    "kubernetes.md": ["deploy/test_kubernetes.py"],
+    "preflight.md": ["e2e/test_preflight_page.py"],
+    "push.md": ["compat/test_push.py"],
+    "systemd.md": ["deploy/test_systemd.py"],
+    "tls.md": ["e2e/test_secured.py"],
+}
+
+
+def test_every_shell_block_is_tried() -> None:
+    """A test runs each block that has more than calls of the exporter, whose flags are checked."""
+    pages = [path for path in (DOCS / "how-to").glob("*.md") if path.name != "install.md"]
+    more = {
+        path.name
+        for path in pages
+        for line in "".join(blocks("sh", path)).replace("\\\n", " ").splitlines()
+        if line and not re.match(r"(?:[A-Z_]+=\S+ +)*loadfleet-exporter ", line)
+    }
+
+    assert set(RUN_BY) == more
+    assert [] == [
+        (page, module)
+        for page, modules in RUN_BY.items()
+        for module in modules
+        if f'"{page}"' not in text_of(ROOT / "tests" / module)
+    ]
+    # What is indented is no block to these tests.
+    assert [] == [path.name for path in pages if re.search(r"^ +```", text_of(path), re.MULTILINE)]
 
 
 # -- Its promises are tested ---------------------------------------------------------------------

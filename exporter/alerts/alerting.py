@@ -46,15 +46,15 @@ UNDELIVERED_SECONDS = 86_400.0
 #: The most resolved alerts kept for the receivers. Beyond it, the oldest are dropped.
 MAX_RESOLVED = 10_000
 
-#: Seconds after which the state is saved even if nothing has changed, so that after a restart it
-#: is known for how long nothing was evaluated.
+#: Seconds after which the state is saved even if nothing has changed. After a restart, the age of
+#: the saved state is the time in which nothing was evaluated.
 SAVE_SECONDS = 60.0
 
-_SEVERITIES = {severity.value: place for place, severity in enumerate(Severity)}
+_SEVERITIES = {severity.value: rank for rank, severity in enumerate(Severity)}
 
 
 class AlertingContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the built-in alerts need beside their settings.
+    """Everything that the built-in alerts need besides their settings.
 
     Attributes:
         started: Returns whether the first polls are over.
@@ -204,7 +204,7 @@ class Alerting:
         await self._save(now)
 
     async def _turn(self, now: Moment) -> None:
-        """Start or stop sending the alerts about targets, when this process is to."""
+        """Start or stop sending the alerts about targets, as `AlertingContext.sends` demands."""
         sent, self._sends = self._sends, self._may_send()
         if self._sends and not sent:
             known = await self._memory.load(now, instance=self._instance)

@@ -4,8 +4,8 @@ The worker sends a state, not a queue of events. Every evaluation publishes all 
 worker sends those that the Alertmanager has not accepted in their newest form, or not recently. So
 nothing piles up while the Alertmanager is unreachable, and afterwards it receives the alerts that
 fire and those that were resolved meanwhile. An alert that fired and was resolved in between is sent
-as resolved: Alertmanager does not notify anybody of an alert that it never saw firing, but the
-exporter's log has it.
+as resolved. Alertmanager sends no notification about it, because it never saw the alert firing, but
+the exporter's log has it.
 """
 
 from __future__ import annotations

@@ -183,8 +183,8 @@ class Evaluator:
         holding = {}
         for result, value in values.items():
             labels = {**dict(result), **own}
-            place = identity(labels)
-            known = before.get(place)
+            its_key = identity(labels)
+            known = before.get(its_key)
             since = known.since if known else now
             if known and known.unknown and known.phase is Phase.PENDING:
                 # The time in which nothing was known does not count as pending.
@@ -192,7 +192,7 @@ class Evaluator:
             fired = known.fired if known else None
             if fired is None and now.monotonic - since.monotonic >= rule.hold_seconds:
                 fired = now
-            holding[place] = Alert(
+            holding[its_key] = Alert(
                 name=rule.name,
                 labels=labels,
                 annotations=annotated(labels, value),
@@ -229,23 +229,24 @@ class _Evidence:
         self._found: dict[tuple[Expression, Row], set[Row]] = {}
 
     def of(self, rule: Rule) -> Callable[[Mapping[str, str]], bool] | None:
-        """Return a test by an alert's labels of whether its target's state is known.
+        """Return a function that returns whether the state of an alert's target is known.
 
-        Return `None` for a rule whose alerts need no evidence to end.
+        The function takes the alert's labels. It is `None` if the rule's alerts need no evidence to
+        end.
         """
         about = rule.about
         if about is None:
             return None
-        on, whose = about.on, about.listing.on
+        on, owner = about.on, about.listing.on
         targets = self._keys(about.read(), on)
         listed = about.listing.read()
-        lists = self._keys(listed, whose) if listed is not None else set()
-        polled = self._keys(about.listing.polled(), whose)
+        lists = self._keys(listed, owner) if listed is not None else set()
+        polled = self._keys(about.listing.polled(), owner)
         # A task that is no longer polled was removed from the configuration, so its alerts may end.
         return lambda labels: (
             key(labels, on) in targets
-            or key(labels, whose) in lists
-            or key(labels, whose) not in polled
+            or key(labels, owner) in lists
+            or key(labels, owner) not in polled
         )
 
     def _keys(self, expression: Expression, on: Row) -> set[Row]:
@@ -257,7 +258,7 @@ class _Evidence:
 
 
 def _unknown(alert: Alert, now: Moment) -> Alert | None:
-    """Return an alert of an unknown target; `None` after `UNKNOWN_SECONDS` of that."""
+    """Return an alert of an unknown target; `None` if it is unknown for `UNKNOWN_SECONDS`."""
     since = alert.unknown or now
     if now.monotonic - since.monotonic >= UNKNOWN_SECONDS:
         return None

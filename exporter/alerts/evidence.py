@@ -59,7 +59,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: The kind.
-        tasks: Pairs of a provider and its task; an empty provider stands for all other providers.
+        tasks: Pairs of a provider and its task; an empty provider means all other providers.
         counted: Whether the number of targets is exposed, so that an empty list can be recognized,
             which is no evidence.
         on: The labels that identify the owner of a list.

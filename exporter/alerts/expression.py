@@ -28,7 +28,7 @@ Aggregation = Literal["max", "min", "sum", "count"]
 _OR, _AND, _COMPARING, _ADDING, _MULTIPLYING, _ATOM = range(6)
 
 
-#: The label with the number of a process' shard, in expressions that distinguish shards.
+#: The label with the number of a process's shard, in expressions that distinguish shards.
 SHARD = "shard"
 
 #: The metric in which Prometheus stores the state of its alerts.
@@ -145,7 +145,7 @@ class Over(Expression, frozen=True, kw_only=True):
 
 
 class Sharded(Expression, frozen=True, kw_only=True):
-    """The series of processes, each with the number of its process' shard as the label `shard`.
+    """The series of processes, each with the number of its process's shard as the label `shard`.
 
     Only Prometheus can evaluate it, since a process does not see the others.
 

@@ -66,13 +66,13 @@ class Farewells:
         await _cancel([self._tasks.pop(each) for each in again])
 
     async def stop(self) -> None:
-        """Stop sending to all of them."""
+        """Stop sending to all removed Alertmanagers."""
         await _cancel(self._tasks.values())
         self._tasks.clear()
 
 
 def _addresses(settings: AlertingSettings) -> dict[_Address, AlertmanagerSettings]:
-    """Return the Alertmanagers by URL and external labels; with other labels alerts are others."""
+    """Return the Alertmanagers by URL and external labels, a part of the alerts' identity."""
     labels = frozenset(settings.external_labels.items())
     return {(each.url, labels): each for each in settings.alertmanagers}
 

@@ -339,8 +339,8 @@ def about_agents(thresholds: Thresholds) -> Iterator[Rule]:
         Severity.INFO,
         merged(c.AGENT_PROTECTED).compared("==", 0).where("unless", inactive, *SOURCE, "agent_id"),
         "An agent can be used by anyone who reaches it.",
-        "Agent {agent} (id {agent_id}) of source {source} demands no token: whoever reaches"
-        " its port can generate load with it.",
+        "Agent {agent} (id {agent_id}) of source {source} demands no token: anyone who"
+        " reaches its port can generate load with it.",
         about.AGENT,
         keep_seconds=0,
         details=(about.host(c.AGENT_INFO, "agent_id"),),

@@ -1,10 +1,10 @@
-"""Keeps the alerts in the state store, so that a restart neither resolves nor repeats a page.
+"""Keeps the alerts in the state store, so that a restart neither resolves nor repeats an alert.
 
 Each process writes one document. Of several processes that watch the same sources one sends the
 alerts about targets; a process that takes over continues from the document of the last sender.
 
-A document holds labels, texts and times, but no secrets. If it cannot be read, the alerts begin
-without a past.
+A document holds labels, texts and times, but no secrets. If it cannot be read, no alert from
+before the restart is known.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class AlertingState(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             known: The state of that process. An alert that is missing there is resolved, and its
-                receivers know.
+                receivers were notified.
         """
         sent = {key: one for key, one in known.alerts.active.items() if not is_own(one)}
         ended = {key: one for key, one in known.alerts.resolved.items() if not is_own(one)}
@@ -85,7 +85,7 @@ def is_own(alert: Alert) -> bool:
 
 
 def _earlier(ours: Alert, theirs: Alert) -> Alert:
-    """Return our alert, with the times of another process' alert where these are earlier."""
+    """Return our alert, with the times of another process's alert where these are earlier."""
     since = min(ours.since, theirs.since, key=_when)
     if theirs.phase is not Phase.FIRING:
         return msgspec.structs.replace(ours, since=since)
@@ -186,7 +186,7 @@ class AlertMemory:
         return _joined(group, own or AlertingState(), instance)
 
     async def save(self, state: AlertingState, now: Moment, *, instance: str = "") -> None:
-        """Replace the document of a process; of failures in a row only the first is logged."""
+        """Replace the document of a process; log only the first of several failures in a row."""
         try:
             content = await asyncio.to_thread(_encoded, state, now)
             await self._state.put(self.key(instance), content)

@@ -53,8 +53,8 @@ _GONE_HOLD_SECONDS = 180.0
 _GONE_WINDOW_SECONDS = 300.0
 
 # A fail-over takes up to 16 seconds, a restart a little longer, and a scrape shows both later. An
-# exporter that cannot be scraped is recognized as such after 150 seconds (half of the window
-# above), and must be by then, as it may well poll.
+# exporter that cannot be scraped may still poll, so the alert waits until such an exporter is
+# recognized: 150 seconds, half of the window above.
 _NO_LEADER_HOLD_SECONDS = 180.0
 
 _QUARTER, _HOUR = 900.0, 3600.0
@@ -120,7 +120,7 @@ def _gone(failing: Expression) -> Iterator[Rule]:
     # The failing scrapes of their exporter already cause an alert for these sources.
     known = Over(function="present_over_time", of=select(c.SOURCE_UP), seconds=UNKNOWN_SECONDS)
     covered = known.where("and", failing, "job", "instance")
-    # If a shard has vanished, nobody watches its share of the targets.
+    # If a shard has vanished, no exporter watches its share of the targets.
     missing = Select(metric=MISSING, share=0)
     shards = missing.where("unless", failing, "job")
     # A failing exporter is spare if other exporters poll all its sources, in each shard.
@@ -356,7 +356,7 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         select(own.WEB_CONFIG_SUCCESSFUL).compared("==", 0),
         "The exporter could not reload its web configuration.",
         "Exporter {instance} refused the newest web configuration (users, TLS) and keeps the one"
-        " before. A restart would fail, or admit users whom the one before does not.",
+        " before. A restart would fail, or admit users that the one before refuses.",
     )
     yield Rule(
         f"{PREFIX}StateDown",
@@ -372,7 +372,7 @@ def about_operation(thresholds: Thresholds) -> Iterator[Rule]:
         select(own.NOTIFICATIONS_FAILING).compared("==", 1),
         "The exporter cannot deliver its alerts.",
         "Exporter {instance} cannot deliver alerts to {receiver} and keeps trying. Until it"
-        " succeeds, nobody learns of them from there.",
+        " succeeds, this receiver notifies nobody of them.",
     )
     if thresholds.certificate_expiry is None:
         return

@@ -37,9 +37,9 @@ STATE = "target:loadfleet_state:code"
 #: The recorded metric with a series per machine: the share of the last 5 minutes that it was up.
 UP = "target:loadfleet_up:avg5m"
 
-#: The labels that these metrics have beside those of the machine's own families: the kind, the name
-#: and the id of the machine; the kind of the page on the board that shows it; and the name of the
-#: label with its name.
+#: The labels that these metrics have besides those of the machine's own families: kind, name and id
+#: of the machine; the kind of the page on the board that shows it; and the name of the label with
+#: its name.
 LABELS = ("kind", "target", "target_id", "page", "variable")
 
 # Wide enough that a query over a month takes seconds.

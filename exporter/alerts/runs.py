@@ -1,7 +1,7 @@
 """The alerts about tests: preflights of tests to come, suites and single runs.
 
-A machine that is down recovers, but a run that did not pass never passes. So the conditions see to
-it that one fault causes one alert.
+A machine that is down recovers, but a run that did not pass never passes. So the conditions ensure
+that one fault causes one alert.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SUITE = (*SOURCE, "suite_id")
 # The phases of a run in which it does not generate load yet.
 _PREPARING = ("pending", "booting", "downloading", "ready")
 
-# Seconds by which a run must exceed the usual duration, beside the factor in the thresholds. A
+# Seconds by which a run must exceed the usual duration, besides the factor in the thresholds. A
 # suite of one minute easily takes two, and an ended run counts as in flight until the next poll.
 _SLOWER_SECONDS, _LONGER_SECONDS = 30.0, 120.0
 
@@ -125,7 +125,7 @@ def _slow(thresholds: Thresholds) -> Iterator[Rule]:
             about.since(c.SUITE_LAST_RUN_END, "suite_id", text=_ENDED),
         ),
     )
-    # A run that does not generate load, or no longer, has its own alert (`RunStuck`).
+    # A run that does not (or no longer) generate load has its own alert (`RunStuck`).
     idle = select(c.RUN_PHASE, Match(label="phase", values=(*_PREPARING, "stuck")))
     stuck = select(c.RUN_INFO).where("and", idle.compared("==", 1), *SOURCE, "run_id")
     yield Rule(
@@ -148,7 +148,7 @@ def _slow(thresholds: Thresholds) -> Iterator[Rule]:
 
 def about_runs(thresholds: Thresholds) -> Iterator[Rule]:
     """Yield the alerts about single runs."""
-    # A run that did not pass has `RunFailed`; the cause is no second alert.
+    # A run that did not pass has the alert `RunFailed`, and its cause needs no second one.
     failed = select(c.RUN_PASSED).compared("==", 0)
     # A run whose suite has a verdict is covered by `SuiteFailed`.
     verdict = select(c.SUITE_LAST_RUN_PASSED)

@@ -58,7 +58,7 @@ class BasicAuth(Section):
     password_file: FilePath | None = None
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield the mistakes that no field has by itself."""
+        """Yield the mistakes in the combination of fields."""
         if not self.username or ":" in self.username:
             yield Mistake(("username",), "must be a name without a colon")
         yield from secret_mistakes(self, "password")
@@ -101,7 +101,7 @@ class AlertmanagerSettings(Section):
     client_key_file: FilePath | None = None
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield the mistakes that no field has by itself."""
+        """Yield the mistakes in the combination of fields."""
         if not self.url:
             yield Mistake(("url",), "is missing; give the Alertmanager's URL")
         if self.basic_auth is not None and self.bearer is not None:
@@ -215,7 +215,7 @@ class AlertingSettings(Section):
         return self.model_copy(update={"external_labels": labels})
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield the mistakes that no field has by itself."""
+        """Yield the mistakes in the combination of fields."""
         for name in self.alerts:
             if name.removeprefix(PREFIX) not in NAMES:
                 yield Mistake(("alerts", name), f"there is no such alert; {nearest(name, NAMES)}")

@@ -25,7 +25,7 @@ class Thresholds(Section):
         longer_than_usual: How many times the usual duration a run of a suite may be in flight.
         certificate_expiry: How long before a certificate expires the alert fires.
         agent_restarted: How long after its start an agent counts as restarted.
-        agents_down_ratio: The share of a source's agents, 0 to 1, that is too much when down.
+        agents_down_ratio: The share of a source's agents, 0 to 1, that must be down for an alert.
         stale_intervals: How many intervals a task may go without a poll that succeeds.
         for_scale: Multiplies the times for which conditions must hold before an alert fires, and
             for which it keeps firing afterwards. Values below 1 are for trials: in production they

@@ -88,12 +88,10 @@ def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
         case e.Ratio(left=left, right=right):
             divisors = _by_identity(evaluate(right, samples, now))
             return vector(
-                (labels, _divided(value, divisors[place]))
+                (labels, _divided(value, divisors[key]))
                 for series in evaluate(left, samples, now)
-                for place, (labels, value) in zip(
-                    series.identities(), series.samples(), strict=True
-                )
-                if place in divisors
+                for key, (labels, value) in zip(series.identities(), series.samples(), strict=True)
+                if key in divisors
             )
         case e.Plus(left=left, right=right, on=on):
             kept = evaluate(left, samples, now)
@@ -106,10 +104,10 @@ def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
             if len(addends) < len(partners):
                 raise ValueError(f"several series have the same {', '.join(on)}")
             return vector(
-                (labels, value + addends[place])
+                (labels, value + addends[key])
                 for series in kept
-                for place, (labels, value) in zip(series.keys(on), series.samples(), strict=True)
-                if place in addends
+                for key, (labels, value) in zip(series.keys(on), series.samples(), strict=True)
+                if key in addends
             )
         case e.Compare(left=left, comparison=comparison, right=bound):
             holds = COMPARE[comparison]
@@ -121,8 +119,8 @@ def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
             return _kept(
                 kept,
                 lambda series: [
-                    holds(value, bounds.get(place, math.nan))
-                    for place, value in zip(series.identities(), series.values, strict=True)
+                    holds(value, bounds.get(key, math.nan))
+                    for key, value in zip(series.identities(), series.values, strict=True)
                 ],
             )
         case e.Where(left=left, operation=operation, right=right, on=on):
@@ -131,9 +129,7 @@ def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
                 return kept
             known = keys(evaluate(right, samples, now), on)
             wanted = operation == "and"
-            return _kept(
-                kept, lambda series: [(place in known) == wanted for place in series.keys(on)]
-            )
+            return _kept(kept, lambda series: [(key in known) == wanted for key in series.keys(on)])
         case e.Either(left=left, right=right):
             ours = evaluate(left, samples, now)
             taken = _by_identity(ours)
@@ -147,14 +143,14 @@ def evaluate(  # noqa: C901, PLR0911, PLR0912 - a case per node
 
 def keys(found: Vector, on: Sequence[str]) -> set[Row]:
     """Return the values of some labels of all series."""
-    return {place for series in found for place in series.keys(on)}
+    return {key for series in found for key in series.keys(on)}
 
 
 def _by_identity(found: Vector) -> dict[Labels, float]:
     return {
-        place: value
+        key: value
         for series in found
-        for place, value in zip(series.identities(), series.values, strict=True)
+        for key, value in zip(series.identities(), series.values, strict=True)
     }
 
 
@@ -187,10 +183,10 @@ def _merged(
     for series in found:
         names = [name for name in series.names if name not in without]
         parts: dict[Row, list[float]] = {}
-        for place, value in zip(series.keys(names), series.values, strict=True):
-            parts.setdefault(place, []).append(value)
-        for place, values in parts.items():
-            group = identity(dict(zip(names, place, strict=True)))
+        for key, value in zip(series.keys(names), series.values, strict=True):
+            parts.setdefault(key, []).append(value)
+        for key, values in parts.items():
+            group = identity(dict(zip(names, key, strict=True)))
             groups.setdefault(group, []).extend(values)
     return vector((dict(group), aggregate(values)) for group, values in groups.items())
 

@@ -101,7 +101,7 @@ def parse(content: bytes, *, name: str, begun: Collection[str] = ()) -> dict[str
 def absolute(model: type[BaseModel], raw: Any, folder: Path) -> Any:
     """Return a file's data with absolute paths; relative ones are resolved from the folder.
 
-    The types of the model's fields tell which values are paths.
+    The types of the model's fields show which values are paths.
     """
     if isinstance(raw, list):
         return [absolute(model, each, folder) for each in raw]

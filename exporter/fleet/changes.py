@@ -86,9 +86,9 @@ async def changes(
     async for key, new in in_turns(_conditions(after)):
         known = None
         if others is None:
-            place, known = next(olds, (key, None))
-            if place != key:
-                others = {place: known, **dict(await collected(olds))} if known else {}
+            listed, known = next(olds, (key, None))
+            if listed != key:
+                others = {listed: known, **dict(await collected(olds))} if known else {}
         if others is not None:
             known = others.pop(key, None)
         known = known or _Condition(target=new.target)

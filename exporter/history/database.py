@@ -297,7 +297,7 @@ class Database:
                 error = explained(self.place.file, error)
             self._log.warning(
                 "history_in_memory",
-                message=f"{error}; until then the history is kept in memory",
+                message=f"{error}; the history is kept in memory until the file can be used",
                 retry_seconds=RETRY_SECONDS,
             )
         self._disconnect()
@@ -330,7 +330,7 @@ class Database:
         kept = place.set_aside(self._time())
         self._log.warning(
             "history_set_aside",
-            message=f"the file is damaged or foreign ({error}); a new one is begun",
+            message=f"the file is damaged or foreign ({error}); a new one replaces it",
             kept_as=str(kept),
         )
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between batches; a process that is killed loses so much.
+#: Seconds between batches; a process that is killed loses at most the records of this time.
 BATCH_SECONDS = 60.0
 
 #: Seconds until the first batch. It is early, since vendors list earlier runs, from which baselines
@@ -111,7 +111,7 @@ class History:
         self._baselines = Baselines(time=clock.time)
         #: The hour in which all baselines were last computed.
         self._compared: int | None = None
-        #: The suites with runs written since baselines were last computed.
+        #: The suites of which runs were written since baselines were last computed.
         self._ran: set[TargetKey] = set()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
         self._fed = asyncio.Event()
@@ -179,8 +179,8 @@ class History:
     def usual(self, source: str) -> Usuals | None:
         """Return the baselines of a source's targets.
 
-        Return `None` until they have been computed. They are not while a configured file cannot be
-        used.
+        Return `None` until they have been computed. While a configured file cannot be used, none
+        are computed.
         """
         newest = self._baselines.newest
         return None if newest is None else newest.get(source, Usuals())

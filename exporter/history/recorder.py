@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _KINDS = {kind.reading: kind for kind in LISTED}
 
 
-# Shared by all targets, since Python creates each empty frozenset anew.
+# Shared by all targets, since Python makes a new object for each empty frozenset.
 _NO_RUNS: frozenset[SuiteResult] = frozenset()
 
 

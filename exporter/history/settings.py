@@ -33,6 +33,6 @@ class HistorySettings(Section):
     max_bytes: Annotated[Size, Field(ge=2**20)] = 2**30
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Yield the mistakes that no field has by itself."""
+        """Yield the mistakes in the combination of fields."""
         if self.keep is not None and self.keep < SHORTEST_SECONDS:
             yield Mistake(("keep",), "is shorter than a day; write 1d or more, or off")

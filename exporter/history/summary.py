@@ -169,7 +169,7 @@ def settled(transitions: Iterable[Transition], now: float) -> list[Transition]:
     """Return transitions in the order of their readings, with time stamps that do not decrease.
 
     While the clock was ahead, time stamps were too late. The time stamps after the correction are
-    believed, and earlier ones limited by them.
+    right, and limit the earlier ones.
     """
     limit = now
     found = []

@@ -116,9 +116,9 @@ _ADD_TARGET = """
 """
 #: Finds the number of a target.
 NUMBER = "SELECT id FROM targets WHERE source = ? AND kind = ? AND target_id = ?"
-# `REPLACE` gives a row that is there already a new id, so that it comes last again. A replacement
-# for a lost file begins with the newest transitions, and then the batch that could not be written
-# to the file follows, which holds the same ones after older ones.
+# `REPLACE` gives an existing row a new id, so that it is the newest row again. That matters for the
+# replacement of a lost file: it first gets the newest transitions, then the batch that could not be
+# written to the file, which holds the same transitions after older ones.
 _ADD_TRANSITION = """
     INSERT OR REPLACE INTO transitions (target, at, condition, outdated, reason)
     VALUES (?, ?, ?, ?, ?)
@@ -331,7 +331,7 @@ def read(connection: sqlite3.Connection, target: TargetKey, *, hours: range) -> 
     )
 
 
-def _all(kinds: type | UnionType, *values: Any) -> None:
+def _check_types(kinds: type | UnionType, *values: Any) -> None:
     """Check the types of values, which SQLite does not enforce.
 
     Raises:
@@ -342,13 +342,13 @@ def _all(kinds: type | UnionType, *values: Any) -> None:
 
 
 def _tally(*row: Any) -> Tally:
-    _all(float | int | None, *row)
+    _check_types(float | int | None, *row)
     return Tally(*row)
 
 
 def _transition(at: float, condition: str, outdated: int, reason: str) -> Transition:
-    _all(float, at)
-    _all(str, reason)
+    _check_types(float, at)
+    _check_types(str, reason)
     return Transition(
         timestamp_seconds=at,
         condition=Condition(condition),
@@ -358,8 +358,8 @@ def _transition(at: float, condition: str, outdated: int, reason: str) -> Transi
 
 
 def _result(run_id: str, outcome: str, *numbers: float | None) -> SuiteResult:
-    _all(str, run_id)
-    _all(float | None, *numbers)
+    _check_types(str, run_id)
+    _check_types(float | None, *numbers)
     # In a file that an older version writes, the last columns are missing.
     known = dict(zip(_NUMBERS, numbers, strict=False))
     return SuiteResult(run_id=run_id, outcome=Outcome(outcome), **known)

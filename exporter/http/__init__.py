@@ -1,8 +1,8 @@
 """The HTTP client for all calls to vendors, the only package that imports httpx.
 
-The table shows the outcome of a call without a complete reply. Only calls that only read are
-repeated, and only within the total time-out. After the head of a reply has arrived, a call is not
-repeated, because the reply may have been a refusal of the credentials.
+The table shows the outcome of a call without a complete reply. A call is repeated
+only if it changes nothing, and only within the total time-out. After the head of a reply has
+arrived, a call is not repeated, because the reply may have been a refusal of the credentials.
 
 ===========================================  =========  ========
 Failure                                      Reason     Repeated

@@ -1,4 +1,4 @@
-"""Reading of a reply's body within a size limit, also against endless bodies and zip bombs."""
+"""Reading of a reply's body within a size limit, which stops endless bodies and zip bombs."""
 
 from __future__ import annotations
 

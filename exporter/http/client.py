@@ -79,7 +79,7 @@ class HttpClient:
         # Cached because building headers takes as long as sending a call, and most calls of a
         # source have the same ones.
         self._headers = functools.lru_cache(maxsize=16)(_headers)
-        self._under_way: set[asyncio.Timeout] = set()
+        self._in_flight: set[asyncio.Timeout] = set()
         self._closed = False
 
     async def send(self, call: Call) -> Reply:
@@ -105,14 +105,14 @@ class HttpClient:
         raise _closed(call, sent=True)
 
     async def aclose(self) -> None:
-        """Close all connections, and end calls under way at once."""
+        """Close all connections, and end calls in flight at once."""
         self._closed = True
         now = asyncio.get_running_loop().time()
-        while self._under_way:
-            handle = self._under_way.pop()
+        while self._in_flight:
+            handle = self._in_flight.pop()
             if not handle.expired():
                 handle.reschedule(now)
-        # Do not wait long for a peer that does not answer: the process' end closes its connections.
+        # Do not wait long for a peer that does not answer: the end of the process closes the rest.
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._transport.aclose()
@@ -161,17 +161,17 @@ class HttpClient:
         return await self._while_open(self._pace.take(patience_seconds=patience_seconds))
 
     async def _while_open(self, wait: Awaitable[T]) -> T:
-        """Wait for something, or until the client is closed.
+        """Return the result of a wait, which ends early if the client is closed.
 
         Raises:
             TimeoutError: The client was closed.
         """
         async with asyncio.timeout(0.0 if self._closed else None) as handle:
-            self._under_way.add(handle)
+            self._in_flight.add(handle)
             try:
                 return await wait
             finally:
-                self._under_way.discard(handle)
+                self._in_flight.discard(handle)
 
     async def _delay(self, outcome: Reply | CallError, number: int, sent: float) -> float | None:
         """Return the seconds until the next try, `None` if the call must not be repeated."""
@@ -203,7 +203,7 @@ class HttpClient:
         handle = asyncio.timeout(seconds)
         try:
             async with handle:
-                self._under_way.add(handle)
+                self._in_flight.add(handle)
                 response = await self._transport.handle_async_request(request)
                 headers = dict(response.headers.items())
                 try:
@@ -222,7 +222,7 @@ class HttpClient:
             # text holds the URL, as its context.
             return call_error(call, error, request=request, head=response is not None)
         finally:
-            self._under_way.discard(handle)
+            self._in_flight.discard(handle)
         return Reply(status=response.status_code, headers=headers, body=body, waited_seconds=waited)
 
     def _request(self, call: Call) -> httpx.Request:

@@ -52,7 +52,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request.
+    """A call to a vendor or to a receiver of alerts.
 
     Attributes:
         operation: The call's name in metrics and messages.

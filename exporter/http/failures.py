@@ -74,9 +74,9 @@ def call_error(
     """
     chain = _chain(error)
     proxy: httpx.URL | None = request.extensions.get("proxy")
-    peer = "the server" if call.secret_url else _place(request.url)
+    peer = "the server" if call.secret_url else _host_and_port(request.url)
     if proxy is not None:
-        peer += f" by way of the proxy {_place(proxy)}"
+        peer += f" by way of the proxy {_host_and_port(proxy)}"
     reason, text, sent = (
         _tls(chain, peer)
         or _timeout(chain, peer)
@@ -104,7 +104,7 @@ def repeatable(error: CallError) -> bool:
 _Finding = tuple[Reason, str, bool]
 
 
-def _place(url: httpx.URL) -> str:
+def _host_and_port(url: httpx.URL) -> str:
     """Return host and port, without the user, password or query that a URL can contain."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     return f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}"

@@ -37,7 +37,8 @@ FIRST_PAUSE_SECONDS = 5.0
 #: The longest pause after a 429 without `Retry-After`.
 MAX_UNASKED_PAUSE_SECONDS = 300.0
 
-#: How often a process without a budget checks whether the vendor asked another one for a pause.
+#: Interval at which a process without a budget checks whether the vendor asked another process for
+#: a pause.
 LOOK_SECONDS = 1.0
 
 
@@ -92,7 +93,7 @@ class Pace:
         self._queue = asyncio.Lock()
         #: The state's clock minus the monotonic clock.
         self._offset = clock.time() - clock.monotonic()
-        self._divided_until = self._looked = self._salted = float("-inf")
+        self._divided_until = self._checked = self._salted = float("-inf")
         self._salt = b""
         self._fingerprint = ""
         self._unasked = 0
@@ -132,14 +133,14 @@ class Pace:
         if self._wish is not None or self._queue.locked():
             return False
         now = self._clock.monotonic()
-        return now >= self.until and not self._is_time_to_look(now)
+        return now >= self.until and not self._is_check_due(now)
 
     async def pause(self, asked_seconds: float | None, *, sent: float) -> None:
         """Start or prolong the pause.
 
         Args:
             asked_seconds: The pause that the vendor asked for, if it named one.
-            sent: When the call was sent, by the monotonic clock. Several calls under way can get
+            sent: When the call was sent, by the monotonic clock. Several calls in flight can get
                 the same answer; only a call sent after the pause began makes the next pause longer.
         """
         if asked_seconds is None:
@@ -163,7 +164,7 @@ class Pace:
     async def _ask(self) -> float:
         """Return the seconds until the next try; 0 if a token was taken and the call may start."""
         if self._wish is None:
-            await self._look()
+            await self._check_pause()
             return self.left
         answer = await self._answer(self._wish)
         self._wish = answer.wish
@@ -189,12 +190,12 @@ class Pace:
         members = max(1, account.members()) if now < self._divided_until else 0
         return msgspec.structs.replace(wish, members=members)
 
-    async def _look(self) -> None:
+    async def _check_pause(self) -> None:
         """Read whether the vendor asked another process for a pause, if `LOOK_SECONDS` passed."""
         now = self._clock.monotonic()
-        if self._account is None or not self._is_time_to_look(now):
+        if self._account is None or not self._is_check_due(now):
             return
-        self._looked = now
+        self._checked = now
         with suppress(StateError):
             document = await self._account.state.get(await self._key(self._account))
             state_now = self._account.state.now()
@@ -202,8 +203,8 @@ class Pace:
             if record is not None and state_now is not None:
                 self._hold(record.pause_seconds(state_now))
 
-    def _is_time_to_look(self, now: float) -> bool:
-        return self._account is not None and now - self._looked >= LOOK_SECONDS
+    def _is_check_due(self, now: float) -> bool:
+        return self._account is not None and now - self._checked >= LOOK_SECONDS
 
     async def _key(self, account: Account) -> str:
         now = self._clock.monotonic()

@@ -100,7 +100,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         stream = response.extensions.get("network_stream")
         # With a plain HTTP request, the TLS object would belong to the proxy's connection.
         if stream is not None and request.url.scheme == "https":
-            self._certificates.look(request.url.host, stream.get_extra_info("ssl_object"))
+            self._certificates.note(request.url.host, stream.get_extra_info("ssl_object"))
         return response
 
     async def aclose(self) -> None:
@@ -189,7 +189,7 @@ class _Certificates:
         #: The newest certificate and its expiry, by host.
         self._seen: dict[str, tuple[bytes, float]] = {}
 
-    def look(self, host: str, tls: ssl.SSLObject | None) -> None:
+    def note(self, host: str, tls: ssl.SSLObject | None) -> None:
         """Note the certificate of a connection, if it is new."""
         # The binary form, because without verification OpenSSL does not parse the certificate.
         presented = tls.getpeercert(binary_form=True) if tls is not None else None
@@ -221,7 +221,7 @@ class _Connector(aiohttp.TCPConnector):
         connection = await super().connect(req, traces, timeout)
         if connection.transport is not None:
             tls = connection.transport.get_extra_info("ssl_object")
-            self._certificates.look(req.url.host or "", tls)
+            self._certificates.note(req.url.host or "", tls)
         return connection
 
 

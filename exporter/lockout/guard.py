@@ -4,10 +4,10 @@ Real Load blocks an address after 5 invalid tokens within 60 seconds, and does n
 answers a call with an invalid token. So a reply that may be a refusal is a *suspect*. All calls of
 a source go through the guard, which checks a suspect by a *proof*, the vendor's cheapest call: if
 the vendor accepts the proof, the credentials are good. The ledger holds the state of the
-credentials and the number of calls that may be under way. Every process that polls the same origin
+credentials and the number of calls that may be in flight. Every process that polls the same origin
 shares that ledger; `ledger.py` has the rules.
 
-The guard has a keeper, a task that lives while calls are queued or under way. The keeper reports
+The guard has a keeper, a task that lives while calls are queued or in flight. The keeper reports
 the outcomes of calls to the ledger, gets and renews the slots, and sends the proofs.
 
 * The guard sends a call a second time if its connection was lost and the queue grants a slot again.
@@ -44,7 +44,7 @@ REFRESH_SECONDS = 5.0
 
 
 class _Outcome(Generic[T]):
-    """The end of an attempt.
+    """The outcome of an attempt: its result or its error.
 
     An error is a value here, because asyncio would log an exception that no caller retrieves after
     a cancellation.
@@ -175,13 +175,13 @@ class Guard:
     def refused(self) -> None:
         """Count a call that was refused for a token that the credentials can renew.
 
-        The attempt goes on with a new token, so the credentials are no suspects. But the vendor may
-        count the refusal.
+        The attempt continues with a new token, so the call is no suspect. But the vendor may count
+        the refusal.
         """
         self._keeper.refused()
 
     async def aclose(self) -> None:
-        """Refuse further calls, wait for those under way, and give the slots back."""
+        """Refuse further calls, wait for those in flight, and give the slots back."""
         self._closed = True
         self._queue.refuse(messages.closed)
         await self._keeper.aclose()

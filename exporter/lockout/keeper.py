@@ -1,6 +1,6 @@
 """The keeper of a guard: reports to the ledger, gets slots, sends the proofs.
 
-The keeper is a task that lives while calls are queued or under way. It reports the outcomes of
+The keeper is a task that lives while calls are queued or in flight. It reports the outcomes of
 calls to the ledger, renews slots or gives them back, and does what the ledger's answer allows.
 """
 
@@ -45,7 +45,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a guard that its keeper needs.
 
     Attributes:
-        concurrency: Calls under way at once, all priorities together.
+        concurrency: The most calls in flight at once, all priorities together.
         retry_seconds: Pause after a refused proof, at least a minute.
         proof: Sends the cheapest call; raises `SuspectError` when the reply looks like a refusal.
         fingerprint: Returns a hash of the current secret, empty while it cannot be read.
@@ -105,7 +105,7 @@ class Keeper:
         self._asking = False
         self._news = asyncio.Event()
         self._closed = False
-        #: True if the newest step failed: a row of failures is logged once.
+        #: True if the newest step failed: of several failures in a row only the first is logged.
         self._crashed = False
 
     @property
@@ -189,13 +189,13 @@ class Keeper:
         return await done
 
     async def aclose(self) -> None:
-        """Give the slots back when the calls under way have ended."""
+        """Give the slots back when the calls in flight have ended."""
         self._closed = True
         while self._task is not None:
             self._news.set()
             await asyncio.wait([self._task])
-        # Break the reference cycle through the client, whose method the proof is. Else the client
-        # and the data of its source stay until the next garbage collection.
+        # The proof is a method of the client. Break that reference cycle: otherwise the client and
+        # the data of its source stay until the next garbage collection.
         self._participant = msgspec.structs.replace(self._participant, proof=_closed)
 
     def pump(self) -> None:

@@ -3,14 +3,14 @@
 The ledger is one record per origin of an API. It is kept in the state and counts the calls of all
 processes that share the state: daemons, shards, `status`, `explain`, also after restarts. Every
 change of the ledger is one call of `step`: a participant (the guard of a process) reports the
-outcomes of its calls, and the answer says how many calls it may have under way.
+outcomes of its calls, and the answer says how many calls it may have in flight.
 
 `Phase` is the state of some credentials:
 
 unproven   Not known whether the vendor accepts them: one participant sends one proof, the cheapest
            call; all other calls wait.
 proven     Calls are sent, as many at once as there are slots.
-suspect    A reply looked like a refusal: no more calls are sent. When the calls under way with
+suspect    A reply looked like a refusal: no more calls are sent. When the calls in flight with
            these credentials have ended, one proof is sent. If it is accepted, the reply was an
            error of that one call. If it is refused, the phase becomes open; without an answer,
            unproven.
@@ -348,7 +348,7 @@ class _Step:
 
     @property
     def _is_filled(self) -> bool:
-        """True if there is no room, and no call is under way that could clear doubts."""
+        """True if there is no room, and no call is in flight that could clear doubts."""
         idle = not self._report.under_way and self._record.proof_slot is None
         return idle and self._counted >= self._room
 
@@ -420,9 +420,10 @@ class _Step:
             self._record.proof_slot = None
 
     def _slots(self) -> int:
-        """Return the participant's fair share of the slots; few slots go from one to the next.
+        """Return the participant's fair share of the slots.
 
-        A participant with fewer slots than calls under way starts none until enough have ended.
+        If there are fewer slots than participants, they take turns. A participant with fewer slots
+        than calls in flight starts none until enough have ended.
         """
         report, now = self._report, self._now
         others = [c for c in self._record.leases.values() if c.waiting or c.slots]

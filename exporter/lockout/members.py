@@ -57,7 +57,7 @@ ROUND_SECONDS = 60.0
 #: and a second more.
 TURN_SECONDS = 61.0
 
-#: A call that is under way when the store fails may be refused up to this much later.
+#: A call that is in flight when the store fails may be refused up to this much later.
 LATE_SECONDS = 10.0
 
 QUIET_SECONDS = TURN_SECONDS + LATE_SECONDS
@@ -101,7 +101,7 @@ class Members:
         Args:
             state: The state that contains the ledger.
             namespace: The name of the installation.
-            shard: This process' shard.
+            shard: This process's shard.
             clock: The source of time.
             only_looks: Whether this process is a command, such as `status`, and not a member.
             shared: Whether the store serves several hosts.
@@ -149,7 +149,8 @@ class Members:
                 total=self._shard.total,
                 calls=now - self._called <= ACTIVE_SECONDS,
             )
-            # To wherever the state is: while that is memory, no member may see it in the store.
+            # Not to `shared`: while this member uses memory, it shares no ledger, and the others
+            # must not find its heartbeat in the store.
             await self._state.put(self._key, msgspec.msgpack.encode(heartbeat))
             self._follow()
         with suppress(StateError):
@@ -181,7 +182,7 @@ class Members:
         seconds, now = self.turn_seconds(), self._clock.monotonic()
         if seconds is None:
             if now - self._called > ACTIVE_SECONDS:
-                # The next heartbeat is due at once: it tells the others that this member calls.
+                # The next heartbeat is due at once: it shows the others that this member calls.
                 self._beaten = float("-inf")
             self._called = now
             return None

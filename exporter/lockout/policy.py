@@ -26,7 +26,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def window_seconds(self) -> float:
-        """The time for which a refusal counts: a second more than the vendor's, for its clock."""
+        """The time for which a refusal counts, with a second's tolerance for the vendor's clock."""
         return self.seconds + 1.0
 
     @property

@@ -35,7 +35,7 @@ class CallQueue:
         """Create an empty queue.
 
         Args:
-            slots: Calls under way at once, of all priorities together.
+            slots: The most calls in flight at once, all priorities together.
         """
         self._slots = slots
         self.under_way = self._slow = 0

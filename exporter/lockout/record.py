@@ -83,7 +83,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             credentials can renew.
         proof: The outcome of a proof.
         proof_sent: When the proof was sent, by the state's clock or a little earlier.
-        has_proof_slot: Whether a call in the proof's slot is under way.
+        has_proof_slot: Whether a call in the proof's slot is in flight.
         wants_proof_slot: Whether a target is to be polled again, to confirm that its error is
             harmless.
         turn: The participant's turn while it does not see the calls of all others.
@@ -111,7 +111,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a participant; times are seconds of the state's clock.
 
     Attributes:
-        slots: How many calls the participant may have under way for the next `LEASE_SECONDS`.
+        slots: How many calls the participant may have in flight for the next `LEASE_SECONDS`.
         proof_slot: Whether the participant has the proof's slot.
         until: When the next proof may be sent while the phase is open; when there will be room
             while `full` is true.
@@ -153,7 +153,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """The slots of a participant, `since` it got them or began to wait for them."""
+    """The slots of a participant; `since` is when it got them or began to wait for them."""
 
     credentials: str
     concurrency: Annotated[int, msgspec.Meta(ge=0)]

@@ -1,6 +1,6 @@
 """The fleet as JSON documents, which the API writes and the commands read.
 
-JSON has no infinity: as in Prometheus' API, the string `"+Inf"` stands for it.
+JSON has no infinity: as in Prometheus' API, the string `"+Inf"` represents it.
 """
 
 from __future__ import annotations

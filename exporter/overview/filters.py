@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-#: The groupings of targets in every fleet, beside those by labels.
+#: The groupings of targets in every fleet, besides those by labels.
 GROUPS = ("source", "provider")
 
 
@@ -237,7 +237,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     def matcher(
         self, said: Callable[[TargetRow], str] | None = None
     ) -> Callable[[TargetRow], bool]:
-        """Return a function that returns whether a row is wanted.
+        """Return a function that checks whether a row is wanted.
 
         Args:
             said: Returns the text of `searchable` from a cache.
@@ -273,7 +273,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def labelled(wanted: Iterable[tuple[str, str]]) -> Callable[[Mapping[str, str]], bool]:
-    """Return a function that returns whether labels are wanted.
+    """Return a function that checks whether labels are wanted.
 
     Args:
         wanted: Names with values; of several values of a name, a label must have any.

@@ -128,7 +128,7 @@ class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
         return wanted, parameters.mistakes
 
 
-def _said_by_source(row: SourceRow) -> Iterator[str | None]:
+def _texts_of_source(row: SourceRow) -> Iterator[str | None]:
     yield from (row.name, row.provider, row.url, row.state, *row.labels.values())
     for task in row.tasks:
         yield task.name
@@ -136,11 +136,11 @@ def _said_by_source(row: SourceRow) -> Iterator[str | None]:
             yield from (task.last_failure.reason, task.last_failure.message)
 
 
-def _said_by_alert(row: AlertView) -> Iterator[str | None]:
+def _texts_of_alert(row: AlertView) -> Iterator[str | None]:
     yield from (row.name, row.state, *row.labels.values(), *row.annotations.values())
 
 
-def _said_by_problem(row: Problem) -> Iterator[str | None]:
+def _texts_of_problem(row: Problem) -> Iterator[str | None]:
     yield from (row.alert, row.severity, row.name, row.id, row.kind, row.description)
     yield from row.labels.values()
 
@@ -167,7 +167,7 @@ _SOURCES = _Chosen(
         "state": lambda row: URGENCY[row.state],
         "provider": lambda row: row.provider,
     },
-    searched=_said_by_source,
+    searched=_texts_of_source,
 )
 
 _ALERTS = _Chosen(
@@ -184,7 +184,7 @@ _ALERTS = _Chosen(
         "since": _since,
         "source": _of_alert,
     },
-    searched=_said_by_alert,
+    searched=_texts_of_alert,
 )
 
 _PROBLEMS = _Chosen(
@@ -204,7 +204,7 @@ _PROBLEMS = _Chosen(
         "since": _since,
         "source": lambda row: row.source.casefold(),
     },
-    searched=_said_by_problem,
+    searched=_texts_of_problem,
 )
 
 TARGETS = FleetList(

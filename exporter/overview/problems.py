@@ -117,8 +117,8 @@ class Judge:
         self, rules: Sequence[Rule], registry: CollectorRegistry, *, runbook_url: str
     ) -> None:
         self._rules = {
-            rule.name: (place, rule)
-            for place, rule in enumerate(rules)
+            rule.name: (position, rule)
+            for position, rule in enumerate(rules)
             if rule.built_in and rule.severity is not Severity.NONE
         }
         table = [
@@ -199,12 +199,12 @@ class Judge:
         )
 
     def _order(self, problem: Problem) -> tuple[object, ...]:
-        place, _ = self._rules[problem.alert]
+        position, _ = self._rules[problem.alert]
         # Problems of a whole source come first, as they explain those of its targets.
         return (
             RANKS[problem.severity],
             bool(problem.kind),
-            place,
+            position,
             problem.source,
             problem.name.casefold(),
             problem.id,

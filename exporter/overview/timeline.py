@@ -106,7 +106,7 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
-    """The history of a target, ready for its page.
+    """The history of a target, as its page shows it.
 
     Attributes:
         legend: State, SVG path and word of each state that occurs in any bar.

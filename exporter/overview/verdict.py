@@ -30,7 +30,7 @@ Level = Literal["good", "unsure", "warn", "bad"]
 LEVELS: Mapping[str, Level] = {Severity.CRITICAL: "bad", Severity.WARNING: "warn"}
 
 #: The marks of targets, the worst first.
-_LOOKS: tuple[str, ...] = (*WRONG, *Condition)
+_MARKS: tuple[str, ...] = (*WRONG, *Condition)
 
 #: The most kinds of problems in the headline.
 _MOST_PHRASES = 4
@@ -121,7 +121,7 @@ def tiles(rows: Sequence[TargetRow]) -> list[Tile]:
             kind=group.kind,
             total=len(group.rows),
             states=tuple(
-                (state, len(having), min(map(look, having), key=_LOOKS.index))
+                (state, len(having), min(map(look, having), key=_MARKS.index))
                 for state, having in by_state(group.rows)
             ),
             bar=_bar(group.rows),
@@ -171,7 +171,7 @@ def _counts(rows: Iterable[TargetRow]) -> tuple[tuple[Condition, int], ...]:
 def _bar(rows: Sequence[TargetRow]) -> tuple[tuple[str, float, float], ...]:
     counted = Counter(map(look, rows))
     begin, parts = 0.0, []
-    for each in _LOOKS:
+    for each in _MARKS:
         if counted[each]:
             length = 100 * counted[each] / len(rows)
             parts.append((each, round(begin, 2), round(length, 2)))

@@ -26,7 +26,7 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         poller: Returns the current poller of the source.
         begin: Starts polling, with a source that knows the former leader's readings.
-        end: Stops polling and cancels the polls under way.
+        end: Stops polling and cancels the polls in flight.
         heard: Called when the poller shows new results of the leader.
     """
 
@@ -42,7 +42,7 @@ class Duty:
     Attributes:
         polls: Whether this process polls the source.
         is_behind: Whether the source does not know the newest readings of the leader.
-        leadership: This process' part in the lease.
+        leadership: This process's part in the lease.
     """
 
     def __init__(  # noqa: PLR0913 - the last three by keyword
@@ -55,7 +55,7 @@ class Duty:
         clock: Clock,
         telemetry: SourceMetrics,
     ) -> None:
-        """Prepare; this process takes no part in the lease before `begin`.
+        """Prepare the duty; this process takes no part in the lease before `begin`.
 
         Args:
             settings: The settings of the source.
@@ -118,7 +118,7 @@ class Duty:
         self.polls = role.works
         await (self._hooks.begin() if role.works else self._hooks.end())
 
-    async def _hear(self, told: bytes, age_seconds: float) -> None:
-        await self._mirror.hear(self._hooks.poller(), told, age_seconds)
+    async def _hear(self, message: bytes, age_seconds: float) -> None:
+        await self._mirror.hear(self._hooks.poller(), message, age_seconds)
         self.is_behind = True
         self._hooks.heard()

@@ -114,7 +114,7 @@ class Engine:
         self._restored: set[tuple[str, str]] = set()
         self._identities: dict[str, tuple[SourceSettings, str]] = {}
         self._duties: dict[str, Duty] = {}
-        #: How many calls of `explain` each source has under way.
+        #: How many calls of `explain` each source has in flight.
         self._asked: Counter[Source] = Counter()
         self._log = structlog.get_logger("exporter.engine")
 
@@ -144,7 +144,7 @@ class Engine:
         self._begun = True
 
     async def apply(self, settings: Settings) -> Difference:
-        """Replace the settings while polling; sources without changes go on undisturbed.
+        """Replace the settings while polling; sources without changes continue undisturbed.
 
         A source whose settings changed keeps its readings until its first poll replaces them, so
         that its series have no gap. If the provider or the URL changed, its readings are dropped.
@@ -239,7 +239,7 @@ class Engine:
         return replace(explanation, reading=poller.dated(explanation.reading))
 
     async def end(self, *, grace_seconds: float) -> None:
-        """Stop polling, give polls under way the grace period to end, and close all connections.
+        """Stop polling, give polls in flight the grace period to end, and close all connections.
 
         If a standby waits for a source, it gets the source at once.
         """
@@ -254,7 +254,7 @@ class Engine:
     def _recalled(self, settings: SourceSettings, kept: Mapping[str, Kept]) -> Poller:
         """Connect a source with its data of before a restart, and show readings not yet expired."""
         if not self._keeps:
-            # The outcomes are those of another process' polls.
+            # The outcomes are those of another process's polls.
             kept = {task: replace(each, status=TaskStatus()) for task, each in kept.items()}
             return self._connect(settings, kept)
         poller = self._connect(settings, kept)
@@ -363,7 +363,7 @@ class Engine:
                 self._first_polls.discard((name, task))
 
     async def _renew(self, name: str) -> None:
-        """Create the source of a poller anew, with the readings received from the leader."""
+        """Create the source of a poller again, with the readings received from the leader."""
         poller = self.pollers[name]
         old = poller.source
         try:
@@ -373,7 +373,7 @@ class Engine:
             self._log.warning("source_not_renewed", source=name, message="; ".join(error.problems))
             return
         self._duties[name].is_behind = False
-        # If an `explain` is under way, it closes the source when it ends.
+        # If an `explain` is in flight, it closes the source when it ends.
         if not self._asked[old]:
             await old.aclose()
 

@@ -1,11 +1,11 @@
-"""Polls of single targets for clients of `/probe`, limited so that the scheduled polls go on.
+"""Polls of single targets for clients of `/probe`, limited so that they hold up no scheduled poll.
 
 A client that asks in a loop must not use up the slots and requests of the scheduled polls. So for
 each source
 
 * one target is polled for clients at a time, so these polls take one slot of `concurrency`;
-* after such a poll follows a pause of three times its duration, and at least `PAUSE_SECONDS`, so
-  these polls take that slot for at most a quarter of the time;
+* each of these polls is followed by a pause of three times its duration, at least `PAUSE_SECONDS`,
+  so they take that slot for at most a quarter of the time;
 * these polls use at most a quarter of `requests_per_minute`.
 
 Clients that ask about the same target share one poll, and its answer for `probe_min_age`.
@@ -42,10 +42,10 @@ CALLS = 2
 
 
 class NoTurnError(TimeoutError):
-    """A poll for a client did not start in the client's time; the target may be well."""
+    """A poll for a client did not start within the client's time limit; the target may be well."""
 
 
-class _Look:
+class _Poll:
     """One poll of one target for clients.
 
     Attributes:
@@ -69,28 +69,28 @@ class _Turns:
     Attributes:
         settings: The source's settings. After a reload the source may be another account, so
             changed settings need a new `_Turns`.
-        looks: The polls by kind and id, in the order of their turns.
+        polls: The polls by kind and id, in the order of their turns.
         free_at: When the pause after the newest poll ends, on the monotonic clock.
     """
 
     def __init__(self, settings: SourceSettings, clock: Clock) -> None:
         self.settings = settings
-        self.looks: dict[tuple[str, str], _Look] = {}
+        self.polls: dict[tuple[str, str], _Poll] = {}
         self._clock = clock
         self._turn = asyncio.Lock()
         self.free_at = -math.inf
 
-    async def take(self, look: _Look, ask: Callable[[], Awaitable[Explanation]]) -> Explanation:
+    async def take(self, poll: _Poll, ask: Callable[[], Awaitable[Explanation]]) -> Explanation:
         """Wait for the turn of a poll and return its answer."""
         async with self._turn:
             await self._clock.sleep(max(0.0, self.free_at - self._clock.monotonic()))
-            look.begun = True
+            poll.begun = True
             began = self._clock.monotonic()
             try:
                 return await ask()
             finally:
-                look.ended = self._clock.monotonic()
-                self.free_at = look.ended + self._pause(look.ended - began)
+                poll.ended = self._clock.monotonic()
+                self.free_at = poll.ended + self._pause(poll.ended - began)
 
     def _pause(self, took_seconds: float) -> float:
         budget = self.settings.requests_per_minute
@@ -100,10 +100,10 @@ class _Turns:
     def forget_old(self) -> None:
         """Drop the answers that are no longer served."""
         not_before = self._clock.monotonic() - self.settings.probe_min_age
-        for key, look in list(self.looks.items()):
-            if look.ended > not_before:
+        for key, poll in list(self.polls.items()):
+            if poll.ended > not_before:
                 return
-            del self.looks[key]
+            del self.polls[key]
 
 
 class Looks:
@@ -112,7 +112,7 @@ class Looks:
     def __init__(
         self, ask: Ask, *, settings: Callable[[str], SourceSettings | None], clock: Clock
     ) -> None:
-        """Prepare; this polls nothing yet.
+        """Prepare the polls; nothing is polled yet.
 
         Args:
             ask: Polls a target.
@@ -126,8 +126,8 @@ class Looks:
         self._turns: dict[str, _Turns] = {}
 
     def __len__(self) -> int:
-        """Count the polls that wait or are under way, and the answers that are kept."""
-        return sum(len(turns.looks) for turns in self._turns.values())
+        """Count the polls that wait or are in flight, and the answers that are kept."""
+        return sum(len(turns.polls) for turns in self._turns.values())
 
     def min_age(self, source: str) -> float:
         """Return the age in seconds below which a reading of a source needs no new poll."""
@@ -159,29 +159,29 @@ class Looks:
             turns = self._turns[source] = _Turns(settings, self._clock)
         turns.forget_old()
         key = kind, target_id
-        look = turns.looks.get(key)
-        if look is None:
+        poll = turns.polls.get(key)
+        if poll is None:
             if turns.free_at > self._clock.monotonic() + seconds:
                 raise NoTurnError
-            look = turns.looks[key] = _Look()
-            asking = turns.take(look, lambda: self._ask(source, kind, target_id))
-            look.task = asyncio.create_task(asking)
+            poll = turns.polls[key] = _Poll()
+            asking = turns.take(poll, lambda: self._ask(source, kind, target_id))
+            poll.task = asyncio.create_task(asking)
             # Retrieve the exception: asyncio logs it if all clients are gone by then.
-            look.task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        look.waiting += 1
+            poll.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        poll.waiting += 1
         try:
             # Shielded: a call on the wire keeps its slot to the end, also without a client.
             async with asyncio.timeout(seconds):
-                return await asyncio.shield(look.task)
+                return await asyncio.shield(poll.task)
         except TimeoutError:
-            if look.begun:
+            if poll.begun:
                 raise
             raise NoTurnError from None
         except (LookupError, PollError) as error:
             # Raised once for each client: without this, the traceback would grow each time.
             raise error.with_traceback(None) from error.__cause__
         finally:
-            look.waiting -= 1
-            if not look.waiting and not look.begun:
-                look.task.cancel()
-                del turns.looks[key]
+            poll.waiting -= 1
+            if not poll.waiting and not poll.begun:
+                poll.task.cancel()
+                del turns.polls[key]

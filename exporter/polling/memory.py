@@ -102,7 +102,7 @@ class Memory:
         Args:
             state: The state that holds the documents.
             namespace: The name of the installation; installations with other names share nothing.
-            shard: This process' share of the targets.
+            shard: This process's share of the targets.
             clock: The clock for the times of restored readings.
         """
         self._state = state
@@ -140,7 +140,7 @@ class Memory:
     async def keep(
         self, settings: SourceSettings, kept: Kept, *, fence: Fence | None = None
     ) -> bool:
-        """Save the data of a task; raises nothing, and logs the first of a row of failures.
+        """Save the data of a task; raises nothing, and logs the first of several failures in a row.
 
         Returns:
             Whether the document was written.
@@ -217,7 +217,7 @@ class Memory:
         return await asyncio.to_thread(zlib.compress, content, 1)
 
     async def _decoded(self, document: Document, settings: SourceSettings, task: str) -> Kept:
-        """Read a document and convert its times to this process' clocks.
+        """Read a document and convert its times to this process's clocks.
 
         Raises:
             ValueError: The document is damaged or of another version.

@@ -66,7 +66,7 @@ class Mirror:
         """
         self._memory = memory
         self._clock = clock
-        # Part of the versions, so that those of two processes never are the same.
+        # Part of the versions, so that two processes never write the same version.
         self._member = uuid.uuid4().hex
         self._count = 0
         self._versions: dict[str, str] = {}

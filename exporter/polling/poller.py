@@ -1,4 +1,4 @@
-"""One poll: poll a source, store its readings, count and log the outcome.
+"""The poller of a source: polls its tasks, stores the readings, counts and logs the outcomes.
 
 No error of a poll reaches the schedule: if one source fails, only its own readings get old.
 """
@@ -193,7 +193,7 @@ class Poller:
 
     @property
     def unreached(self) -> bool:
-        """True if this process' polls bring no readings for a reason other than the credentials."""
+        """True if this process's polls bring no readings, not because of the credentials."""
         known = [self.status(task).health for task in self.intervals]
         return not self.stands_by and any(known) and not self.up and not self.auth_failed
 
@@ -338,7 +338,7 @@ class Poller:
     def _judge(
         self, task: str, poll: Poll, targets: Mapping[str, float], kept: Kept
     ) -> Iterator[Failure]:
-        """Note the health of the source by a poll; yield a failure if its inventory is doubted."""
+        """Note the source's health after a poll; yield a failure if its inventory is doubted."""
         self._status[task] = replace(self.status(task), slow=poll.vendor_slow)
         self._telemetry.vendor_slow.set(self.slow)
         is_doubted = kept.doubt is not None and not kept.doubt.over

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.sources.settings import SourceSettings
 
 
-#: The settings beside the sources: those that a reload applies, and those that need a restart.
+#: The settings besides the sources: those that a reload applies, and those that need a restart.
 BY_RELOAD = ("alerting", "preflights", "log")
 BY_RESTART = ("web", "sharding", "state", "history")
 
@@ -34,7 +34,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """The effect of a reload on the sources, by their names.
 
     Attributes:
-        kept: Sources that go on undisturbed.
+        kept: Sources that continue undisturbed.
     """
 
     added: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def identity(settings: SourceSettings) -> tuple[SourceSettings, str]:
     """Return a description of a source; equal descriptions mean that no restart is needed.
 
     The description contains a digest of the files for TLS, because a source reads these only when
-    it connects. It needs none of the secret's file, which the source reads again by itself.
+    it connects. It leaves out the secret's file, which the source itself reads again.
     """
     digest = hashlib.sha256()
     for path in settings.tls_files():

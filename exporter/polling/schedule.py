@@ -71,7 +71,7 @@ class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no ty
         return (timestamp - self.phase_seconds) % self.interval_seconds
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """Return the next slot after the previous run, or after now before the first."""
+        """Return the next slot after the previous run; before the first run, after now."""
         after = (previous_fire_time or now).timestamp()
         if previous_fire_time is not None and self.lateness(after) > _ON_TIME_SECONDS:
             after += self.interval_seconds / 2
@@ -165,7 +165,7 @@ class Schedule:
         )
 
     async def remove(self, source: str, task: str) -> None:
-        """Remove a task and cancel its run under way."""
+        """Remove a task and cancel its run in progress."""
         key = _key(source, task)
         self._jobs.pop(key, None)
         if self._scheduler.get_job(key) is not None:
@@ -173,7 +173,7 @@ class Schedule:
         await self._drain([self._running[key]] if key in self._running else [], 0.0)
 
     async def stop(self, *, grace_seconds: float) -> None:
-        """Stop the schedule; runs under way are cancelled after the grace period."""
+        """Stop the schedule; runs in progress are cancelled after the grace period."""
         if self._scheduler.running:
             self._scheduler.pause()
         await self._drain(list(self._running.values()), grace_seconds)

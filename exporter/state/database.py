@@ -1,4 +1,4 @@
-"""The SQLite file of the state: opens it, opens it anew if replaced, renames it if damaged."""
+"""The SQLite file of the state: opens it, opens it again if replaced, renames it if damaged."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Database:
             place: The folder of the file.
             host: The host's clocks, from which the state's clock is made.
             max_pages: The file's largest size, in pages of 4096 bytes.
-            restore: Writes this process' newest documents into a file that replaces another.
+            restore: Writes this process's newest documents into a file that replaces another.
         """
         self.place = place
         self._host = host
@@ -144,7 +144,7 @@ class Database:
         raise AssertionError  # unreachable: the last turn of the loop returns or raises
 
     def _helped(self, error: sqlite3.Error) -> bool:
-        """Return whether to try again; a damaged file is set aside before."""
+        """Return whether to try again; set a damaged file aside first."""
         if self.place.identity() != self._identity:
             return True
         if not schema.is_damage(error):
@@ -258,7 +258,7 @@ def tune(connection: sqlite3.Connection) -> None:
 
 
 def explained(file: Path, error: sqlite3.Error) -> StateError:
-    """Return the error why a file cannot be used, with the remedy."""
+    """Return the error that says why a file cannot be used, with the remedy."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return StateError(f"{file}: {_REMEDIES.get(code, str(error))}")
 
@@ -295,7 +295,7 @@ def tidy(connection: sqlite3.Connection, now: float) -> None:
 
 
 def stamp(connection: sqlite3.Connection, now: float) -> None:
-    """Save the time: the clock goes on from there, also if the newest document was deleted."""
+    """Save the time: the clock continues from there, also if the newest document was deleted."""
     _set_meta(connection, "newest", now)
 
 

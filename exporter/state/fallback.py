@@ -248,7 +248,7 @@ class _Counted(State):
 def _unless_changed(
     value: bytes | None, _: float, *, was: bytes | None, ours: bytes | None
 ) -> tuple[bytes | None, None]:
-    """Return this process' content, unless another process has changed the document since.
+    """Return this process's content, unless another process has changed the document since.
 
     A missing document counts as unchanged, because the store may have lost it.
     """

@@ -1,8 +1,8 @@
 """The election of a leader: one of several processes with the same state does some work.
 
 The leader renews its lease, and the standbys check whether the lease is over. While the store
-cannot be used, the last leader goes on. A standby that has not reached the store for a minute then
-works alone, possibly beside the leader.
+cannot be used, the last leader continues. A standby that has not reached the store for a minute
+then works alone, possibly beside the leader.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ALONE_SECONDS = 61.0
 HAND_OVER_SECONDS = 60.0
 _LONGEST_HAND_OVER_SECONDS = 960.0
 
-#: A standby whose note is older is gone, and the note is deleted.
+#: A standby's note, a document that shows that the standby is alive, is deleted after this time.
 _FORGOTTEN_SECONDS = 600.0
 
 
@@ -90,14 +90,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leadership:
-    """One process' part in the election.
+    """One process's part in the election.
 
     Attributes:
         role: The current role.
     """
 
     def __init__(self, state: State, key: str, work: Work, *, clock: Clock) -> None:
-        """Prepare; the role is undecided before `begin`.
+        """Prepare the election; the role is undecided before `begin`.
 
         Args:
             state: Holds the lease; an operation raises while the store cannot be used.
@@ -123,7 +123,7 @@ class Leadership:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         now = clock.boottime()
-        #: When the leader has to check its lease before it goes on, when the leader renews its
+        #: When the leader has to check its lease before it continues, when the leader renews its
         #: lease, and when a standby writes its next note.
         self._valid_until = self._renew_at = self._noted = now
         #: When the store was last reached, when the lease's document was last seen, and when this
@@ -134,7 +134,7 @@ class Leadership:
 
     @property
     def lapsed(self) -> bool:
-        """True if a leader must check its lease before it goes on.
+        """True if a leader must check its lease before it continues.
 
         That is so after the process was stopped, or its machine slept, for longer than the lease.
         """
@@ -301,10 +301,10 @@ class Leadership:
         return not lease.is_held(now) or lease.holder in (self._member, dead)
 
     async def _miss(self, cause: str) -> None:
-        """Go on without the store: a leader stays leader, a standby works alone after a minute."""
+        """Continue without the store: a leader leads on, a standby works alone after a minute."""
         now = self._clock.boottime()
         if self.role is Role.LEADER:
-            # A failed check counts as a check, so that a leader goes on without the store.
+            # A failed check counts as a check, so that a leader continues without the store.
             self._valid_until = now + LEASE_SECONDS
         elif self.role is Role.UNDECIDED or now - self._heard >= ALONE_SECONDS:
             if self.role is not Role.ALONE:
@@ -325,7 +325,7 @@ class Leadership:
             return
         before, self.role = self.role, role
         if role is Role.STANDBY:
-            # The next check writes this standby's note at once, for a leader that just leaves.
+            # The next check writes this standby's note at once, in case the leader is leaving.
             self._own, self._told, self._noted = None, b"", 0.0
         if before is not Role.UNDECIDED or role is not Role.LEADER:
             self._log.info("role_changed", role=role.value)

@@ -141,7 +141,7 @@ class Place:
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Hold the lock for long, unless another process holds it; the process' end releases it.
+        """Hold the lock until the block or the process ends, unless another process holds it.
 
         Yields:
             Whether this process has the lock.

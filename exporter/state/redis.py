@@ -42,8 +42,8 @@ _BATCH = 50
 #: The first and the longest pause before a change is tried again.
 _PAUSES_SECONDS = (0.002, 0.1)
 
-#: The most that this process' estimate of the server's clock is set back, per second passed: a slow
-#: answer must not set it back much, but it has to follow a slower clock.
+#: By how much this process's estimate of the server's clock is set back at most, per second passed:
+#: a slow answer must not set it back much, but it has to follow a slower clock.
 _DRIFT = 0.001
 
 #: A larger forward step of the state's clock makes documents look older than they are.
@@ -194,7 +194,7 @@ class RedisState(Store):
         return await self._run(work)
 
     async def aclose(self) -> None:
-        """Close the connections, after the operations under way."""
+        """Close the connections, after the operations in progress."""
         if not self._closed:
             self._closed = True
             try:
@@ -267,7 +267,7 @@ class RedisState(Store):
             raise self._lost()
 
     async def _restore(self) -> None:
-        """Write this process' newest documents, unless the server has newer ones."""
+        """Write this process's newest documents, unless the server has newer ones."""
         for key, (value, written) in list(self.newest.items()):
             if value is not None:
                 keys = [CLOCK, INDEX, f"{DOCUMENT}{key}"]

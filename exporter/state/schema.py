@@ -141,8 +141,8 @@ def version_of(  # noqa: PLR0913 - the last two by keyword
     if version > newest:
         (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
         raise StateError(
-            f"{name or file} is of version {version}, by a newer loadfleet-exporter; this exporter"
-            f" knows version {newest}: start the newer one, or name another folder in {setting}"
+            f"a newer loadfleet-exporter has written {name or file} (version {version}; this one"
+            f" knows {newest}); start the newer one, or name another folder in {setting}"
         )
     return version
 
@@ -187,7 +187,7 @@ def verify(connection: sqlite3.Connection) -> None:
     """Read and check all documents.
 
     Raises:
-        sqlite3.DatabaseError: A document is damaged, or the order of the keys is.
+        sqlite3.DatabaseError: A document is damaged, or the order of the keys is wrong.
     """
     before = None
     for row in connection.execute(READ):

@@ -51,7 +51,7 @@ _OLDEST = 6
 #: Messages with a remedy, by the first word of the server's error or a word of this module.
 _REMEDIES = {
     "WRONGPASS": "it refuses the login; correct state.username and state.password_file",
-    "NOPERM": "the user lacks rights; grant those of the reference, under Redis or Valkey",
+    "NOPERM": "the user lacks rights; grant those that the reference lists under Redis or Valkey",
     "OOM": "it is full; raise its maxmemory, or delete other data in it",
     "MISCONF": "it cannot save to its disk and accepts no writes; check the disk",
     "READONLY": "it is a replica and accepts no writes; name the primary in state.url",
@@ -109,7 +109,7 @@ class Server:
         self.connections = 0
         self.info: Mapping[str, Any] = {}
         self._clock = clock
-        self._looked_at = 0.0
+        self._checked_at = 0.0
         tls: dict[str, Any] = {}
         if settings.tls:
             tls = {
@@ -175,8 +175,8 @@ class Server:
                 raise asyncio.CancelledError
 
     async def _once(self, script: str, keys: int, *rest: bytes | str | int) -> Any:
-        looked = self._clock.boottime() - self._looked_at < LOOK_SECONDS
-        if self.connections and not looked:
+        checked = self._clock.boottime() - self._checked_at < LOOK_SECONDS
+        if self.connections and not checked:
             self._judge(await self._client.info())
         return await self._client.eval(script, keys, *rest)
 
@@ -213,7 +213,7 @@ class Server:
                 f"it evicts keys of the state ({policy}); set maxmemory-policy to noeviction"
             )
         self.info = info
-        self._looked_at = self._clock.boottime()
+        self._checked_at = self._clock.boottime()
 
 
 def _pool(

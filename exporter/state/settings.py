@@ -91,7 +91,9 @@ class StateSettings(Section):
     def mistakes(self) -> Iterator[Mistake]:
         """Yield the mistakes in the combination of fields."""
         if self.path is not None and self.url is not None:
-            yield Mistake(("url",), "is given as well as path; remove one of the two", ("url", "path"))
+            yield Mistake(
+                ("url",), "is given as well as path; remove one of the two", ("url", "path")
+            )
         if self.url is None:
             for field in ("sentinels", "username", "password", "password_file", *_TLS):
                 if getattr(self, field):

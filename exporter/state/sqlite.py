@@ -127,7 +127,7 @@ class SqliteState(Store):
         return self._database.place.size()
 
     async def aclose(self) -> None:
-        """Close the file, after the changes under way."""
+        """Close the file, after the changes in progress."""
         if not self._closed:
             self._closed = True
             # Not awaited itself: a time-out would remove an awaited job from the queue.
@@ -188,7 +188,7 @@ class SqliteState(Store):
         return written is not None
 
     def _restore(self, connection: sqlite3.Connection) -> None:
-        """Write this process' newest documents into a new file, unless it has newer ones."""
+        """Write this process's newest documents into a new file, unless it has newer ones."""
         for key, (value, written) in self.newest.items():
             kept = connection.execute("SELECT written FROM documents WHERE key = ?", (key,))
             if value is not None and written > (kept.fetchone() or [0.0])[0]:

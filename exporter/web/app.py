@@ -58,7 +58,7 @@ def create_app(
             relative, so they also work behind a proxy that adds or removes a path.
         max_requests: The limit of concurrent requests; 0 means no limit. Requests for health and
             readiness do not count, because a busy process is still alive. Scrapes are counted
-            separately, and only until their answer is made: all scrapes share one page in memory.
+            separately, and only until their response is made: all scrapes share one page in memory.
         lifecycle: Whether a request may reload the configuration.
     """
     text, html = TextPages(view, lifecycle=lifecycle), HtmlPages(view)
@@ -132,7 +132,7 @@ def make_server(  # noqa: PLR0913 - all but two by keyword
         clock: The source of time.
         telemetry: Shows whether the web configuration file is valid, and the certificate's expiry.
         environ: The environment, in which systemd names the sockets that it passes.
-        max_connections: The limit of connections with a request under way.
+        max_connections: The limit of connections with a request in flight.
 
     Raises:
         ConfigurationError: The web configuration file, or a file that it names, is wrong.
@@ -169,9 +169,9 @@ class WebApp(Starlette):
         self._page_path = page_path
 
     def ready(self, scope: Scope) -> ReadyAnswer | None:
-        """Return the answer to a scrape of all metrics; `None` for any other request.
+        """Return the response to a scrape of all metrics; `None` for any other request.
 
-        The answer is the same as that of the routes. Behind a `Gate` the server does not call this
+        The routes would return the same response. Behind a `Gate` the server does not call this
         method, so the web configuration file always applies.
 
         Raises:
@@ -216,5 +216,5 @@ async def _broken(request: Request, error: Exception) -> Response:
     return PlainTextResponse(
         "500 Internal Server Error. The log says more.\n",
         status_code=HTTPStatus.INTERNAL_SERVER_ERROR,
-        headers=DEFAULT_HEADERS,  # this answer is made outside the middleware
+        headers=DEFAULT_HEADERS,  # this response is made outside the middleware
     )

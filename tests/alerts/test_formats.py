@@ -123,4 +123,4 @@ def test_the_operator_gets_the_same_groups() -> None:
         "kind": "PrometheusRule",
         "metadata": {"name": "loadfleet-exporter"},
     } == document
-    assert resource.startswith("# What Prometheus records")
+    assert resource.startswith("# Recording and alerting rules")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from exporter.state.base import salt
 from exporter.state.hostclock import HostClock
 from exporter.state.place import Place
 from exporter.state.sqlite import SqliteState
+from tests.deploy.install import PAGE, commands
 from tests.history.feed import Feed
 from tests.support.redis import PROGRAMS, RedisServer
 
@@ -165,6 +167,27 @@ async def test_export_prints_a_line_per_document(
         {"key": "a", "value": {"b": [1, "ä"]}},
         {"key": "c", "base64": "/w=="},
     ] == lines
+
+
+async def test_the_commands_of_the_page_on_pairs(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The new configuration is checked without its store, and the old state is printed."""
+    await fill(folder)
+    source = "sources: [{provider: realload, url: 'http://localhost:1/x', auth_token: t}]\n"
+    (tmp_path / "loadfleet.yml").write_text(f"{source}state: {{path: {folder}}}\n")
+    new = "state: {url: 'redis://127.0.0.1:1/0', username: loadfleet, password_file: password}\n"
+    (tmp_path / "loadfleet.new.yml").write_text(source + new)
+    (tmp_path / "password").write_text("invented\n")
+    (block,) = commands("Set up a pair", PAGE.with_name("high-availability.md"))[:1]
+    check, export = (shlex.split(line)[1:] for line in block.splitlines())
+
+    checked = main(check, environ={})
+    output = capsys.readouterr().out
+    exported = main(export[: export.index(">")], environ={})
+
+    assert (0, 0) == (checked, exported), output
+    assert 2 == len(capsys.readouterr().out.splitlines())
 
 
 async def test_vacuum_gives_room_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import yaml
@@ -8,6 +10,8 @@ from exporter.alerts.settings import AlertingSettings
 from exporter.cli import main
 from exporter.commands.dashboards import dashboards
 from tests.dashboards.boards import FOLDER, GRAFANA
+from tests.deploy.install import PAGE, commands
+from tests.deploy.locks import ROOT
 
 
 if TYPE_CHECKING:
@@ -89,6 +93,35 @@ def test_the_command_takes_the_configured_thresholds(
     main(["dashboards", "loadfleet-agents", f"--config.file={path}"], environ={})
 
     assert '"value": 1234' in capsys.readouterr().out
+
+
+def test_the_commands_of_the_page_install_them(tmp_path: Path) -> None:
+    """Grafana finds the dashboards, and a folder has those with the configuration's limits."""
+    data, provisioning = tmp_path / "var", tmp_path / "etc" / "grafana/provisioning/dashboards"
+    provisioning.mkdir(parents=True)
+    (tmp_path / "loadfleet.yml").write_text("alerting: {thresholds: {clock_skew: 1234s}}")
+    script = "".join(commands("Get them into Grafana", PAGE.with_name("dashboards.md")))
+    for old, new in {
+        "sudo ": "",
+        "/etc/": f"{tmp_path}/etc/",
+        "/var/": f"{data}/",
+        "loadfleet-exporter ": f"{sys.executable} -m exporter ",
+        "=loadfleet.yml": f"={tmp_path}/loadfleet.yml",
+        "--folder=": f"--folder={tmp_path}/",
+    }.items():
+        script = script.replace(old, new)
+
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    written = {path.name: path.read_text() for path in (tmp_path / "dashboards").iterdir()}
+    installed = {path.name: path.read_text() for path in data.rglob("*.json")}
+    assert generated() == installed
+    assert installed.keys() == written.keys()
+    assert '"value": 1234' in written["loadfleet-agents.json"]
+    assert done.stdout == installed["loadfleet-overview.json"]
+    assert ["loadfleet.yml"] == [path.name for path in provisioning.iterdir()]
 
 
 class TestProvisioning:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from exporter.state.opening import place_of
 from exporter.state.settings import StateSettings
 from tests.deploy import valkey
 from tests.deploy.image import NAME
+from tests.deploy.install import PAGE, commands
 from tests.deploy.tools import tool
 from tests.support.redis import PROGRAMS
 from tests.support.servers import require
@@ -38,6 +40,9 @@ PORTAL = {
 }
 PAIR = {"LOADFLEET_VALKEY_PASSWORD_FILE": "/home/me/password"}
 EXPORTERS = ["exporter", "exporter-2"]
+
+#: In the order of the page's table.
+ADDRESSES = ["exporter", "grafana", "prometheus", "alertmanager"]
 
 
 def rendered(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -260,6 +265,35 @@ def test_prometheus_is_set_up_as_elsewhere() -> None:
     assert yaml.safe_load(ours) == yaml.safe_load(one_of_two)
 
 
+def test_the_page_names_what_is_there() -> None:
+    """Its commands must be about this file, its services, its variables and its ports."""
+    page = PAGE.with_name("compose.md").read_text()
+    text = (FOLDER / "compose.yml").read_text()
+    shells = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    blocks = [block.replace("\\\n", " ") for block in shells]
+    calls = [
+        shlex.split(line.partition("docker compose ")[2])
+        for block in blocks
+        for line in block.splitlines()
+        if "docker compose " in line
+    ]
+    services = rendered({})["services"]
+    published = [port.split(":")[1] for name in ADDRESSES for port in services[name]["ports"]]
+
+    assert {"deploy/compose/compose.yml"} == {file for _, file, *_ in calls}
+    assert {"up", "exec", "logs", "down"} == {verb for _, _, verb, *_ in calls}
+    assert [["exporter"]] * 2 == [
+        [word for word in words if word in services]
+        for _, _, verb, *words in calls
+        if verb in {"exec", "logs"}
+    ]
+    assert [] == [
+        name for name in re.findall(r"\b(LOADFLEET_\w+)=", page) if f"${{{name}:" not in text
+    ]
+    assert published == re.findall(r"^\| \w+ \| `http://localhost:(\d+)` ", page, re.MULTILINE)
+    assert [NAME] == [word for block in blocks for word in block.split() if "ghcr.io/" in word]
+
+
 def test_grafana_finds_its_dashboards_and_its_data() -> None:
     """The provisioning must look where the dashboards are mounted and for the service's name."""
     services = rendered({})["services"]
@@ -286,6 +320,16 @@ class TestHighAvailability:
         assert all(each == ["high-availability"] for each in profiles.values())
         assert not services["exporter"]["environment"]["LOADFLEET_STATE__URL"]
         assert services["exporter"]["depends_on"]["valkey"]["required"] is False
+
+    def test_the_page_asks_for_it(self) -> None:
+        """Its command names this file, the profile, and the variable that gives the password."""
+        _, command, _ = commands("Set up a pair", PAGE.with_name("high-availability.md"))
+        variable, *words = shlex.split(command.replace("\\\n", ""))
+
+        assert [variable.partition("=")[0]] == list(PAIR)
+        assert "docker compose -f deploy/compose/compose.yml --profile high-availability" in (
+            " ".join(words)
+        )
 
     def test_both_exporters_are_the_same(self) -> None:
         """Only exporters with one configuration and one store are a pair."""

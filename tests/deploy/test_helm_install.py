@@ -181,11 +181,11 @@ def run(script: str, address: str, folder: Path) -> str:
 
 async def test_the_page_installs_the_package(address: str, tmp_path: Path) -> None:
     """Copied from top to bottom, the commands must install this version with the user's values."""
-    section = install.PAGE.read_text().partition("\n## Helm chart\n")[2].partition("\n## ")[0]
-    example = "".join(blocks("yaml", section))
+    page = install.PAGE.with_name("helm.md")
+    example = "".join(blocks("yaml", page.read_text()))
     (tmp_path / "values.yaml").write_text(example)
     values = yaml.safe_load(example)
-    first, second = install.commands("Helm chart")
+    (first,), (second,) = (install.commands(each, page) for each in ("Install", "Upgrade"))
 
     namespace, secret, installed = parsed(run(first, address, tmp_path))
     shown, json_after = run(second, address, tmp_path).split("\n{", 1)

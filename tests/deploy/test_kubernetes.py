@@ -17,6 +17,7 @@ import yaml
 from exporter import __version__, cli
 from exporter.settings.load import load
 from tests.deploy import schemas, valkey
+from tests.deploy.install import PAGE, commands
 from tests.deploy.tools import tool
 from tests.support.redis import PROGRAMS
 
@@ -256,6 +257,22 @@ def test_prometheus_comes_in_and_the_vendors_are_reached() -> None:
     assert {("UDP", 53), ("TCP", 53), ("TCP", 443)} == ways_out
 
 
+def test_the_page_names_what_is_made() -> None:
+    """The page's commands must be kubectl's, about the Deployment and the Secret of the base."""
+    page = PAGE.with_name("kubernetes.md")
+    blocks = [block.replace("\\\n", "") for block in commands("Install", page)]
+    lines = [line for block in blocks for line in block.splitlines()]
+    (volume,) = (each for each in pod(one("Deployment"))["volumes"] if "secret" in each)
+    verbs = {"create namespace", "create secret", "rollout status", "apply", "exec", "port-forward"}
+    plain = [line.replace("kubectl -n loadfleet ", "kubectl ") for line in lines]
+
+    assert [] == [line for line in plain if not re.match(f"kubectl ({'|'.join(verbs)}) ", line)]
+    assert {one("Deployment")["metadata"]["name"]} == {
+        name for line in lines for name in re.findall(r"deployment/(\S+)", line)
+    }
+    assert any(f"generic {volume['secret']['secretName']} " in line for line in lines)
+
+
 class TestSharded:
     OVERLAY = "overlays/sharded"
 
@@ -316,6 +333,26 @@ class TestHighAvailability:
         assert f"redis://{host}:6379/0" == str(loaded.settings.state.url)
         assert Path(inside) == loaded.settings.state.password_file
         assert Path(inside).is_relative_to(tmp_path)
+
+    def test_the_secret_of_the_page_is_that_of_the_pods(self, tmp_path: Path) -> None:
+        """Its keys are those that the Secret's example and the base's configuration name."""
+        (command,) = commands("Set up a pair", PAGE.with_name("high-availability.md"))[2:]
+        for name in re.findall(r"--from-file=(\S+)", command):
+            (tmp_path / name).write_text("invented")
+
+        made = subprocess.run(
+            [tool("kubectl"), *command.split()[1:], "--dry-run=client", "--output=yaml"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        secret = yaml.safe_load(made.stdout)
+        example = (FOLDER / "components/shared-state/secret.example.yaml").read_text()
+        expected = yaml.safe_load(example)
+        assert expected["metadata"]["name"] == secret["metadata"]["name"]
+        assert expected["stringData"].keys() == secret["data"].keys()
 
     @pytest.mark.parametrize("overlay", [PAIR, VALKEY])
     def test_one_stays(self, overlay: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from exporter.config.types import parse_duration
 from exporter.daemon import STOP_GRACE_SECONDS
 from exporter.settings.load import load
 from exporter.systemd import ALIVE_SECONDS
+from tests.deploy.install import PAGE, commands
 from tests.support.servers import require
 
 
@@ -102,6 +104,34 @@ def test_the_example_goes_with_it(tmp_path: Path) -> None:
 
     assert f"{folder}/{credential.partition(':')[0]}" in text
     assert ["prod"] == [source.name for source in loaded.settings.sources]
+
+
+def test_the_page_installs_what_the_unit_names(tmp_path: Path) -> None:
+    """The commands must put program, configuration, secret and unit into their places."""
+    block = commands("Without the package", PAGE.with_name("systemd.md"))[0]
+    named = [
+        directives("ExecStart")[0].split()[0],
+        directives("ExecStart")[0].partition("--config.file=")[2],
+        directives("LoadCredential")[0].partition(":")[2],
+        f"/etc/systemd/system/{UNIT.name}",
+    ]
+    # Below another root, without rights, and without pip, which would download.
+    script = re.sub(r" (/opt|/etc)/", rf" {tmp_path}\1/", block)
+    script = script.replace("-m venv", "-m venv --without-pip")
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+
+    subprocess.run(
+        ["bash", "-euc", f'sudo() {{ [[ $1 == */bin/pip ]] || "$@"; }}\n{script}'],
+        cwd=FOLDER.parent.parent,
+        input="a token\n",
+        text=True,
+        check=True,
+    )
+
+    program, *files = (tmp_path / path[1:] for path in named)
+    assert program.with_name("python3").exists()
+    assert [] == [path for path in files if not path.exists()]
+    assert 0o600 == (tmp_path / named[2][1:]).stat().st_mode & 0o777
 
 
 def test_the_state_is_where_the_unit_may_write() -> None:

@@ -1,4 +1,4 @@
-"""The workflows of GitHub and the configuration of Renovate, as far as they can be checked here."""
+"""The files for GitHub and the configuration of Renovate, as far as they can be checked here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.sources.registry import BUILT_IN
 from tests.deploy.locks import ROOT
 from tests.deploy.tools import tool
 from tests.deploy.workflows import FILES, FOLDER, RELEASE, workflow
@@ -28,6 +29,9 @@ SCRIPTS = [
     path for path in sorted((ROOT / ".ci").iterdir()) if os.access(path, os.X_OK) and path.is_file()
 ]
 
+CHOOSER = ROOT / ".github" / "ISSUE_TEMPLATE" / "config.yml"
+FORMS = sorted(set(CHOOSER.parent.iterdir()) - {CHOOSER})
+
 RENOVATE = ROOT / ".github" / "renovate.json"
 
 
@@ -41,6 +45,8 @@ RENOVATE = ROOT / ".github" / "renovate.json"
         ("zizmor", "--offline", "--quiet", "--strict-collection", "--persona=auditor", FOLDER),
         ("check-jsonschema", "--builtin-schema=vendor.github-workflows", *FILES),
         ("check-jsonschema", "--builtin-schema=vendor.renovate", RENOVATE),
+        ("check-jsonschema", "--builtin-schema=vendor.github-issue-forms", *FORMS),
+        ("check-jsonschema", "--builtin-schema=vendor.github-issue-config", CHOOSER),
         # SC2016: apt, sed and awk have dollars of their own in single quotes.
         ("shellcheck", "--external-sources", "--exclude=SC2016", *SCRIPTS),
     ],
@@ -60,6 +66,14 @@ def test_a_linter_finds_nothing(command: tuple[str | Path, ...]) -> None:
     )
 
     assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_a_reporter_finds_the_provider() -> None:
+    """The form for bugs offers each provider that comes with the exporter."""
+    form = workflow(CHOOSER.with_name("bug.yml"))
+    (field,) = (each for each in form["body"] if each.get("id") == "provider")
+
+    assert set() == {*BUILT_IN} - {*field["attributes"]["options"]}
 
 
 # -- What no linter asks ------------------------------------------------------------------------

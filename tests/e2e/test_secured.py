@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import re
 import socket
 import ssl
+import subprocess
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import bcrypt
 import pytest
@@ -18,6 +22,7 @@ from cryptography import x509
 from exporter.simulator.options import SimulatorOptions
 from exporter.simulator.server import Simulation
 from exporter.simulator.vendor import Command, Fault
+from tests.deploy.install import PAGE, commands
 from tests.support.certificates import Authority, chain
 from tests.support.processes import EXPORTER, Process, fetch, free_port, running
 from tests.support.prometheus import prometheus
@@ -27,7 +32,6 @@ from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 FLEET = SimulatorOptions(still=True, agents=6, controllers=2, recorders=1, delay_seconds=0.0)
@@ -141,58 +145,22 @@ def serial(pem: bytes) -> int:
 
 @pytest.mark.timeout(180)
 async def test_discovers_hosts_and_probes_targets(tmp_path: Path) -> None:
-    """Prometheus finds the fleet's hosts by itself, keeps them in an outage, and can drive."""
+    """With the page's jobs Prometheus finds the hosts, keeps them in an outage, and probes them."""
     require("prometheus")
     async with (
         Simulation(FLEET) as simulation,
         daemon(tmp_path, simulation) as (address, _),
-        prometheus(
-            tmp_path,
-            {
-                "scrape_configs": [
-                    {
-                        "job_name": "hosts",
-                        "http_sd_configs": [
-                            {
-                                "url": f"http://{address}/sd/agents?port=9100",
-                                "refresh_interval": "1s",
-                            }
-                        ],
-                    },
-                    {
-                        "job_name": "probe",
-                        "metrics_path": "/probe",
-                        "http_sd_configs": [
-                            {"url": f"http://{address}/sd/agents", "refresh_interval": "1s"}
-                        ],
-                        "relabel_configs": [
-                            {
-                                "source_labels": [f"__meta_loadfleet_{name}"],
-                                "target_label": f"__param_{name}",
-                            }
-                            for name in ("source", "kind", "id")
-                        ]
-                        + [
-                            {
-                                "source_labels": ["__meta_loadfleet_name"],
-                                "target_label": "instance",
-                            },
-                            {"target_label": "__address__", "replacement": address},
-                        ],
-                    },
-                ]
-            },
-        ) as scraper,
+        prometheus(tmp_path, {"scrape_configs": discovering(address)}) as scraper,
     ):
         agents = simulation.fleet.agents
         expected = {f"{agent.host}:9100" for agent in agents.values()}
 
         async def discovered() -> bool:
-            return expected == (await scraper.targets("hosts")).keys()
+            return expected == (await scraper.targets("load-agents")).keys()
 
         await until(discovered, timeout_seconds=40)
-        await scraper.until_values('count(loadfleet_agent_active{job="probe"})', [6])
-        await scraper.until_values('min(up{job="probe"})', [1])
+        await scraper.until_values('count(loadfleet_agent_active{job="loadfleet-probe"})', [6])
+        await scraper.until_values('min(up{job="loadfleet-probe"})', [1])
         probe = f"http://{address}/probe?source=prod&kind=agent&id={next(iter(agents))}"
         debug = ""
 
@@ -215,13 +183,26 @@ async def test_discovers_hosts_and_probes_targets(tmp_path: Path) -> None:
             return "not known now" in await fetch(f"http://{address}/sd/agents")
 
         await until(unknown)
-        await scraper.until_values('max(up{job="probe"})', [0])
-        kept = (await scraper.targets("hosts")).keys()
+        await scraper.until_values('max(up{job="loadfleet-probe"})', [0])
+        kept = (await scraper.targets("load-agents")).keys()
 
     assert expected == kept
     assert missing.startswith("404 ")
     planted = {*(agent.token for agent in agents.values()), simulation.realload_token} - {""}
     assert [] == [secret for secret in planted if secret in debug]
+
+
+def discovering(address: str) -> list[dict[str, Any]]:
+    """Return the jobs of the page on service discovery, for an exporter at an address."""
+    page = PAGE.with_name("service-discovery.md").read_text().replace("localhost:10871", address)
+    found = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    jobs = [job for block in found for job in yaml.safe_load(block)["scrape_configs"]]
+    for job in jobs:
+        job.pop("scrape_interval", None)
+        job.pop("scrape_timeout", None)
+        for discovery in job["http_sd_configs"]:
+            discovery["refresh_interval"] = "1s"
+    return jobs
 
 
 async def test_users_whose_file_is_emptied_stay_and_the_metric_tells(tmp_path: Path) -> None:
@@ -269,6 +250,51 @@ async def test_a_wrong_web_configuration_is_told_before_anything_starts(tmp_path
         f"configuration: {web}: tls_server_config.key_file",
         f"configuration: {web}: basic_auth_users.alice",
     ] == [line.rsplit(": ", 1)[0] for line in lines]
+
+
+async def test_the_page_protects_the_exporter(tmp_path: Path) -> None:
+    """The steps of the page lead from nothing to metrics that need TLS and the password."""
+    require("openssl")
+    require("curl")
+    page = PAGE.with_name("tls.md")
+    certificate, password = commands("Make a certificate and a password", page)
+    check, start, ask = commands("Protect the exporter", page)
+    web = page.read_text().split("```yaml\n")[1].partition("```")[0]
+    port = str(free_port())
+    (tmp_path / "loadfleet.yml").write_text(
+        "sources: [{provider: realload, url: 'http://localhost:1/x', auth_token: t}]"
+    )
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "LOADFLEET_WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
+    }
+
+    def shell(script: str) -> str:
+        ended = subprocess.run(
+            ["bash", "-euc", script],
+            cwd=tmp_path,
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert 0 == ended.returncode, ended.stderr
+        return ended.stdout
+
+    assert "htpasswd -nBC 10 prometheus\n" == password
+    shell(certificate)
+    (tmp_path / "web.yml").write_text(re.sub(r"\$2b\S+", hashed("right"), web))
+    checked = shell(check)
+    script = f"cd {tmp_path} && exec {start}"
+    async with running("bash", "-c", script, folder=tmp_path, name="it", environ=environ) as it:
+        await until(lambda: "event=started" in it.errors)
+        ask = ask.replace("10871", port)
+        metrics = await asyncio.to_thread(shell, ask.replace("prometheus ", "prometheus:right "))
+        refused = await asyncio.to_thread(shell, ask.replace("prometheus ", "prometheus:wrong "))
+
+    assert "configuration: fine" in checked
+    assert "loadfleet_exporter_build_info" in metrics
+    assert refused.startswith("401 ")
 
 
 #: Starts a program as systemd does: with its socket as descriptor 3.

@@ -245,7 +245,7 @@ MACHINES = (
         "AgentUnprotected", "info", _AGENT, *_OF_AGENTS,
         {"agent_protected": "0", "agent_active": "1", "agent_up": "1"},
         {"agent_protected": "1", "agent_active": "1", "agent_up": "1"},
-        "Agent load-46 (id 46) of source prod demands no token: whoever reaches its port can"
+        "Agent load-46 (id 46) of source prod demands no token: anyone who reaches its port can"
         " generate load with it. Host: load46.example.com.",
         f"{_PAGE}agent&id=46",
         silent={"inactive": {"agent_active": "0"}},

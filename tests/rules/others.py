@@ -338,7 +338,7 @@ EXPORTER = (
             (
                 "WebConfigRefused", "web_config_last_reload_successful", "", "0", "1",
                 ("Exporter prod refused the newest web configuration (users, TLS) and keeps the one"
-                " before. A restart would fail, or admit users whom the one before does not."),
+                " before. A restart would fail, or admit users that the one before refuses."),
             ),
             (
                 "StateDown", "state_up", "backend", "0", "1",
@@ -349,7 +349,7 @@ EXPORTER = (
                 "NotificationsFailing", "notifications_failing", "receiver", "1", "0",
                 (
                     "Exporter prod cannot deliver alerts to am-1:9093 and keeps trying. Until it"
-                    " succeeds, nobody learns of them from there."
+                    " succeeds, this receiver notifies nobody of them."
                 ),
             ),
             (

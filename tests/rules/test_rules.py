@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 import yaml
 
 from exporter.alerts.formats import metricsql
 from exporter.alerts.settings import AlertingSettings
+from tests.deploy.install import PAGE, commands
 from tests.rules.support import COMMITTED, DEPLOY, run, text_of
-
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.servers import require
 
 
 def test_the_committed_rules_are_those_of_the_table() -> None:
@@ -40,6 +42,33 @@ def test_promtool_finds_nothing_wrong_with_the_configuration() -> None:
     result = run("promtool", "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
 
     assert 0 == result.returncode, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "made"),
+    [
+        ("alerting.md", "Rules in Prometheus", {"alerts.yml"}),
+        ("alerting.md", "Rules in Grafana", {"loadfleet.yaml"}),
+        ("upgrade.md", "Before the upgrade", set()),
+        ("upgrade.md", "After the upgrade", {"alerts.yml", "dashboards"}),
+    ],
+)
+def test_the_commands_of_the_pages_print_them(
+    page: str, heading: str, made: set[str], tmp_path: Path
+) -> None:
+    """What is copied from a page must leave the files that the page names."""
+    require("promtool")
+    (tmp_path / "loadfleet.yml").write_text(
+        "sources: [{provider: realload, url: 'http://portal.test/x', auth_token: invented}]"
+    )
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    for block in commands(heading, PAGE.with_name(page)):
+        subprocess.run(["bash", "-euc", block], cwd=tmp_path, env=environ, check=True)
+
+    files = {path.name: path for path in tmp_path.iterdir()}
+    assert {"loadfleet.yml", *made} == set(files)
+    assert [] == [name for name in made if not files[name].stat().st_size]
 
 
 def test_what_follows_from_an_alert_that_goes_on_is_not_told(tmp_path: Path) -> None:

@@ -314,7 +314,7 @@ async def test_missing_rights_are_told(server: RedisServer, rules: list[str]) ->
         message = await failure_of(state)
 
         assert message.endswith(
-            "the user lacks rights; grant those of the reference, under Redis or Valkey"
+            "the user lacks rights; grant those that the reference lists under Redis or Valkey"
         )
 
 

@@ -167,7 +167,7 @@ class _Preflight:
         name: str,
         kind: Kind,
         found: Sequence[tuple[TargetRow, Found]],
-        said: tuple[str, str] = _FIT,
+        phrases: tuple[str, str] = _FIT,
         unread: Iterable[str] = (),
     ) -> Check:
         """Decide a check by the number of targets that pass it.
@@ -178,7 +178,7 @@ class _Preflight:
             name: The name of the check.
             kind: The kind of the targets.
             found: The targets with their results.
-            said: The words for one target that passes, and for several.
+            phrases: The words for one target that passes, and for several.
             unread: Phrases about further facts that are not known.
         """
         choice = getattr(self._settings, f"{kind}s")
@@ -198,7 +198,7 @@ class _Preflight:
         return Check(
             name=name,
             result=result,
-            reason=_reason(kind, said, demand, results, unlisted),
+            reason=_reason(kind, phrases, demand, results, unlisted),
             targets=_findings(found),
         )
 
@@ -240,7 +240,7 @@ class _Preflight:
 
     def _recent(self, limit: float) -> Check:
         """Decide whether the readings are recent."""
-        said = f"read within {duration(limit)}"
+        phrase = f"read within {duration(limit)}"
         found: Mapping[Kind, Sequence[tuple[TargetRow, Found]]] = {
             Kind.AGENT: self._by_agent(lambda each: each.all),
             Kind.CLUSTER: self._clusters,
@@ -251,7 +251,7 @@ class _Preflight:
                 "max_age",
                 kind,
                 [(row, self._fitness.recent(row)) for row, _ in found[kind]],
-                (f"was {said}", f"were {said}"),
+                (f"was {phrase}", f"were {phrase}"),
             )
             for kind in self._named
         ]
@@ -317,13 +317,13 @@ def _lister(source: SourceRow, kind: Kind) -> TaskRow | None:
 
 def _reason(
     noun: str,
-    said: tuple[str, str],
+    phrases: tuple[str, str],
     demand: Machines,
     results: Counter[Result],
     unlisted: Sequence[str],
 ) -> str:
     """Return a phrase with the number of targets that pass a check, and the demanded numbers."""
-    (one, several), total, passed = said, results.total(), results[Result.PASSED]
+    (one, several), total, passed = phrases, results.total(), results[Result.PASSED]
     if not total:
         remedy = "; correct source, include or exclude, or check the inventory"
         return "; ".join(unlisted) or f"no {noun} matches{remedy if demand.needed else ''}"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 #: The most targets that are named for a check.
 NAMED = 5
 
-# A fleet that is not fit is marked calmly here: while the preflight is due, a problem marks it.
-_LOOKS = {Status.FIT: "up", Status.NOT_FIT: "down calm", Status.NOT_KNOWN: "unknown"}
+# An unfit fleet has a calm mark: while the preflight is due, the mark of its problem replaces it.
+_MARKS = {Status.FIT: "up", Status.NOT_FIT: "down calm", Status.NOT_KNOWN: "unknown"}
 
 
 class Lack(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ def strip(reports: Iterable[Report], problems: Iterable[Problem]) -> list[Entry]
         Entry(
             report=report,
             # The alert can outlive the condition, and nothing is green while an alert fires.
-            look=severities.get(report.name) or _LOOKS[report.status],
+            look=severities.get(report.name) or _MARKS[report.status],
             window=_window(report),
             capacity=_capacity(report),
             missing=tuple(_missing(report)),

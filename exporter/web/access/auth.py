@@ -1,6 +1,6 @@
 """Admission of requests: passwords with bcrypt hashes, and a token bucket.
 
-Neither the answers nor their duration reveal which user names exist.
+Neither the responses nor their duration reveal which user names exist.
 """
 
 from __future__ import annotations

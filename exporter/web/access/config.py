@@ -222,7 +222,7 @@ class HttpConfig(Section):
 
     Attributes:
         http2: Accepted without effect, because this server speaks HTTP/1.1.
-        headers: Headers of every answer, which replace the exporter's; an empty value removes a
+        headers: Headers of every response, which replace the exporter's; an empty value removes a
             header.
     """
 
@@ -287,7 +287,7 @@ class WebConfig(Section):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers of every answer; an empty value removes a header."""
+        """Headers of every response; an empty value removes a header."""
         return self.http_server_config.headers
 
     @property
@@ -329,7 +329,7 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
     """
     raw = yaml_file.parse(content, name=str(path), begun=(_TLS, _USERS))
     if not raw and b"{" not in _COMMENT.sub(b"", content):
-        remedy = "write what it is to demand, or {} to let everybody in over plain HTTP"
+        remedy = "write rules for clients, or {} to let everybody in over plain HTTP"
         raise ConfigurationError([f"{path}: says nothing, and may have lost its content; {remedy}"])
     if isinstance(raw.get(_TLS), dict):
         # A value left empty in a template counts as not given.
@@ -344,5 +344,5 @@ def parse(content: bytes, *, path: Path) -> WebConfig:
 
 
 def told(path: Path, mistakes: Iterable[Mistake]) -> ConfigurationError:
-    """Return the error with all mistakes in a file and their places."""
+    """Return the error with all mistakes in a file, each with its path."""
     return ConfigurationError([f"{path}: {dotted(m.path)}: {m.text}" for m in mistakes])

@@ -1,4 +1,4 @@
-"""Security headers of all answers, and the gate with rate limit, users and configured headers.
+"""Security headers of all responses, and the gate with rate limit, users and configured headers.
 
 Requests that cause a vendor call or a change are accepted only from the exporter's own pages and
 from programs, see `OwnPages`.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.web.access.security import Rules, WebSecurity
 
 
-#: Headers of every answer that does not set them itself. The pages load nothing from other hosts.
+#: Headers of every response that does not set them itself. The pages load nothing from other hosts.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -36,12 +36,12 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-#: All default headers. An answer without an `ETag` is not cached, so that no old fleet is shown.
+#: All default headers. A response without an `ETag` is not cached, so that no old fleet is shown.
 DEFAULT_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
 
 
 class SecurityHeaders:
-    """A middleware that adds `DEFAULT_HEADERS` to the answers of an app."""
+    """A middleware that adds `DEFAULT_HEADERS` to the responses of an app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -58,7 +58,7 @@ class SecurityHeaders:
 
 
 def add_default_headers(start: Message) -> None:
-    """Add each of `DEFAULT_HEADERS` to the start of an answer, unless the answer has it."""
+    """Add each of `DEFAULT_HEADERS` to the start of a response, unless the response has it."""
     headers = MutableHeaders(scope=start)
     for name, value in DEFAULT_HEADERS.items():
         headers.setdefault(name, value)
@@ -91,8 +91,9 @@ class OwnPages:
 class Gate:
     """A middleware that applies the web configuration file: rate limit, users, headers.
 
-    The rate limit does not hold for requests for health and readiness, unless they need a new
-    comparison of a password: else too many requests could make a supervisor restart the process.
+    The rate limit does not apply to requests for health and readiness, unless they need a new
+    comparison of a password. Otherwise too many requests could make a supervisor restart the
+    process.
     """
 
     def __init__(self, app: ASGIApp, security: WebSecurity, *, route_prefix: str = "") -> None:

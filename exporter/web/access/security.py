@@ -54,7 +54,7 @@ class LoadedFiles(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         config: The content of the web configuration file, `None` if it is wrong.
         contents: The contents of the readable files.
-        problems: The mistakes, each with its place.
+        problems: The mistakes, each with its path.
         seen: The identities of all files, including missing ones, from before they were read.
     """
 

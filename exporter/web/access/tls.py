@@ -116,7 +116,7 @@ def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
     asked = False
 
     def passphrase() -> str:
-        # Without this answer OpenSSL would ask on the terminal.
+        # Without a passphrase from here, OpenSSL would ask on the terminal.
         nonlocal asked
         asked = True
         return ""

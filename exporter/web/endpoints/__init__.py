@@ -1,1 +1,1 @@
-"""The endpoints, one module for each kind of answer: JSON, HTML, text, probe, discovery."""
+"""The endpoints, one module for each kind of response: JSON, HTML, text, probe, discovery."""

@@ -1,4 +1,4 @@
-"""Answers that are made once per change of the fleet and shared by all clients."""
+"""Responses that are made once per change of the fleet and shared by all clients."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-#: The total size of kept answers; an answer larger than this is made for each request.
+#: The total size of kept responses; a response larger than this is made for each request.
 KEPT_BYTES = 16 * 1024 * 1024
 
 
 class Answers:
-    """The answers for the newest picture of the fleet, made in a thread, one at a time.
+    """The responses for the newest picture of the fleet, made in a thread, one at a time.
 
     Args:
-        kept_bytes: The limit of the total size of kept answers.
+        kept_bytes: The limit of the total size of kept responses.
     """
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
@@ -45,14 +45,14 @@ class Answers:
         make: Callable[[], bytes],
         status: HTTPStatus = HTTPStatus.OK,
     ) -> Response:
-        """Return the response, or 304 if the client has this answer.
+        """Return the response, or 304 if the client has it already.
 
         Args:
-            request: The request; its path and query are part of the answer's identity.
+            request: The request; its path and query are part of the response's identity.
             tag: The tag of the picture.
-            headers: The headers of the answer; the content type is part of its identity.
+            headers: The headers of the response; the content type is part of its identity.
             make: Returns the body; runs in a thread, so it must read immutable data only.
-            status: The status of the answer; only with 200 the response can be 304 instead.
+            status: The status of the response; only with 200 the response can be 304 instead.
         """
         asked = b"%s?%s" % (request.scope["path"].encode(), request.scope["query_string"])
         form = headers["Content-Type"]
@@ -78,13 +78,13 @@ class Answers:
 
 
 def entity_tag(*parts: bytes) -> str:
-    """Return the `ETag` of an answer that some parts identify."""
+    """Return the `ETag` of a response that some parts identify."""
     digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
     return f'"{digest[:32]}"'
 
 
 def unchanged(request: Request, etag: str) -> bool:
-    """Return whether the client has the answer with this `ETag`."""
+    """Return whether the client has the response with this `ETag`."""
     known = ",".join(request.headers.getlist("if-none-match")).split(",")
     return any(each.strip().removeprefix("W/") in {etag, "*"} for each in known)
 

@@ -1,6 +1,6 @@
 """The fleet's hosts in the format of Prometheus' HTTP service discovery.
 
-While an inventory is unknown, the answer is 503 and not an empty list, because Prometheus then
+While an inventory is unknown, the response is 503 and not an empty list, because Prometheus then
 keeps the hosts that it has.
 """
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: The time limit of a probe if the scraper sends none.
 DEFAULT_SECONDS = 30.0
 
-#: The part of the scraper's time limit that is left for sending the answer.
+#: The part of the scraper's time limit that is left for sending the response.
 OFFSET_SECONDS = 0.5
 
 #: The limit of concurrent probes, below `web.max_requests`, so that other requests are answered.
@@ -49,15 +49,15 @@ class Probe:
     def __init__(self, view: View, *, parallel: int = PARALLEL) -> None:
         self._view = view
         self._parallel = parallel
-        self._under_way = 0
+        self._in_flight = 0
 
     async def answer(self, request: Request) -> Response:
         """Return the response with the samples of the target `source`, `kind` and `id`, polled now.
 
         Only targets in the store can be probed, so that clients cannot reach other addresses. The
-        answer is the reading in the store if it is younger than `probe_min_age`, or if too many
-        other probes are under way. With `debug=true` the answer is for people: the vendor's reply,
-        the reading and the samples. That needs a poll, because the store has no replies.
+        response has the reading in the store if that is younger than `probe_min_age`, or if too
+        many other probes are in flight. With `debug=true` the response is for people: the vendor's
+        reply, the reading and the samples. That needs a poll, because the store has no replies.
 
         Raises:
             HTTPException: The target is unknown, or the poll failed.
@@ -74,7 +74,7 @@ class Probe:
                 explanation = await self._explain(source, kind, target_id, seconds)
             except NoTurnError as error:
                 if for_people:
-                    raise _busy("too many other probes are under way, try again") from error
+                    raise _busy("too many other probes are in flight, try again") from error
             else:
                 about = (explanation.reading, *explanation.more)
                 found = msgspec.structs.replace(found, readings=about)
@@ -89,9 +89,9 @@ class Probe:
 
     async def _explain(self, source: str, kind: str, target_id: str, seconds: float) -> Explanation:
         """Return the target's reading with the vendor's reply, if it arrives in time."""
-        if self._under_way >= self._parallel:
+        if self._in_flight >= self._parallel:
             raise NoTurnError
-        self._under_way += 1
+        self._in_flight += 1
         try:
             return await self._view.explain(source, kind, target_id, seconds=seconds)
         except NoTurnError:
@@ -104,7 +104,7 @@ class Probe:
         except PollError as error:
             raise _failure(error) from error
         finally:
-            self._under_way -= 1
+            self._in_flight -= 1
 
     def _listing(self, source: str, kind: str, target_id: str) -> Snapshot | None:
         """Return the snapshot with a target, without all other targets."""

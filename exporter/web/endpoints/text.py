@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.overview.interface import View
 
 
-#: The largest slice of an answer that waits in memory for a client.
+#: The largest slice of a response that waits in memory for a client.
 SLICE_BYTES = 1 << 18
 
 
@@ -43,7 +43,7 @@ class TextPages:
         return SlicedResponse(page.parts, _page_headers(page.content_type, page.content_encoding))
 
     def page_at_hand(self, request: Request) -> ReadyAnswer:
-        """Return the answer of `metrics` to a request for all metrics.
+        """Return the response of `metrics` to a request for all metrics.
 
         Raises:
             HTTPException: The client accepts none of the encodings.
@@ -118,7 +118,7 @@ def _page_headers(content_type: str, content_encoding: str | None) -> dict[str, 
 
 @lru_cache(maxsize=8)
 def _page_start(content_type: str, content_encoding: str | None, length: int) -> Message:
-    """Return the message that starts the answer, with the headers of the middleware."""
+    """Return the message that starts the response, with the headers of the middleware."""
     headers = {**_page_headers(content_type, content_encoding), **_length(length)}
     start = _start(Response(headers=headers))
     add_default_headers(start)
@@ -138,10 +138,10 @@ def _start(response: Response) -> Message:
 
 
 class SlicedResponse(Response):
-    """An answer whose body consists of parts shared with other answers, so they are not copied.
+    """A response whose body consists of parts shared with other responses, so they are not copied.
 
-    The body is sent slice by slice, so that a slow client takes the memory of one slice. The answer
-    ends when the client has read nearly all of it or is gone.
+    The body is sent slice by slice, so that a slow client takes the memory of one slice. The
+    response ends when the client has read nearly all of it or is gone.
     """
 
     def __init__(self, parts: Sequence[bytes], headers: Mapping[str, str]) -> None:

@@ -1,8 +1,8 @@
 """Limits for clients: the time and size of a request, and the number of concurrent requests.
 
-uvicorn limits only how long an idle connection is kept after an answer. It limits neither how long
-a request takes to arrive, nor the size of its head, nor how slowly a client reads the answer. With
-too many connections uvicorn refuses all requests, including those for health.
+uvicorn limits only how long an idle connection is kept after a response. It limits neither how long
+a request takes to arrive, nor the size of its head, nor how slowly a client reads the response.
+With too many connections uvicorn refuses all requests, including those for health.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _WITHOUT_HOST = PlainTextResponse(
 
 
 _BUSY = PlainTextResponse(
-    "503 Service Unavailable: too many requests are under way. Try again.\n",
+    "503 Service Unavailable: too many requests are in flight. Try again.\n",
     status_code=HTTPStatus.SERVICE_UNAVAILABLE,
     headers={**DEFAULT_HEADERS, "Connection": "close", "Retry-After": "1"},
 )
@@ -57,7 +57,7 @@ class FencedProtocol(HttpToolsProtocol):
 
     Attributes:
         request_seconds: How long a request may take to arrive, also the first of a connection.
-        answer_seconds: How long a client may take to read an answer that did not fit the socket.
+        answer_seconds: How long a client may take to read a response that did not fit the socket.
         head_bytes: The size limit of a request's head.
     """
 
@@ -113,7 +113,7 @@ class FencedProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Start the answer, or a refusal; the count of the head's size starts anew."""
+        """Start the response, or a refusal, and reset the count of the head's size."""
         self._head_size = 0
         last = self._room.is_busy and self._idle
         if not last:
@@ -145,7 +145,7 @@ class FencedProtocol(HttpToolsProtocol):
         if last and self.url.partition(b"?")[0].decode("latin-1") not in self._always:
             _log.warning(
                 "requests_refused",
-                message=f"{self._room.places} connections have a request under way, the limit",
+                message=f"{self._room.places} connections have a request in flight, the limit",
             )
             return _BUSY
         return None
@@ -162,7 +162,7 @@ class FencedProtocol(HttpToolsProtocol):
             self._answer_timer = self.loop.call_later(self.answer_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop waiting for the client to read, if the answer is complete."""
+        """Stop waiting for the client to read, if the response is complete."""
         super().resume_writing()
         if self._idle:
             self._answer_read()
@@ -176,14 +176,14 @@ class FencedProtocol(HttpToolsProtocol):
             self._room.rest(self)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection; abort it if the client has not read its answer."""
+        """Close an idle connection; abort it if the client has not read its response."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Answer a request, without a task if the answer is ready and no other request waits."""
+        """Answer a request, without a task if the response is ready and no other request waits."""
         self._answering = cycle
         rest = app if self.pipeline else send_ready(cycle, app)
         if rest is not None:
@@ -201,7 +201,7 @@ class FencedProtocol(HttpToolsProtocol):
 
     @property
     def is_unread(self) -> bool:
-        """True if the client has not read all of its last answer yet."""
+        """True if the client has not read all of its last response yet."""
         return self.accepted is None and self.transport.get_write_buffer_size() > 0
 
     def cut(self) -> None:
@@ -234,7 +234,7 @@ class FencedProtocol(HttpToolsProtocol):
 
 
 class LimitRequests:
-    """A middleware that answers with 503 while `limit` requests are under way; 0 means no limit."""
+    """A middleware that answers with 503 while `limit` requests are in flight; 0 means no limit."""
 
     def __init__(self, app: ASGIApp, limit: int, *, until_read: bool = True) -> None:
         """Put a limit in front of an app.
@@ -242,31 +242,31 @@ class LimitRequests:
         Args:
             app: Answers the requests.
             limit: The limit.
-            until_read: Whether a request counts until the client has read the answer, which takes
-                memory until then; if false, it counts until the answer is made.
+            until_read: Whether a request counts until the client has read the response, which takes
+                memory until then; if false, it counts until the response is made.
         """
         self._app = app
         self._limit = limit
         self._until_read = until_read
-        self._under_way = 0
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if self._limit and self._under_way >= self._limit:
+        if self._limit and self._in_flight >= self._limit:
             refusal = PlainTextResponse(
-                f"503 Service Unavailable: {self._limit} requests are under way, which is the "
+                f"503 Service Unavailable: {self._limit} requests are in flight, which is the "
                 "limit (web.max_requests). Try again.\n",
                 status_code=HTTPStatus.SERVICE_UNAVAILABLE,
                 headers={"Retry-After": "1"},
             )
             await refusal(scope, receive, send)
             return
-        self._under_way += 1
+        self._in_flight += 1
         counted = True
 
         def give_back() -> None:
             nonlocal counted
-            self._under_way -= counted
+            self._in_flight -= counted
             counted = False
 
         async def send_in_time(message: Message) -> None:
@@ -280,7 +280,7 @@ class LimitRequests:
 
         try:
             # Yield once, so that all requests that arrive together are counted before the first of
-            # them is answered: most answers are made without another pause.
+            # them is answered: most responses are made without another pause.
             await asyncio.sleep(0)
             await self._app(scope, receive, send_in_time)
         finally:

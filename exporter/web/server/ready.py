@@ -1,4 +1,4 @@
-"""A shortcut for ready answers, which are sent without a task, middleware and routes.
+"""A shortcut for ready responses, which are sent without a task, middleware and routes.
 
 The page that Prometheus scrapes is ready in memory, and one system call can send all of it. A task,
 middleware, routes and sending in slices would take as long again.
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class ReadyAnswer(NamedTuple):
-    """A complete answer.
+    """A complete response.
 
     Attributes:
-        start: The ASGI message that starts the answer, with all headers including the length.
+        start: The ASGI message that starts the response, with all headers including the length.
         body: Slices of the body. Slices that the socket does not take at once are sent one by one
             as the client reads.
     """
@@ -33,7 +33,7 @@ class ReadyAnswer(NamedTuple):
 
 
 class Answering:
-    """An app with the shortcut for ready answers.
+    """An app with the shortcut for ready responses.
 
     The app may have a method `ready` that returns a `ReadyAnswer` to a request, or `None`.
     """
@@ -49,7 +49,7 @@ class Answering:
             await self._app(scope, receive, send)
 
     def ready(self, scope: Scope) -> ReadyAnswer | None:
-        """Return the app's ready answer, at most once in a turn of the event loop, else `None`.
+        """Return the app's ready response, at most once in a turn of the event loop, else `None`.
 
         If several requests arrive together, the others take the normal way. So a crowd of clients
         neither blocks the event loop nor avoids the limit `web.max_requests`.
@@ -58,7 +58,7 @@ class Answering:
             return None
         try:
             answer = self._find(scope)
-        except Exception:  # noqa: BLE001 - the normal way raises it again, answers and logs it
+        except Exception:  # noqa: BLE001 - the normal way raises it again and logs it
             return None
         if answer is not None:
             self._had_its_turn = True
@@ -70,15 +70,15 @@ class Answering:
 
 
 def send_ready(cycle: RequestResponseCycle, app: Any) -> Any:
-    """Send a ready answer as far as the socket takes it.
+    """Send a ready response as far as the socket takes it.
 
     Args:
         cycle: uvicorn's object for the request.
-        app: Answers the request; only an `Answering` can have a ready answer.
+        app: Answers the request; only an `Answering` can have a ready response.
 
     Returns:
-        The app to run in a task: `app` itself, or an app that sends the rest of the answer; `None`
-        if the answer is complete.
+        The app to run in a task: `app` itself, or an app that sends the rest of the response;
+        `None` if the response is complete.
     """
     ready = isinstance(app, Answering) and _may_send(cycle)
     answer = app.ready(cycle.scope) if ready else None
@@ -100,7 +100,7 @@ _END = cast("Any", {"type": "http.response.body"})
 
 
 class _Rest:
-    """An app that sends the rest of an answer as the client reads."""
+    """An app that sends the rest of a response as the client reads."""
 
     def __init__(self, body: Iterator[memoryview]) -> None:
         self._body = tuple(body)
@@ -139,7 +139,7 @@ class _Gathering:
 
 
 def _head(cycle: RequestResponseCycle, start: Message) -> bytes:
-    """Return the head of an answer as uvicorn would send it."""
+    """Return the head of a response as uvicorn would send it."""
     transport, gathering = cycle.transport, _Gathering()
     cycle.transport = cast("asyncio.Transport", gathering)
     try:

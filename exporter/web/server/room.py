@@ -1,7 +1,7 @@
 """The places of connections: when all are taken, a connection without a request is closed.
 
 Closing an unused connection costs little, because its client just connects again. Refusing a new
-connection costs its client the answer, and if that client is a liveness probe, the exporter is
+connection costs its client the response, and if that client is a liveness probe, the exporter is
 restarted.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: The most connections with a request under way.
+#: The most connections with a request in flight.
 PLACES = 512
 
 #: Additional places for connections without a request yet, so that requests for health and
@@ -40,7 +40,7 @@ class Seated(Protocol):
 
     @property
     def is_unread(self) -> bool:
-        """True if the client has not read all of its last answer yet."""
+        """True if the client has not read all of its last response yet."""
 
     def cut(self) -> None:
         """Close the connection at once."""
@@ -50,7 +50,7 @@ class Room:
     """The connections of a server, in three groups: silent, idle and busy.
 
     A silent connection has no complete request yet, an idle one was answered, and a busy one has a
-    request under way.
+    request in flight.
 
     Attributes:
         places: The limit of busy connections.
@@ -103,7 +103,7 @@ class Room:
             self._silent[seat] = None
 
     def work(self, seat: Seated) -> None:
-        """Note that a request is under way."""
+        """Note that a request is in flight."""
         if self._take_out(seat):
             self._busy.add(seat)
 
@@ -134,5 +134,5 @@ class Room:
         crowds = sorted((self._silent, self._idle), key=len, reverse=True)
         for crowd in crowds:
             yield from (seat for seat in crowd if not (seat.is_asking or seat.is_unread))
-        # Last, clients that do not read their answers.
+        # Last, clients that do not read their responses.
         yield from (seat for seat in self._idle if not seat.is_asking)

@@ -69,7 +69,7 @@ class WebServer:
             addresses: The addresses to listen on.
             tls: The TLS context; plain HTTP if not given.
             sockets: Returns listening sockets at each start, instead of `addresses`.
-            max_connections: The limit of connections with a request under way; further requests
+            max_connections: The limit of connections with a request in flight; further requests
                 get 503.
             idle_seconds: How long an idle connection is kept: longer than the usual scrape
                 interval, so that Prometheus keeps its connection.
@@ -257,5 +257,5 @@ def _listen(family: socket.AddressFamily, address: _SocketAddress, *, dual: bool
     dual = dual and family is socket.AF_INET6 and socket.has_dualstack_ipv6()
     made = socket.create_server(address, family=family, backlog=_BACKLOG, dualstack_ipv6=dual)
     # asyncio turns Nagle's algorithm off only for sockets with an explicit protocol. With Nagle's
-    # algorithm, every answer would wait 40 ms for the client's delayed acknowledgement.
+    # algorithm, every response would wait 40 ms for the client's delayed acknowledgement.
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=made.detach())

@@ -111,7 +111,7 @@
     }
   }
 
-  /** Show the time of the reply, which may be much later than the last change of the page. */
+  /** Show the time of the response, which may be much later than the last change of the page. */
   function asOf(date) {
     const at = Date.parse(date);
     if (Number.isNaN(at)) return;

@@ -83,7 +83,7 @@ def test_an_empty_mapping_demands_nothing() -> None:
 )
 def test_a_file_that_says_nothing_has_lost_its_content(content: bytes) -> None:
     """An empty file must be refused with the remedy: it may have lost its content."""
-    remedy = "write what it is to demand, or {} to let everybody in over plain HTTP"
+    remedy = "write rules for clients, or {} to let everybody in over plain HTTP"
 
     with pytest.raises(ConfigurationError) as caught:
         parse(content, path=PATH)

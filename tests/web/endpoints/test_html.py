@@ -602,8 +602,8 @@ class TestGroups:
         page = await get(self.fleet(), group="site")
 
         groups = page.one("table", "groups")
-        cells = {name: groups.cells(name)[0].text for name in ("Group", "Targets", "Wrong")}
-        assert {"Group": "bern", "Targets": "3", "Wrong": "1 critical"} == cells
+        cells = {name: groups.cells(name)[0].text for name in ("Group", "Targets", "Problems")}
+        assert {"Group": "bern", "Targets": "3", "Problems": "1 critical"} == cells
         assert "1 down, 2 up" == groups.cells("States")[0].text
         assert {"bern": "?label.site=bern"} == links(groups)
 

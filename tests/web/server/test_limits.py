@@ -72,7 +72,7 @@ class TestLimitRequests:
 
         assert 2 == held.entered
         assert [503, 503, 503] == [answer.status_code for answer in refused]
-        assert "2 requests are under way, which is the limit" in refused[0].text
+        assert "2 requests are in flight, which is the limit" in refused[0].text
         assert [200, 200] == [answer.status_code for answer in answers if answer not in refused]
 
     async def test_serves_again_afterwards(self) -> None:
