@@ -113,7 +113,7 @@ def board(limits: Thresholds) -> Dashboard:
             "s"),
         p.series("Failed calls", {"{{operation}}: {{outcome}} ({{source}})": f"{_failed} > 0"},
             "cpm", answers="BudgetExhausted"),
-        p.series("Calls under way",
+        p.series("Calls in flight",
             {_OF_SOURCE: q.by("sum", COMMON_LABELS, q.select(own.HTTP_REQUESTS_IN_FLIGHT))}),
         p.series("Surprises in replies",
             {"{{source}} {{kind}}": q.per_minute(own.VENDOR_SURPRISES, (*COMMON_LABELS, "kind"))},
