@@ -86,9 +86,9 @@ def causes(
     ]
 
 
-def complaints(source: SourceRow, told: Iterable[Cause]) -> Iterator[str]:
-    """Yield the faults of a source that none of the causes mentions."""
-    mine = [cause for cause in told if cause.source == source.name]
+def complaints(source: SourceRow, found: Iterable[Cause]) -> Iterator[str]:
+    """Yield the faults of a source that none of the found causes mentions."""
+    mine = [cause for cause in found if cause.source == source.name]
     titles = {cause.what for cause in mine}
     if titles.isdisjoint(map(spoken, _WHOLE)):
         if source.auth_failed:

@@ -271,7 +271,7 @@ def _refuse(body: bytes) -> None:
 
 
 async def _conditions(arguments: argparse.Namespace, seconds: float) -> Answer:
-    """Judge the conditions on a daemon's status, by the daemon's clock, as ours may be wrong.
+    """Judge the conditions on a daemon's status by the daemon's clock; this machine's may be wrong.
 
     Raises:
         NotAskedError: The daemon gives no answer.

@@ -56,7 +56,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         at: Time of the results, Unix seconds.
-        lost: Error of the requests since then; empty if they succeeded or there were none.
+        lost: Error of the requests after that time; empty if none failed.
     """
 
     reports: tuple[Report, ...]
@@ -121,7 +121,7 @@ def _append(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        # No failure of the command: the annotations and the exit code report the results too.
+        # Not an error of the command: the annotations and the exit code report the results, too.
         print(
             f"preflight: cannot write the summary to {path} ({error.strerror});"
             f" correct ${SUMMARY_FILE}",
@@ -259,7 +259,7 @@ def _suite(report: Report, number: int, at: float) -> Iterator[str]:
         "id": number,
         "name": report.name,
         "timestamp": stamp(at).removesuffix("Z"),
-        # The schema wants a host name, but this host is not where a problem is.
+        # The schema requires a host name, but no problem is on this host.
         "hostname": "localhost",
         "tests": len(results),
         "failures": results.count(Result.FAILED),

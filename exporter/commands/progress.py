@@ -31,20 +31,20 @@ class Waiting:
     def __init__(self, out: TextIO, command: str) -> None:
         self._out = out
         self._command = command
-        self._told = ""
+        self._shown = ""
 
     def tell(self, what: str, left_seconds: float) -> None:
         """Show the reason for waiting and the remaining time."""
         left = duration(float(round(left_seconds)))
         if self._out.isatty():
             _write(self._out, f"waiting {left} more: {what}")
-        elif what != self._told:
+        elif what != self._shown:
             print(f"{self._command}: waiting {left} more: {what}", file=self._out, flush=True)
-        self._told = what
+        self._shown = what
 
     def end(self) -> None:
         """Erase the line on a terminal."""
-        if self._told and self._out.isatty():
+        if self._shown and self._out.isatty():
             _write(self._out, "")
 
 
@@ -101,6 +101,6 @@ def _write(out: TextIO, text: str) -> None:
 
 
 def _columns(out: TextIO) -> int:
-    """Return the width of this terminal, which may differ from that of the table."""
+    """Return the width of the output's terminal; stdout may be another terminal."""
     # A terminal of unknown width reports 0.
     return os.get_terminal_size(out.fileno()).columns or 80

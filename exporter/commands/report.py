@@ -99,8 +99,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if self.runs:
             phases = Counter(run.phase for run in self.runs)
-            told = ", ".join(f"{number} {phase}" for phase, number in phases.items())
-            lines.append(printable(f"Runs in flight: {told}"))
+            counts = ", ".join(f"{number} {phase}" for phase, number in phases.items())
+            lines.append(printable(f"Runs in flight: {counts}"))
         if lines:
             written += [""] if found else []
             written += (part for line in lines for part in sentence(line, "", paper))
@@ -210,8 +210,8 @@ def _own_remarks(row: TargetRow) -> Iterable[str]:
         case ClusterRow(reason=None):
             up = sum(member.state is Condition.UP for member in row.members)
             yield f"{up} of {len(row.members)} members up"
-        case LocationRow() if told := agents_up(row.agents_up, row.agents):
-            yield told
+        case LocationRow() if text := agents_up(row.agents_up, row.agents):
+            yield text
         case SuiteRow():
             yield from _suite_remarks(row)
         case _:
@@ -228,6 +228,6 @@ def _suite_remarks(row: SuiteRow) -> Iterable[str]:
         yield f"last run {words(outcome)}"
     elif passed is not None:
         yield "last run passed" if passed else "last run failed"
-    # An aborted run, for instance, has no verdict of its own; show the last one.
+    # An aborted run, for instance, has no verdict, so show the newest verdict.
     if passed is False and outcome is not None and outcome.passed is None:
         yield "last verdict not passed"

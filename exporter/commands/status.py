@@ -51,7 +51,7 @@ FORMATS = ("table", "json", "prom")
 #: Update interval of a watched table.
 REDRAW_SECONDS = 1.0
 
-#: Update interval when a daemon is asked, which sends its whole fleet each time.
+#: Update interval with `--url`, longer because the daemon sends its whole fleet each time.
 REREAD_SECONDS = 2.0
 
 
@@ -249,7 +249,7 @@ async def _follow(
 
     with stop_signals() as stop, showing(sys.stdout, colour=colour) as show:
         tasks = {asyncio.create_task(show_all(show)), asyncio.create_task(stop.wait())}
-        # An interrupt does not wait for an answer that is under way.
+        # An interrupt does not wait for an outstanding answer.
         done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in rest:
             task.cancel()

@@ -69,7 +69,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
             if it does.
         credential: Turns the portal's token into the content of the credential's file.
         fixed: The unchanging content of that file, if a login exchanges it for the token.
-        secrets: Texts in replies that must not leak, beside the token and the settings' secrets.
+        secrets: Texts in replies that must not leak, besides the token and the settings' secrets.
         secret_fields: The fields of replies that hold secrets or personal data.
         allowed: The expression for all requests that the provider may send.
         operations: The expression for the calls of each operation, by its name; faults are injected

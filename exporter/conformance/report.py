@@ -134,7 +134,7 @@ def run(
         out: Receives the report; the tests' own output is discarded.
         only: An expression of test names, as for pytest's `-k`.
         junit: A file for the results as JUnit XML.
-        whole: Whether to inject each fault into each operation; else a sample.
+        whole: Whether to inject each fault into each operation; otherwise only a sample.
 
     Returns:
         The report with the numbers of passed, failed and skipped cases.

@@ -49,8 +49,8 @@ def _none(kind: Kind) -> str:
     return f"""{q.each(c.SOURCE_TARGETS, f'kind="{kind}"')} == 0"""
 
 
-# Lists that are empty although targets are expected, and each empty list of agents, except for
-# vendors with locations that have none.
+# Lists that are empty although targets are expected, and each empty list of agents, unless the
+# source's list of locations is empty, too.
 _lists = q.on((*COMMON_LABELS, "kind"))
 _expected = f"{q.select(own.TARGETS_EXPECTED)} == 1"
 _missing = f"({_expected}) and {_lists} ({q.each(c.SOURCE_TARGETS)} == 0)"
@@ -67,7 +67,7 @@ _expired = q.shares(own.SERIES_EXPIRED, _rate)
 def _ours(series: str, how: str = "max", labels: tuple[str, ...] = _EXPORTER) -> str:
     """Return the series of exporters, as other programs have metrics of the same name.
 
-    An exporter that is gone is included if it was there at some time of the time range.
+    An exporter that is gone is included if it ran at some time in the time range.
     """
     seen = f"last_over_time({q.select(own.BUILD_INFO)}[$__range])"
     return q.by(how, labels, f"{series} and on (job, instance) {seen}")
@@ -113,7 +113,7 @@ def board(limits: Thresholds) -> Dashboard:
             "s"),
         p.series("Failed calls", {"{{operation}}: {{outcome}} ({{source}})": f"{_failed} > 0"},
             "cpm", answers="BudgetExhausted"),
-        p.series("Calls under way",
+        p.series("Calls in flight",
             {_OF_SOURCE: q.by("sum", COMMON_LABELS, q.select(own.HTTP_REQUESTS_IN_FLIGHT))}),
         p.series("Surprises in replies",
             {"{{source}} {{kind}}": q.per_minute(own.VENDOR_SURPRISES, (*COMMON_LABELS, "kind"))},

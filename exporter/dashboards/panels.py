@@ -54,7 +54,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...] = ()
 
 
-def panel(  # noqa: PLR0913 - a panel has as many parts
+def panel(  # noqa: PLR0913 - a panel has this many parts
     kind: str,
     title: str,
     queries: str | Mapping[str, str] | Sequence[str] = (),
@@ -103,7 +103,7 @@ def panel(  # noqa: PLR0913 - a panel has as many parts
         SHAPES["target"] | how | {"refId": name, "expr": query, "legendFormat": legend}
         for name, (legend, query) in zip(string.ascii_uppercase, legends, strict=False)
     ]
-    # Grafana takes panels without a version for very old ones, and converts them.
+    # Grafana treats panels without a version as very old and converts them.
     found: Json = {"type": kind, "pluginVersion": "11.0.0", "title": title}
     if targets:
         found["description"] = TEXTS[about or title] + _origin(targets)
@@ -193,7 +193,8 @@ class Column(msgspec.Struct, frozen=True):
     hidden: bool = False
 
 
-# Hidden labels: only links need them, or their value is the same in every row. Users' labels show.
+# Hidden labels: only links need them, or their value is the same in every row. Users' own labels
+# are shown.
 _UNSEEN = frozenset(SHAPES["unseen labels"])
 
 
@@ -251,7 +252,7 @@ def table(
 
 def _of_label(name: str, links: tuple[Json, ...]) -> Json:
     called = SHAPES["called"].get(name) or name.replace("_", " ").capitalize()
-    # Grafana divides the rest of the width equally. With least widths, columns would not fit.
+    # Grafana divides the rest of the width equally. With minimum widths, columns would not fit.
     given: Json = {"links": links, "custom__width": 150} if links else {}
     if name == "alertname":
         given |= {"custom__width": 230}

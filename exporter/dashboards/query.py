@@ -52,12 +52,12 @@ def chosen(query: str, variables: Iterable[str]) -> str:
         given = [f'{each}=~"${each}"' for each in variables if each in ("job", *labels)]
         return f"{name}{{{', '.join((*given, *filter(None, [matchers])))}}}"
 
-    # Not `ALERTS`: the alert about an absent exporter has no label `job`.
+    # Except `ALERTS`: the alert about an absent exporter has no label `job`.
     return re.sub(r"\b(?!ALERTS)([\w:]+)\{([^}]*)\}", narrowed, query)
 
 
 def merged(series: str, *but: str, how: str = "max") -> str:
-    """Return the aggregation over the processes that watch the same, and over some labels."""
+    """Return the aggregation over the processes that watch the same targets, and some labels."""
     return f"{how} without ({', '.join((_PROCESS, *but))}) ({series})"
 
 
@@ -88,7 +88,7 @@ def available(machine: Machine | None = None) -> str:
 
 
 def worst(machine: Machine) -> str:
-    """Return the state codes of the machines of a kind with the worst in the time range."""
+    """Return the state codes of the machines of a kind that were in the worst states."""
     rank = f"max_over_time({states(machine)}[$__range] @ end())"
     return f"{states(machine)} and topk({SOME}, {rank})"
 
@@ -109,7 +109,7 @@ def highest(family: NamedFamily, rank: str = "topk", *, signed: bool = False) ->
 
 
 def in_sum(family: NamedFamily) -> str:
-    """Return the sum of a family over the shards; of several processes of a shard one counts."""
+    """Return the sum of a family over the shards; only one process of each shard counts."""
     return shares(family, select(family))
 
 

@@ -124,7 +124,7 @@ MIN_REQUIRED_VERSION_INFO = _source(
 # -- Agents -------------------------------------------------------------------------------------
 
 _agent = partial(_declare, ("agent_id", "agent"))
-_PRESENT_STATE = "has been up or down as it is now; survives restarts."
+_STATE_START = "current up or down state; survives restarts."
 _FACTS = ("host", "port", "version", "os", "os_version", "java_version", "java_vendor", "location")
 
 AGENT_INFO = _agent(
@@ -165,7 +165,7 @@ AGENT_LAST_UP = _agent(
     "agent_last_up_timestamp_seconds", "When the exporter last saw the agent up; survives restarts."
 )
 AGENT_CHANGED = _agent(
-    "agent_changed_timestamp_seconds", f"Since when, at the latest, the agent {_PRESENT_STATE}"
+    "agent_changed_timestamp_seconds", f"Latest possible start of the agent's {_STATE_START}"
 )
 AGENT_HEARTBEAT = _agent(
     "agent_heartbeat_timestamp_seconds", "When the vendor last heard from the agent."
@@ -216,7 +216,7 @@ CONTROLLER_LAST_UP = _controller(
 )
 CONTROLLER_CHANGED = _controller(
     "controller_changed_timestamp_seconds",
-    f"Since when, at the latest, the controller {_PRESENT_STATE}",
+    f"Latest possible start of the controller's {_STATE_START}",
 )
 CONTROLLER_MEMORY_LIMIT = _controller(
     "controller_memory_limit_bytes", "Maximum memory of the controller's runtime."
@@ -247,7 +247,7 @@ CLUSTER_OUTDATED = _cluster(
     "cluster_outdated", "Whether the cluster's ping reports that its controller is outdated."
 )
 CLUSTER_CHANGED = _cluster(
-    "cluster_changed_timestamp_seconds", f"Since when, at the latest, the cluster {_PRESENT_STATE}"
+    "cluster_changed_timestamp_seconds", f"Latest possible start of the cluster's {_STATE_START}"
 )
 CLUSTER_MEMBERS = _cluster("cluster_members", "Agents that belong to the cluster.")
 CLUSTER_CONNECT_DURATION = _cluster(
@@ -269,7 +269,7 @@ CLUSTER_MEMBER_FAILURE = _member(
 )
 CLUSTER_MEMBER_CHANGED = _member(
     "cluster_member_changed_timestamp_seconds",
-    f"Since when, at the latest, the member {_PRESENT_STATE}",
+    f"Latest possible start of the member's {_STATE_START}",
 )
 CLUSTER_MEMBER_OUTDATED = _member(
     "cluster_member_outdated",
@@ -312,7 +312,7 @@ RECORDER_LAST_UP = _recorder(
 )
 RECORDER_CHANGED = _recorder(
     "recorder_changed_timestamp_seconds",
-    f"Since when, at the latest, the recorder {_PRESENT_STATE}",
+    f"Latest possible start of the recorder's {_STATE_START}",
 )
 RECORDER_MEMORY_LIMIT = _recorder(
     "recorder_memory_limit_bytes", "Maximum memory of the recorder's runtime."

@@ -1,4 +1,4 @@
-"""Columns: the table in `mapping` consists of them, and each reads one family's values.
+"""Columns, which make up the table in `mapping`; each reads one family's values.
 
 They read with an `attrgetter`, which needs no Python code per target.
 """

@@ -140,9 +140,9 @@ VENDOR_SLOW = _gauge(
 )
 TARGETS_EXPECTED = _gauge(
     "targets_expected",
-    "Whether the task should list targets of a kind: agents, unless the source has no locations"
-    " either; kinds with an include filter; kinds that were listed within the last day. 0 if other"
-    " shards poll the targets.",
+    "Whether the task should list targets of a kind: agents, except while a source's list of"
+    " locations is empty; kinds with an include filter; kinds that were listed within the last day."
+    " 0 if other shards poll the targets.",
     *_TASK,
     "kind",
 )

@@ -28,8 +28,8 @@ class Visitor(HttpUser):
     wait_time = constant(1)
 
     @task
-    def look(self):
-        self.client.get("/", name="page that is there or not")
+    def visit(self):
+        self.client.get("/", name="any page")
 """
 
 _DRIVERS = ("chromedriver", "geckodriver", "msedgedriver")

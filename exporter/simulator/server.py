@@ -200,7 +200,7 @@ def _why(error: OSError | UnicodeError, *, port_flag: str) -> str:
     if isinstance(error, socket.gaierror):
         return f"{error.strerror}; give another {flag('host')}"
     if error.errno == errno.EADDRINUSE:
-        return f"the port is in use; stop what uses it or give another {port_flag}"
+        return f"the port is in use; stop the program that uses it or give another {port_flag}"
     if error.errno == errno.EACCES:
         return f"not permitted; ports below 1024 need a privilege, give a higher {port_flag}"
     # asyncio's own text repeats the address.

@@ -104,8 +104,8 @@ class Progress(msgspec.Struct, kw_only=True):
     """The progress of polls that call each of their targets.
 
     Attributes:
-        targets: How many target calls the polls since the start had to make.
-        called: How many of these calls have ended.
+        targets: The number of target calls that the polls since the start had to make.
+        called: The number of these calls that have ended.
     """
 
     targets: int = 0
@@ -113,7 +113,7 @@ class Progress(msgspec.Struct, kw_only=True):
 
 
 class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a source needs beside its settings.
+    """Everything a source needs besides its settings.
 
     Attributes:
         telemetry: The exporter's own metrics about this source.

@@ -39,7 +39,7 @@ def remembered(client: Client, task: str, type_: type[T]) -> T | None:
             "memory_ignored",
             source=client.settings.name,
             task=task,
-            message="the record is damaged or of another version; the task starts without it",
+            message="the memory is damaged or of another version; the task starts without it",
         )
         return None
 

@@ -33,8 +33,8 @@ GROUP = "loadfleet_exporter.providers"
 #: label could collide with a label that a user has added.
 _LABELS = frozenset(COMMON_LABELS).union(*(family.labels for family in FAMILIES))
 
-#: The first words of the catalogue's families. A provider of such a name could declare families
-#: with the names of the catalogue's.
+#: The first words of the catalogue's families. A provider with such a name could declare a family
+#: that the catalogue already has.
 _WORDS = {family.name.removeprefix(PREFIX).split("_")[0] for family in FAMILIES} | {"exporter"}
 
 #: The module prefix of the exporter's own readings, which have mappings already.
@@ -174,7 +174,7 @@ def _problems(provider: Any, name: str, taken: Collection[str]) -> Iterator[str]
 
 
 def _mapping_problems(provider: Provider) -> Iterator[str]:
-    """Yield the mistakes that would else show only at a scrape, and break it for all sources."""
+    """Yield the mistakes that would otherwise break the metrics of all sources at a scrape."""
     for reading, mappings in provider.mappings.items():
         if reading.__module__.startswith(_OURS):
             yield f"it maps {reading.__name__}, which is a reading of the exporter"

@@ -1,7 +1,7 @@
 """The roster of agents for vendors that list only the agents that are connected now.
 
-Such a vendor removes a dead agent from its list after a while, and an agent that was shut down at
-once. The roster distinguishes the two cases by the last state of the agent.
+Such a vendor removes a dead agent from its list after a while, but an agent that was shut down
+immediately. The roster distinguishes the two cases by the last state of the agent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Roster:
     """The agents of all lists so far.
 
     If an agent was down when it left the list, it stays down until `remember_for` after it was last
-    up. If it was up, it was shut down or is missing for a moment only: its state is unknown for
+    up. If it was up, it was shut down or is missing only for a moment: its state is unknown for
     `grace`, and then it is forgotten. An expected agent is not forgotten but shown as down.
     """
 
@@ -43,11 +43,11 @@ class Roster:
         self._gone: dict[str, float] = {}
 
     def recall(self, known: Iterable[Agent]) -> None:
-        """Take over the agents that were shown before a restart or a reload."""
+        """Restore the agents that were shown before a restart or a reload."""
         self._seen = {agent.agent_id: agent for agent in known}
 
     def update(self, listed: Iterable[Agent], now: Moment) -> tuple[Agent, ...]:
-        """Return all agents after taking in a list, the listed agents first."""
+        """Return all agents after processing a list, the listed agents first."""
         present: dict[str, Agent] = {}
         for agent in listed:
             up = agent.state is not None and agent.state.up
@@ -57,12 +57,12 @@ class Roster:
                 agent, last_up_timestamp_seconds=last_up
             )
         missing = [agent for agent_id, agent in self._seen.items() if agent_id not in present]
-        strangers = [
+        never_seen = [
             Agent(agent_id=agent_id, agent=agent_id)
             for agent_id in self._expected
             if agent_id not in present and agent_id not in self._seen
         ]
-        absent = (*missing, *strangers)
+        absent = (*missing, *never_seen)
         self._gone = {
             agent.agent_id: self._gone.get(agent.agent_id, now.monotonic) for agent in absent
         }

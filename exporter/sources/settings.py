@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: Concurrent calls of a source; with more, a token revoked during a poll can cause a lock-out.
 DEFAULT_CONCURRENCY = 3
 
-#: The interval of ordinary tasks; a task with a longer default is slow by nature.
+#: The default interval of ordinary tasks. A longer default is for data that rarely changes.
 STANDARD_INTERVAL_SECONDS = 60.0
 
 #: Real Load blocks an address after 5 refused calls within this time

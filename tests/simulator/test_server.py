@@ -51,7 +51,7 @@ async def test_a_port_in_use_is_an_error() -> None:
 
     assert (
         f"cannot listen on 127.0.0.1:{port}: the port is in use;"
-        " stop what uses it or give another --eggplant-port"
+        " stop the program that uses it or give another --eggplant-port"
     ) == str(caught.value)
 
 

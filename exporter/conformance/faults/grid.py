@@ -48,7 +48,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     known: bool
 
     def __str__(self) -> str:
-        moment = "after a good one" if self.known else "first poll"
+        moment = "after a good poll" if self.known else "first poll"
         return f"{self.fault.name!r} to {self.operation} of {self.candidate.name}, {moment}"
 
 

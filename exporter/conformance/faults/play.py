@@ -123,8 +123,8 @@ class Play:
         found = self._trial.failures()[name] - self._before[name]
         return {*found} - {Reason.BLOCKED.value}
 
-    def _blame(self, who: object, what: str) -> None:
-        self.wrong.append(f"{who}: {what}")
+    def _blame(self, subject: object, fault: str) -> None:
+        self.wrong.append(f"{subject}: {fault}")
 
     def _check_well(self) -> None:
         for name in self._cells:
@@ -135,7 +135,7 @@ class Play:
         for provider in self._candidates:
             self._check_undisturbed(pages, f"well-{provider}")
         for name, cell in self._cells.items():
-            self._check_told(pages, name, cell)
+            self._check_effect(pages, name, cell)
             self._check_evidence(pages, name, cell)
             self._check_calls(name, cell)
 
@@ -145,13 +145,13 @@ class Play:
         if flag(pages, c.SOURCE_UP.name, name) != 1:
             self._blame(name, "not up")
         if accused(pages[name], name):
-            self._blame(name, f"accused: {accused(pages[name], name)}")
+            self._blame(name, f"shown as down: {accused(pages[name], name)}")
 
-    def _check_told(self, pages: Pages, name: str, cell: Cell) -> None:
+    def _check_effect(self, pages: Pages, name: str, cell: Cell) -> None:
         """Check the reasons of failed polls and the state of the source."""
         fault, reasons = cell.fault, self._reasons(name)
-        told = fault.told(cell.candidate)
-        expected = told.reason
+        effect = fault.told(cell.candidate)
+        expected = effect.reason
         also = set(fault.also)
         if cell.operation == ALL:
             if expected is not None and not reasons:
@@ -159,17 +159,17 @@ class Play:
         else:
             also |= _ONE_OPERATION_REASONS
             # If a reply could be a refusal, the guard sends a proof, which may be refused, too.
-            also |= {Reason.AUTH} if told.refused else set()
+            also |= {Reason.AUTH} if effect.refused else set()
         strange = reasons - {each.value for each in (*also, expected) if each is not None}
         if strange:
             self._blame(cell, f"counted under {sorted(strange)} instead of {expected}")
-        if flag(pages, c.SOURCE_AUTH_FAILED.name, name) and not told.refused:
-            self._blame(cell, "the credentials are said to be refused")
+        if flag(pages, c.SOURCE_AUTH_FAILED.name, name) and not effect.refused:
+            self._blame(cell, "the credentials count as refused")
         # A fault in numbers leaves replies without numbers unchanged, so the source may be up.
         is_struck = cell.operation == ALL and fault.group != "number"
         is_silenced = is_struck and reasons and expected is not None
         if is_silenced and flag(pages, c.SOURCE_UP.name, name) != 0:
-            self._blame(cell, "the source is said to be up")
+            self._blame(cell, "the source counts as up")
 
     def _check_evidence(self, pages: Pages, name: str, cell: Cell) -> None:
         """Check that the fault makes no target appear as down, and nothing as up or passed."""
@@ -179,16 +179,16 @@ class Play:
             down = accused(pages[name], name)
             late = cell.fault.lasts and {*down.values()} <= {"timeout"}
             if down and not (late and cell.operation != ALL):
-                self._blame(cell, f"accused: {down}")
+                self._blame(cell, f"shown as down: {down}")
             # A run whose end is unreadable is shown by its status and its report.
             green = {key for key, value in found.items() if value == 1 and key[0] != _RUN}
             green -= truth.keys()
             if green:
-                self._blame(cell, f"green without a reason: {sorted(green)}")
+                self._blame(cell, f"up or passed without evidence: {sorted(green)}")
         failed = cell.fault.told(cell.candidate).reason is not None
         if cell.operation == ALL and failed:
             if not self._known and found:
-                self._blame(cell, f"known although nothing was read: {sorted(found)}")
+                self._blame(cell, f"shown although nothing was read: {sorted(found)}")
             if self._known and found != truth:
                 self._blame(cell, f"not kept: {sorted(truth.items() ^ found.items())}")
 
@@ -198,7 +198,7 @@ class Play:
         well = self._trial.subjects[f"well-{cell.candidate.name}"]
         odd = [seen for seen in subject.front.seen if not fits(subject.candidate.allowed, seen)]
         if odd:
-            self._blame(cell, f"asked: {odd[0].method} {odd[0].target[:200]}")
+            self._blame(cell, f"sent: {odd[0].method} {odd[0].target[:200]}")
         most = 3 * len(well.front.seen) + MOST_OF_RUNS
         if len(subject.front.seen) > most:
             self._blame(cell, f"{len(subject.front.seen)} calls instead of {len(well.front.seen)}")
@@ -215,14 +215,14 @@ class Play:
             if flag(pages, c.SOURCE_UP.name, name) != 1:
                 self._blame(cell, "afterwards not up")
             if flag(pages, c.SOURCE_AUTH_FAILED.name, name):
-                self._blame(cell, "afterwards said to be refused")
+                self._blame(cell, "afterwards the credentials count as refused")
             truth, found = targets(pages, f"well-{cell.candidate.name}"), targets(pages, name)
             lacking = truth.items() - found.items()
             # Targets that were listed with other names are remembered.
             strange = {key for key in found.items() - truth.items() if key[0][0] != _RUN}
             strange = set() if cell.fault.renames else strange
             if lacking or strange:
-                self._blame(cell, f"afterwards: {sorted(lacking)} lack, {sorted(strange)} is new")
+                self._blame(cell, f"afterwards: {sorted(lacking)} missing, {sorted(strange)} new")
 
     async def _check_pages(self, promtool: str | None) -> None:
         """Check that the metrics page is valid in both formats and shows no secret."""

@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 _HEAD = b"HTTP/1.1 200 OK\r\n"
 _HTML = b"<html><body><h1>Bad Gateway</h1></body></html>\n"
 
-#: Time-outs: a brief one for faults that last until it, and an ample one for all others.
+#: Time-outs: a brief one for faults that last until the time-out, an ample one for all others.
 BRIEF_SECONDS = 1.2
 BRIEF, AMPLE = f"{BRIEF_SECONDS * 1000:.0f}ms", "8s"
 
 #: The largest reply in these tests, in bytes.
 MAX_REPLY = 256 << 10
 
-#: Longer than the pause after a reply without `Retry-After`, and than the guard counts refusals.
+#: Longer than the pause after a reply without `Retry-After`, and than the minute in which the guard
+#: counts refusals.
 LATER_SECONDS = 62.0
 
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 #: The last parts of keys whose values identify targets or are credentials.
 _NAMES = ("id", "ids", "_name", "agentname", "host", "port", "memberarray", "idarray", "token")
 
-#: If the ids in a list are unreadable, or the list is shorter than its total, the poll fails so.
+#: The reason if the ids in a list are unreadable, or the list is shorter than its total.
 DOUBTED = frozenset((Reason.API_ERROR,))
 
-#: A reply fails so if it is not JSON, or if nothing in it distinguishes success from a refusal.
+#: The reasons if a reply is not JSON, or if nothing in it distinguishes success from a refusal.
 UNREAD = frozenset((Reason.DECODE, Reason.API_ERROR, Reason.AUTH))
 
-#: A call about a target that does not exist fails so.
+#: The reasons of calls about a target that does not exist.
 UNKNOWN = UNREAD | {Reason.UNKNOWN_ID, Reason.ACCESS_DENIED}
 
 
@@ -104,7 +104,7 @@ NUMBERS = {
     "deep": "[" * 900 + "]" * 900,
 }
 
-#: Numbers that are times in the past, so that agents with such a heartbeat rightly are down.
+#: Numbers that as times lie in the past: an agent with such a heartbeat rightly counts as down.
 _LONG_AGO = frozenset(("half", "5,000 decimals", "1e-400"))
 
 #: Invalid JSON in place of numbers.
@@ -162,7 +162,7 @@ def _times(name: str, number: Callable[[float], float], text: str) -> Fault:
             return json.dumps(number(value))
         return json.dumps(text) if is_text(value) and _ISO.match(value) else None
 
-    # With a heartbeat in the past an agent rightly counts as down.
+    # An agent with a heartbeat in the past rightly counts as down.
     return rewritten(name, "time", write, None, also=DOUBTED, renames=name in _PAST)
 
 

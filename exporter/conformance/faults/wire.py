@@ -85,7 +85,7 @@ def _typed(answer: Answer) -> bytes:
 
 
 def _plain(answer: Answer, *, version: str = "1.1", more: str = "", ends: bool = False) -> Step:
-    """Return a step that sends a reply with its length, or without it until the connection ends."""
+    """Return a step that sends a reply with its length, or ends it by closing the connection."""
     length = "" if ends else f"Content-Length: {len(answer.body)}\r\n"
     head = f"HTTP/{version} {answer.status} OK\r\n{length}{more}".encode() + _typed(answer)
     return say(head + b"\r\n" + answer.body, then=drop if ends else None)
@@ -174,7 +174,7 @@ WIRE = (
     _wire("no size of a chunk", say(_CHUNKED + b"many\r\n{}\r\n0\r\n\r\n"), Reason.DECODE),
     _wire("negative chunk", say(_CHUNKED + b"-2\r\n{}\r\n0\r\n\r\n"), Reason.DECODE),
     _wire("chunk of 2^64", say(_CHUNKED + b"ffffffffffffffff1\r\n{}"), Reason.DECODE),
-    _wire("chunk longer than said", say(_CHUNKED + b"1\r\n{}\r\n0\r\n\r\n"), Reason.DECODE),
+    _wire("chunk longer than declared", say(_CHUNKED + b"1\r\n{}\r\n0\r\n\r\n"), Reason.DECODE),
     _wire(
         "reset after the head",
         say(_HEAD + b"Content-Length: 9\r\n\r\n", then=reset),
@@ -273,7 +273,7 @@ WIRE = (
         _packed("gzip", lambda body: gzip.compress(gzip.compress(body))),
         Reason.DECODE,
     ),
-    _way("gzip unsaid", _packed("identity", gzip.compress), Reason.DECODE),
+    _way("undeclared gzip", _packed("identity", gzip.compress), Reason.DECODE),
     _way("two encodings", _packed("gzip, gzip", gzip.compress), Reason.DECODE),
     _wire("gzip of nothing", reply(b"", headers={"Content-Encoding": "gzip"}), Reason.DECODE),
     _wire(
@@ -337,7 +337,7 @@ STATUS = (
         _status(status, Reason.HTTP_5XX)
         for status in (501, 504, 505, 506, 507, 508, 510, 511, 520, 522, 525, 530, 599, 600, 700)
     ),
-    _status(302, Reason.HTTP_4XX, name="302 without a place"),
+    _status(302, Reason.HTTP_4XX, name="302 without Location"),
     _status(302, Reason.HTTP_4XX, name="302 to itself", headers={"Location": "/"}),
     _status(302, Reason.HTTP_4XX, name="302 to a file", headers={"Location": "file:///etc/passwd"}),
     _status(304, Reason.HTTP_4XX, body=b""),

@@ -77,7 +77,7 @@ async def test_an_abort_is_no_pass(trial: Trial, candidate: Candidate) -> None:
     assert outcomes
     assert outcomes <= {"incomplete", "aborted", "no_verdict"}
     assert {0} >= {*select(page, c.RUN_PASSED.name).values()}
-    # The runs before failed, and an abort does not change that.
+    # The runs before the aborted ones failed, and an abort does not change that.
     assert {0} >= {*select(page, c.SUITE_LAST_RUN_PASSED.name).values()}
     suites = select(page, c.SUITE_RUNNING.name)
     assert len(suites) == len(select(page, c.SUITE_LAST_RUN_PASSED.name))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def test_no_fault_costs_more_than_what_it_takes(
     batch: list[Cell], ca_file: str, tmp_path: Path
 ) -> None:
-    """Each fault has the right reason, shows no target as down, breaks no page, and passes."""
+    """Each fault has the right reason, shows no target as down, and has no lasting effect."""
 
     async def once(own: Path) -> None:
         wrong = await Play(batch, own, ca_file=ca_file).run(shutil.which("promtool"))

@@ -111,7 +111,7 @@ async def test_no_shape_of_a_refusal_leads_to_a_lock_out(
 
 @guarded
 async def test_accepted_again_is_found_out(trial: Trial) -> None:
-    """If the vendor accepts the credentials again, polls go on without a restart."""
+    """If the vendor accepts the credentials again, polls succeed without a restart."""
     portal = trial.only.portal
     token, portal.token = portal.token, None
     await trial.poll()

@@ -35,19 +35,19 @@ def planted(value: Any, fields: frozenset[str]) -> Any:
     return {key: CANARY if key in fields else planted(part, fields) for key, part in value.items()}
 
 
-class Ear:
+class Collector:
     """Collects all output of a trial.
 
     Attributes:
         trial: The trial.
-        heard: The output.
+        output: The output.
     """
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
-        self.heard: list[str] = []
+        self.output: list[str] = []
 
-    async def listen(self) -> None:
+    async def collect(self) -> None:
         """Poll twice, explain all targets, and collect all output."""
         trial = self.trial
         poller = trial.engine.pollers[trial.only.name]
@@ -57,11 +57,11 @@ class Ear:
         for kind, target in trial.targets().items():
             try:
                 found = await poller.source.explain(kind, target)
-                self.heard += [repr(found), json.dumps(plain(found.reply), default=str)]
+                self.output += [repr(found), json.dumps(plain(found.reply), default=str)]
             except (LookupError, PollError) as error:
-                self.heard.append(repr(error))
+                self.output.append(repr(error))
         settings = from_data(trial.data)
-        self.heard += [
+        self.output += [
             trial.engine.exposition.metrics().body.decode(),
             repr(trial.engine.store.snapshots()),
             repr([poller.status(task) for task in trial.only.candidate.provider.settings.TASKS]),
@@ -80,31 +80,33 @@ class Ear:
 
     def check(self) -> None:
         """Check that no secret is in the output."""
-        text = "\n".join(self.heard)
+        text = "\n".join(self.output)
         assert [] == [secret for secret in self.secrets() if secret in text]
 
 
 @pytest.fixture
-def ear(trial: Trial, caplog: pytest.LogCaptureFixture) -> Ear:
+def collector(trial: Trial, caplog: pytest.LogCaptureFixture) -> Collector:
     """Return a collector of the trial's output, with the log at its most detailed level."""
     caplog.set_level(logging.DEBUG)
-    return Ear(trial)
+    return Collector(trial)
 
 
-async def test_secrets_in_replies_stay_there(ear: Ear, caplog: pytest.LogCaptureFixture) -> None:
+async def test_secrets_in_replies_stay_there(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
     """Secret fields of replies appear neither on pages nor in logs or explanations."""
-    subject = ear.trial.only
+    subject = collector.trial.only
     fields = subject.candidate.secret_fields
     subject.front.treatment = changed_json(
         lambda value: json.dumps(planted(value, fields)).encode()
     )
 
     with capture_logs() as logs:
-        await ear.listen()
+        await collector.collect()
 
-    ear.heard += [repr(logs), caplog.text]
-    assert ear.trial.readings()
-    ear.check()
+    collector.output += [repr(logs), caplog.text]
+    assert collector.trial.readings()
+    collector.check()
 
 
 @pytest.mark.parametrize(
@@ -124,17 +126,17 @@ async def test_secrets_in_replies_stay_there(ear: Ear, caplog: pytest.LogCapture
     ids=["no JSON", "odd", "200", "301", "401", "403", "404", "429", "500"],
 )
 async def test_secrets_in_errors_stay_there(
-    ear: Ear, answer: Step, caplog: pytest.LogCaptureFixture
+    collector: Collector, answer: Step, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither logs nor messages quote a refusal, which may quote the request."""
-    await ear.trial.poll()
-    ear.trial.only.front.treatment = instead(answer)
+    await collector.trial.poll()
+    collector.trial.only.front.treatment = instead(answer)
 
     with capture_logs() as logs:
-        await ear.listen()
+        await collector.collect()
 
-    ear.heard += [repr(logs), caplog.text]
-    ear.check()
+    collector.output += [repr(logs), caplog.text]
+    collector.check()
 
 
 async def test_secrets_of_the_proxy_stay_there(
@@ -145,16 +147,16 @@ async def test_secrets_of_the_proxy_stay_there(
     trial = Trial({candidate.name: candidate}, tmp_path, domain="vendor.example", timeout="4s")
     front = trial.only.front
     trial.data["defaults"]["proxy_url"] = f"http://user:{CANARY}@127.0.0.1:{front.port}"
-    ear = Ear(trial)
+    collector = Collector(trial)
 
     with capture_logs() as logs:
         async with trial:
-            await ear.listen()
+            await collector.collect()
             known = trial.readings()
             await front.refuse()
-            await ear.listen()
+            await collector.collect()
 
-    ear.heard += [repr(logs), caplog.text]
+    collector.output += [repr(logs), caplog.text]
     assert known
     assert all("proxy-authorization" in seen.headers for seen in front.seen)
-    ear.check()
+    collector.check()

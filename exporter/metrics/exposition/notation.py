@@ -1,6 +1,6 @@
 """Labels and numbers, written exactly as prometheus-client writes them.
 
-With Python's `repr` of floats, rendering would spend most of its time there. msgspec's encoder
+With Python's `repr` of floats, rendering would spend most of its time on numbers. msgspec's encoder
 writes the same digits several times faster for a whole column. Only numbers whose notation differs
 (with exponents, or infinite) are written one by one.
 """

@@ -181,7 +181,7 @@ def _locations(count: int, first: int, second: int) -> Iterator[Location]:
 
 
 def _ships(count: int, locations: list[str], chance: random.Random) -> Iterator[Ship]:
-    """Yield agents: four per location, none for the spare one, a silent one for the closed one."""
+    """Yield agents: four per location, none in the spare and silent ones in the closed location."""
     homes = [index for index in range(len(locations)) if index not in (_SPARE, _CLOSED)]
     for index in range(count if homes else 0):
         home = homes[index // 4 % len(homes)]

@@ -53,7 +53,7 @@ class LoadTest(msgspec.Struct, kw_only=True):
         renamed: Whether the names of its runs have the run's number instead of the date.
         multi: Whether it is a multi-test; its runs do not refer to it.
         named_by: A field in which runs refer to their multi-test nevertheless; the vendor does not
-            document whether there is one.
+            document whether such a field exists.
         engines: The number of sessions of each run.
         servers, missing_servers: The number of planned engines of each session, and of those that
             never appear.
@@ -61,7 +61,7 @@ class LoadTest(msgspec.Struct, kw_only=True):
         waits_seconds: Time during which ready engines wait for a manual start of the load.
         kpis: Whether the summary of a run has numbers.
         hold_seconds: Duration of the load of each run.
-        history: The number of runs that began before the world.
+        history: The number of runs that began before the world's beginning.
         latest_seconds: Time from the start of the latest of these runs to the world's beginning.
         forbidden: Whether the API key has no access to its runs.
     """
@@ -159,7 +159,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return "unset" if moment < end + _VERDICT_LAG_SECONDS else self.result
 
     def waits(self, moment: float) -> bool:
-        """Return whether its engines are ready and wait for a manual start of the load."""
+        """Return whether the engines are ready and wait for a manual start of the load."""
         ready = self.least_phase(moment).code == 90
         return ready and self.test.waits_seconds > 0 and moment < self.data_from
 

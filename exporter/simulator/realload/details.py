@@ -206,7 +206,7 @@ def _log(fleet: Fleet, suite: Suite, run: SuiteRun, parts: list[JobRun]) -> list
 
 
 def _agent_of_run(fleet: Fleet) -> Json:
-    """Return the agent of a run; in the vendor's example too, it is not the suite's agent."""
+    """Return the agent of a run; as in the vendor's example, it is not the suite's agent."""
     agent = next(iter(fleet.agents.values()), None)
     if agent is None:
         return {"containsMeasuringAgent": False}

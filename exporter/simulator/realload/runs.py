@@ -89,7 +89,7 @@ class Suite(msgspec.Struct, kw_only=True):
     Attributes:
         place: The agent or cluster that runs it, `m-<agent id>` or `c-<cluster id>`.
         order: 1 for sequential, 2 for parallel.
-        history: The number of runs that began before the world.
+        history: The number of runs that began before the world's beginning.
         latest_seconds: Time from the start of the latest of these runs to the world's beginning.
         fail_share: Ratio of failed runs, 0 to 1.
         outcomes: Forced outcomes of its runs, which are used in turn.

@@ -149,7 +149,7 @@ class AgentInventory:
         )
 
     def _recall(self) -> None:
-        """Take over the known readings, and the memory of the configured workspaces."""
+        """Restore the known readings, and the memory of the configured workspaces."""
         for agent in known_readings(self._client, TASK, Agent):
             self._readings[Kind.AGENT, agent.agent_id] = agent
         for location in known_readings(self._client, TASK, Location):

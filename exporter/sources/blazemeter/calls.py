@@ -69,7 +69,7 @@ class PollCalls:
     async def by_workspace(
         self, workspaces: tuple[int, ...], read: Callable[[int], Awaitable[A]]
     ) -> dict[int, A]:
-        """Return a task's list in each workspace that could be read, by workspace.
+        """Return the lists of a task by workspace, without the workspaces that could not be read.
 
         The first workspace is read alone, so that a bad key costs one refused call only.
         """

@@ -58,7 +58,7 @@ class MultiTests:
     def __init__(
         self, client: BlazeMeterClient, names: SuiteNames, known: Iterable[MasterRow]
     ) -> None:
-        """Take over the runs whose suite is known; `names` receives the listed names."""
+        """Start with the runs whose suite is known; `names` receives the listed names."""
         self._client = client
         self._clock = client.context.clock
         self._names = names
@@ -96,7 +96,7 @@ class MultiTests:
         return found
 
     async def _begin(self, calls: PollCalls, workspace: int, run_ids: set[str]) -> None:
-        """Queue the multi-tests of a workspace, for new runs at once and for all once an hour."""
+        """Queue a workspace's multi-tests if a run is new or the last listing is an hour old."""
         search = self._searches.setdefault(workspace, Search())
         expired = self._is_expired(search)
         new = run_ids - self._sought.keys()

@@ -52,7 +52,7 @@ class SuiteNames:
     """
 
     def __init__(self, client: BlazeMeterClient, known: Mapping[str, SuiteName]) -> None:
-        """Take over the names known before a restart, by suite id."""
+        """Start with the names known before a restart, by suite id."""
         self._client = client
         self._clock = client.context.clock
         #: The suites whose name the last call could not read; they are read after all others.
@@ -65,7 +65,7 @@ class SuiteNames:
         return None if known is None else known.name
 
     def learn(self, suite_id: str, description: SuiteDescription) -> None:
-        """Take in the name from a description; a suite without a name is named after its id."""
+        """Record the name in a description; a suite without a name is named after its id."""
         name = (description.name or "").strip()
         if not name:
             self._client.surprise("missing_field")

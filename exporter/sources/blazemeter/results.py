@@ -63,7 +63,7 @@ class ResultBook:
     """
 
     def __init__(self, client: BlazeMeterClient, known: Mapping[str, Results]) -> None:
-        """Take over the results known before a restart, by run id."""
+        """Start with the results known before a restart, by run id."""
         self._client = client
         self.known = dict(known)
 

@@ -61,7 +61,7 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         return self.over_since is not None and now.monotonic - self.over_since <= seconds
 
     def note_row(self, row: MasterRow, now: Moment) -> None:
-        """Take in a newer description, from a list or from the run's own call."""
+        """Record a newer description, from a list or from the run's own call."""
         if self.over_since is None:
             row = row.before_its_end()
         row = row.after(self.row)
@@ -70,13 +70,13 @@ class TrackedRun(msgspec.Struct, kw_only=True):
         self.row_read_at = now.monotonic
 
     def note_status(self, status: RunStatus, now: Moment) -> None:
-        """Take in a new status."""
+        """Record a new status."""
         self.status, self.status_read_at = status, now.monotonic
         if status.over:
             self._end(now)
 
     def note_events(self, events: RunEvents, now: Moment) -> None:
-        """Take in the findings in the run's events, which may include its end."""
+        """Record the findings in the run's events, which may include its end."""
         self.events = events
         self._end(now)
 

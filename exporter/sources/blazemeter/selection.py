@@ -39,7 +39,7 @@ class Selection:
         return repr((2, *patterns, self._settings.lookback))
 
     def follows(self, row: MasterRow) -> bool:
-        """Return whether to follow a run: its suite is wanted."""
+        """Return whether to follow a run: it is configured, or its suite is wanted."""
         return row.run_id in self._configured or self.wants_suite(row.suite_id)
 
     def shows(self, row: MasterRow) -> bool:

@@ -93,7 +93,7 @@ class RunEvents(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         ended: The end of the last engine, as a Unix timestamp.
-        exit_code: Of the engines' last exit codes the one farthest from 0.
+        exit_code: The exit code farthest from 0 among the last exit codes of all engines.
         levels: The number of events by level.
         phase_durations: The duration of each phase in seconds.
     """

@@ -29,7 +29,7 @@ class SuiteHistory:
         self._finished: dict[str, dict[str, MasterRow]] = {}
 
     def note(self, row: MasterRow) -> None:
-        """Take in a finished run, or a newer description of it."""
+        """Record a finished run, or a newer description of it."""
         if not row.suite_id:
             return
         finished = self._finished.setdefault(row.suite_id, {})

@@ -56,7 +56,7 @@ class RunTracker:
     """Follows the runs of one source from poll to poll."""
 
     def __init__(self, client: BlazeMeterClient, *, location_names: Mapping[str, str]) -> None:
-        """Take over the memory, if there is one.
+        """Restore the memory, if there is one.
 
         Args:
             client: Sends the calls.
@@ -144,7 +144,7 @@ class RunTracker:
         return None if row is None else self._multi_tests.identified(row)
 
     def _recall(self, memory: RunsMemory) -> None:
-        """Take over the parts of the memory that belong to configured runs and workspaces."""
+        """Restore the parts of the memory that belong to configured runs and workspaces."""
         now = self._clock.now()
         for tracked in filter(lambda tracked: self._asked_for(tracked.row), memory.followed):
             run = tracked.with_times(lambda unix: moment_of(unix, now).monotonic)
@@ -257,7 +257,7 @@ class RunTracker:
                 yield row.suite_id
 
     def _follow(self, row: MasterRow) -> None:
-        """Follow a run that is in flight or recently ended, or take in its newer description."""
+        """Follow a run that is in flight or recently ended, or record its newer description."""
         now = self._clock.now()
         past = row.ended_before(now.unix - self._settings.run_linger)
         if row.run_id in self._tracked:

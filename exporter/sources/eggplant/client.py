@@ -131,7 +131,7 @@ class EggplantClient(Client):
         except TimeoutError:
             if answered:
                 return ()
-            message = f"{PROGRESS}: no answer yet; the poll goes on without it"
+            message = f"{PROGRESS}: no answer yet; the poll continues without it"
             return (Failure(reason=Reason.TIMEOUT, message=message, target=run_id),)
         except PollError as error:
             return (Failure(reason=error.reason, message=str(error), target=run_id),)
@@ -163,7 +163,7 @@ class EggplantClient(Client):
             return self._entries(body), body
 
     async def _progress(self, run_id: str, token: Token) -> None:
-        """Ask for a run and take in the answer; a 4xx answer means that the server has no data."""
+        """Ask for a run and record the answer; a 4xx answer means that the server has no data."""
         runs, execution = self._inventory.runs, None
         content = urlencode({"id": run_id}).encode(errors="surrogatepass")
         try:

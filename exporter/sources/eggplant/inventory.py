@@ -64,7 +64,7 @@ class Inventory:
         self._shown: dict[str, Agent] = {}
 
     def recall(self, known: Iterable[Agent], memory: RunsMemory | None, now: Moment) -> None:
-        """Take over the agents and runs from before a restart or a reload.
+        """Restore the agents and runs from before a restart or a reload.
 
         Args:
             known: The last readings of the agents.
@@ -82,7 +82,7 @@ class Inventory:
             self.runs.recall(memory, now)
 
     def update(self, entries: Iterable[AgentEntry], now: Moment) -> tuple[Reading, ...]:
-        """Return the readings of listed and missing agents and of runs, after taking in a reply."""
+        """Process a reply; return the readings of listed and missing agents and of runs."""
         # Forget agents that were last listed too long ago.
         self._listed = {
             agent_id: last

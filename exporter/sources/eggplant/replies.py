@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
-    """The run that an agent executes or has executed last.
+    """The run that an agent executes or executed last.
 
     Attributes:
         starttime, endtime: A time such as `2018-06-01 10:06:45.545359+01`; no end while running.

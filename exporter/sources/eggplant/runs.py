@@ -2,7 +2,7 @@
 
 An agent's entry holds only one run, so the agent's next run replaces a finished run and its
 verdict. If a run vanishes from the list without a verdict, the client asks for it until the vendor
-reports its outcome, for up to an hour. Only what the vendor reports about that run is a verdict.
+reports its outcome, for up to an hour. Only the vendor's report about that run gives a verdict.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _STATUS: Mapping[str, tuple[str, Outcome | None]] = {
     "incomplete": ("ended", Outcome.INCOMPLETE),
 }
 
-#: The time after it vanished during which the client asks for a run.
+#: How long the client asks for a run after the run has vanished.
 ASKING_SECONDS = 3_600.0
 
-#: The number of answers without an outcome after which the client asks no more.
+#: The number of answers without an outcome after which the client stops asking for a run.
 MOST_IN_VAIN = 10
 
 #: The last day of the year 9999 as a Unix timestamp, the limit of Python's dates.
@@ -101,7 +101,7 @@ class Runs:
         self._runs: dict[str, _Tracked] = {}
 
     def recall(self, memory: RunsMemory, now: Moment) -> None:
-        """Take over the runs from the memory of before a restart or a reload."""
+        """Restore the runs from the memory after a restart or a reload."""
         for tracked in memory.runs:
             run = tracked.run
             wanted = self._settings.wanted("agents", run.agent)
@@ -128,7 +128,7 @@ class Runs:
         return RunsMemory(version=1, runs=tuple(runs))
 
     def update(self, connections: Iterable[Connection], now: Moment, *, complete: bool) -> None:
-        """Take in a reply.
+        """Process a reply.
 
         Args:
             connections: The entries of the reply.
@@ -166,7 +166,7 @@ class Runs:
         return tuple(each.run for each in self._runs.values() if self._lingers(each, now))
 
     def wanting(self, now: Moment) -> list[str]:
-        """Return the ids of the runs to ask for, the one asked for longest ago first."""
+        """Return the ids of the runs to ask for, beginning with the run asked for longest ago."""
         return [run_id for run_id, each in self._runs.items() if _is_wanting(each, now)]
 
     def asked(self, run_id: str) -> None:
@@ -175,9 +175,9 @@ class Runs:
             self._runs[run_id] = self._runs.pop(run_id)
 
     def learn(self, run_id: str, execution: Execution | None, now: Moment) -> None:
-        """Take in the answer about a run; `None` if it has no data on the run."""
+        """Record the answer about a run; `execution` is `None` if the answer has no data on it."""
         tracked = self._runs.get(run_id)
-        # While a late answer was under way, the run may have been listed again or dropped.
+        # Before a late answer came, the run may have been listed again or dropped.
         if tracked is None or not _is_wanting(tracked, now):
             return
         phase, outcome, end = self._status(execution, over=False) if execution else _NO_DATA

@@ -9,7 +9,7 @@ The URL decides which of the documented logins is used:
 ====================================================  ========================================
 
 A login can use up one of the server's concurrent user licences. A token is therefore used until
-shortly before its expiry, and two logins never run concurrently. An answer of `403` means that no
+shortly before its expiry, and two logins never run concurrently. The reply `403` means that no
 licence is free, and not that the credentials are refused. Its reason is `access_denied`, as for
 every `403`, and the next login waits for a minute.
 """
@@ -48,7 +48,7 @@ LONGEST_LIFE_SECONDS = 604_800.0
 #: A token is renewed this long before its expiry, but at most a fifth of its lifetime.
 RENEWAL_SECONDS = 30.0
 
-#: The pause after a login whose answer had no token.
+#: The pause after a login whose reply had no token.
 PAUSE_SECONDS = 60.0
 
 #: A token: the visible ASCII characters, which a header can carry.

@@ -215,7 +215,7 @@ class LocustClient(Client):
         return urlsplit(self._base).hostname or ""
 
     async def _learn(self) -> tuple[Failure, ...]:
-        """Read the version if it is unknown; if that fails, return a failure and go on."""
+        """Read the version if it is unknown; if the call fails, return a failure."""
         now = self.context.clock.monotonic()
         if now < self._about_until:
             return ()

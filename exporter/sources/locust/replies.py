@@ -84,7 +84,7 @@ def aggregate(stats: Stats) -> dict[str, Any]:
 
 
 def shown(body: bytes, stats: Stats) -> Any:
-    """Return a redacted reply; of its rows it has only the aggregate row, and of that numbers."""
+    """Return a redacted reply; its only row has the numbers of the aggregate row."""
     reply = redacted_reply(body, Stats)
     row = aggregate(stats)
     reply["stats"] = {key: row[key] for key in row if count(row, key) is not None}

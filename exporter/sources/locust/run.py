@@ -54,26 +54,26 @@ class RunMemory(msgspec.Struct, frozen=True, kw_only=True):
 class CurrentRun:
     """The test of a master, followed from poll to poll.
 
-    A test in flight is new if the last poll saw none in flight. If a test ended and a new one
-    started between two polls, the request count fell and users are being started. A lower
-    count alone does not show a new test, because a user can reset the counts of a running test.
+    A test in flight is new if the last poll saw none in flight. It is also new if users are being
+    started and the request count is lower than at the last poll. A lower count alone does not show
+    a new test, because a user can reset the counts of a running test.
     """
 
     def __init__(self, *, linger_seconds: float, surprise: Surprised) -> None:
         self._linger_seconds = linger_seconds
         self._surprise = surprise
-        self._looked = False
+        self._polled = False
         self.memory = RunMemory()
 
     def recall(self, memory: RunMemory, now: Moment) -> None:
-        """Take over a memory from before a restart; a time in the future becomes now."""
+        """Restore a memory from before a restart; a time in the future becomes now."""
         self.memory = msgspec.structs.replace(
             memory, started=_sane(memory.started, now), ended=_sane(memory.ended, now)
         )
-        self._looked = True
+        self._polled = True
 
     def update(self, stats: Stats, name: str, now: Moment) -> tuple[Reading, ...]:
-        """Return the readings of the test, if there is one to show, after taking in a reply."""
+        """Return the readings of the test, if there is one to show, after processing a reply."""
         row = aggregate(stats)
         requests = count(row, "num_requests") or 0.0
         before = self.memory
@@ -90,9 +90,9 @@ class CurrentRun:
             or before.ended is not None
             or (stats.state == "spawning" and requests < before.requests)
         ):
-            before = RunMemory(started=now.unix, watched=self._looked)
+            before = RunMemory(started=now.unix, watched=self._polled)
         self.memory = msgspec.structs.replace(before, requests=requests)
-        self._looked = True
+        self._polled = True
         phase = _PHASES.get(stats.state, "unknown") if before.ended is None else "ended"
         return self._shown(stats, row, phase, name, now)
 

@@ -1,7 +1,7 @@
 """Workers with stable names: a restarted worker gets a new id from its master, but keeps its name.
 
-A worker is named after its host, the second worker of a host `host/2`. A new worker takes the name
-of a dead worker on the same host.
+A worker is named after its host; the second worker of a host is `host/2`. A new worker takes the
+name of a dead worker on the same host.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class AccountFacts:
         return msgspec.json.encode(AccountMemory(version=1, facts=facts, recorders_asked_at=asked))
 
     def _recall(self, memory: AccountMemory) -> None:
-        """Take in the remembered facts that are newer than the known ones."""
+        """Restore the remembered facts that are newer than the known ones."""
         now = self._client.context.clock.now()
         for key, fact in memory.facts.items():
             reading: Account | MinVersion
@@ -142,7 +142,7 @@ class AccountFacts:
     async def min_recorder_version(self) -> str | None:
         """Return the minimum version of recorders, reading it if the known one is too old.
 
-        If the call fails, the recorders' poll goes on and does not judge whether recorders are
+        If the call fails, the recorders' poll continues but does not judge whether recorders are
         outdated.
         """
         now = self._client.context.clock.monotonic()

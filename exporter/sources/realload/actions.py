@@ -1,7 +1,7 @@
 """The actions that the client may call, and the meaning of their error flags.
 
-The token could also change and delete everything. The allow-list keeps the exporter read-only: the
-client sends no action that is not on it.
+The token also permits actions that change or delete data. The allow-list keeps the exporter
+read-only: the client sends no action that is not on it.
 """
 
 from __future__ import annotations

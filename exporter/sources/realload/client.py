@@ -51,7 +51,7 @@ class Trace(msgspec.Struct, kw_only=True):
 
 
 class TargetTimeoutError(CallError):
-    """A call timed out that makes the portal call another machine."""
+    """A call that makes the portal call another machine timed out."""
 
 
 class RealLoadClient(Client):

@@ -53,7 +53,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """The calls for the detail of a suite's newest finished run.
 
     Attributes:
-        run_id, start, end: Identify the run; if a run goes on after all, its end changes.
+        run_id, start, end: Identify the run; if the run continues after all, its end changes.
         tries: How many calls failed.
         read: Whether a call succeeded.
     """
@@ -78,7 +78,7 @@ class Details:
     """
 
     def __init__(self, client: RealLoadClient, attempts: Mapping[str, Attempt]) -> None:
-        """Take over the details read before a restart; their contents are in the readings."""
+        """Start with the calls made before a restart; their results are in the readings."""
         self._client = client
         self._runs: dict[str, SuiteRun] = {
             suite.suite_id: suite.last_run

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Target)
 
-#: A longer uptime is not credible; then one of the two times it is computed from is wrong.
+#: A longer uptime is not credible: one of the two times from which it is computed is wrong.
 _LONGEST_UPTIME_SECONDS = 10 * 366 * 86_400.0
 
-#: Tolerance, beside the duration of the call, within which a newly computed start time counts as
+#: Tolerance, in addition to the call's duration, within which a newly computed start time counts as
 #: the known one.
 _START_JITTER_SECONDS = 2.0
 
@@ -310,7 +310,7 @@ class Recorders(Machines[Recorder]):
         )
 
     def facts(self, info: replies.RecorderInfo) -> dict[str, Any]:
-        """Return the state's fields that only recorders have, and whether it is outdated."""
+        """Return the state's fields that only recorders have, and `outdated` by its version."""
         outdated = None
         if info.product_version is not None and self._minimum is not None:
             outdated = older(info.product_version, self._minimum)

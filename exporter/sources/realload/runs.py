@@ -53,7 +53,7 @@ def unfinished(
     While the portal lists the suite as running, a quiet run is in flight, with two exceptions. If
     the run counted as over before, the suite's next run has begun and has no results yet. If all
     jobs of the run were executed and one failed, nothing is left to run and the failure is shown.
-    A failure that was shown stays, even if the run goes on.
+    A failure that was shown stays, even if the run continues.
 
     Args:
         run: The run as listed now.
