@@ -239,7 +239,8 @@ def test_the_change_log_has_an_entry() -> None:
     entries = re.findall(r"^- (.+)$", unreleased + newest, re.MULTILINE)
 
     assert entries
-    assert [] == [entry for entry in entries if not entry.endswith(".")]
+    broken = [entry for entry in entries if not entry.endswith(".")]
+    assert [] == broken, "an entry is one line that ends in a full stop"
 
 
 # -- Its links lead somewhere -------------------------------------------------------------------

@@ -106,7 +106,7 @@ def panel(  # noqa: PLR0913 - a panel has this many parts
     # Grafana treats panels without a version as very old and converts them.
     found: Json = {"type": kind, "pluginVersion": "11.0.0", "title": title}
     if targets:
-        found["description"] = TEXTS[about or title] + _origin(targets)
+        found["description"] = _text(about or title) + _origin(targets)
         found |= {"datasource": SHAPES["target"]["datasource"], "targets": targets}
         defaults: Json = {"unit": unit, "noValue": empty}
         if steps:
@@ -140,7 +140,7 @@ history = partial(panel, "status-history")
 
 def text(title: str, **given: Any) -> Panel:
     """Return a panel that shows a text of `panels.md`."""
-    return panel("text", title, options={"content": TEXTS[title]}, **given)
+    return panel("text", title, options={"content": _text(title)}, **given)
 
 
 def _drawn(unit: str, steps: states.Steps, *, stacked: bool) -> Json:
@@ -148,6 +148,17 @@ def _drawn(unit: str, steps: states.Steps, *, stacked: bool) -> Json:
     found |= {"fillOpacity": 60, "stacking": {"mode": "normal"}} if stacked else {}
     # Without this, Grafana draws an axis from 0 to 10000 % if all shares are 0.
     return found | ({"axisSoftMax": 1} if unit == "percentunit" else {})
+
+
+def _text(title: str) -> str:
+    """Return the text of a panel.
+
+    Raises:
+        LookupError: `panels.md` has no section of that title.
+    """
+    if title not in TEXTS:
+        raise LookupError(f"exporter/dashboards/panels.md has no section '### {title}'; write it")
+    return TEXTS[title]
 
 
 def _origin(targets: list[Json]) -> str:

@@ -165,7 +165,7 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, Fact]]:
                 yield "Busy", _yes(row.busy)
             yield "Started and ended by", f"the {row.managed}" if row.managed else ""
             yield "Free disk space", size(row.disk_free_bytes)
-            yield "Most users", _limit(row.users_limit)
+            yield "Most users", _number(row.users_limit)
             yield "Longest job", duration(row.job_duration_limit_seconds)
             yield "Heartbeat", row.heartbeat_timestamp_seconds
         case RecorderRow(recording=recording) if recording is not None:
@@ -174,10 +174,10 @@ def _own_facts(row: TargetRow) -> Iterator[tuple[str, Fact]]:
             yield "Controller", row.controller
         case LocationRow():
             yield "Agents", agents_up(row.agents_up, row.agents)
-            yield "Engines per agent", _limit(row.slots)
-            yield "Users per engine", _limit(row.threads_per_engine)
+            yield "Engines per agent", _number(row.slots)
+            yield "Users per engine", _number(row.threads_per_engine)
         case SuiteRow():
-            yield "Jobs", _limit(row.jobs)
+            yield "Jobs", _number(row.jobs)
             yield "Newest run", words(row.last_run_outcome)
             if row.last_run_passed is not None:
                 yield "Newest verdict", "passed" if row.last_run_passed else "not passed"
@@ -223,7 +223,7 @@ def _yes(flag: bool) -> str:  # noqa: FBT001 - the value to be written
     return "yes" if flag else "no"
 
 
-def _limit(number: float | None) -> str:
+def _number(number: float | None) -> str:
     if number is None:
         return ""
     return "unlimited" if number == float("inf") else f"{number:g}"
