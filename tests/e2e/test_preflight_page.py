@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,9 @@ async def test_the_walk(tmp_path: Path) -> None:
     # One session, so that programs started at the beginning run to the end.
     written = []
     for number, (script, _, _) in enumerate(steps):
-        written += [f"exec > {number}.out 2>&1", script, f"echo $? > {number}.code"]
+        seen = tmp_path / str(number)
+        written += [f"exec > {seen}.out 2>&1", script, f"echo $? > {seen}.code"]
+    written += [*blocks("sh", "last step"), "wait"]
     session = on_other_ports("\n".join(written))
 
     process = await asyncio.create_subprocess_exec(
@@ -106,14 +108,17 @@ async def test_the_walk(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
+        # The session ends when all its programs have ended.
         await asyncio.wait_for(process.wait(), 110)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
 
     numbers = range(len(steps))
     codes = [int((tmp_path / f"{number}.code").read_text()) for number in numbers]
     first, *others = [(tmp_path / f"{number}.out").read_text() for number in numbers]
     assert [code for _, code, _ in steps] == codes == [1, 22, 0, 0]
+    assert (tmp_path / "loadfleet-preflight" / "data" / "state.db").exists()
     # The output begins with the exporter's readiness.
     assert [content for _, _, content in steps] == [first.removeprefix("ready\n"), *others]
 

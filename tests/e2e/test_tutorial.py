@@ -240,6 +240,7 @@ async def test_the_tutorial(tmp_path: Path) -> None:
                 assert matches(shell.here(step.content), seen), seen
 
     assert ["It works."] == telephone.texts
+    assert (tmp_path / "loadfleet-tutorial" / "data" / "exporter" / "state.db").exists()
     assert telephone.told.empty()
     assert len(walk) > 25
 
