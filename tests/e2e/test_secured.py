@@ -257,8 +257,9 @@ async def test_the_page_protects_the_exporter(tmp_path: Path) -> None:
     require("openssl")
     require("curl")
     page = PAGE.with_name("tls.md")
-    certificate, password = commands("Make a certificate and a password", page)
+    certificate, password, by_python = commands("Make a certificate and a password", page)
     check, start, ask = commands("Protect the exporter", page)
+    ask_status, trust = commands("Commands that ask the exporter", page)
     web = page.read_text().split("```yaml\n")[1].partition("```")[0]
     port = str(free_port())
     (tmp_path / "loadfleet.yml").write_text(
@@ -269,32 +270,43 @@ async def test_the_page_protects_the_exporter(tmp_path: Path) -> None:
         "LOADFLEET_WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
     }
 
-    def shell(script: str) -> str:
+    def shell(script: str, *, given: str = "", code: int = 0) -> str:
         ended = subprocess.run(
             ["bash", "-euc", script],
             cwd=tmp_path,
             env={**os.environ, **environ},
+            input=given,
             capture_output=True,
             text=True,
             check=False,
+            # Without a terminal, the password is read from the input.
+            start_new_session=True,
         )
-        assert 0 == ended.returncode, ended.stderr
-        return ended.stdout
+        assert code == ended.returncode, ended.stderr
+        return ended.stdout if code == 0 else ended.stderr
 
     assert "htpasswd -nBC 10 prometheus\n" == password
     shell(certificate)
-    (tmp_path / "web.yml").write_text(re.sub(r"\$2b\S+", hashed("right"), web))
+    digest = shell(by_python, given="right\n").strip()
+    (tmp_path / "web.yml").write_text(re.sub(r"\$2b\S+", digest, web))
     checked = shell(check)
     script = f"cd {tmp_path} && exec {start}"
     async with running("bash", "-c", script, folder=tmp_path, name="it", environ=environ) as it:
         await until(lambda: "event=started" in it.errors)
-        ask = ask.replace("10871", port)
-        metrics = await asyncio.to_thread(shell, ask.replace("prometheus ", "prometheus:right "))
-        refused = await asyncio.to_thread(shell, ask.replace("prometheus ", "prometheus:wrong "))
+        right, wrong, status = (
+            each.replace("10871", port).replace("prometheus ", f"prometheus:{word} ")
+            for each, word in ((ask, "right"), (ask, "wrong"), (ask_status, "right"))
+        )
+        metrics = await asyncio.to_thread(shell, right)
+        refused = await asyncio.to_thread(shell, wrong)
+        told = await asyncio.to_thread(shell, status)
+        untold = await asyncio.to_thread(shell, trust.replace("10871", port), code=1)
 
     assert "configuration: fine" in checked
     assert "loadfleet_exporter_build_info" in metrics
     assert refused.startswith("401 ")
+    assert '"headline"' in told
+    assert "it requires a password" in untold
 
 
 #: Starts a program as systemd does: with its socket as descriptor 3.
