@@ -214,6 +214,23 @@ def code_of(packages: str, pattern: str) -> set[str]:
     }
 
 
+def test_what_a_failure_of_a_pair_logs_is_in_the_code() -> None:
+    """The exporter has each metric, event and text in the last column of the failures' tables."""
+    page = text_of(DOCS / "how-to" / "high-availability.md")
+    section = page.partition("## What happens in a failure")[2].partition("\n## ")[0]
+    columns = "\n".join(re.findall(r"^\|.*\|(.+)\|$", section, re.MULTILINE))
+    named = set(re.findall(r"`([^`]+)`", columns))
+    code = "\n".join(
+        node.value
+        for path in (ROOT / "exporter").rglob("*.py")
+        for node in ast.walk(ast.parse(text_of(path)))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+    assert len(named) > 15
+    assert [] == [each for each in named if each not in code]
+
+
 def code_in(page: Path) -> set[str]:
     """Return what a page writes as code."""
     return set(re.findall(r"`([^`\n]+)`", text_of(page)))
@@ -499,7 +516,11 @@ RUN_BY = {
     "compose.md": ["deploy/test_compose.py"],
     "dashboards.md": ["dashboards/test_drift.py"],
     "helm.md": ["deploy/test_helm_install.py"],
-    "high-availability.md": ["deploy/test_compose.py", "deploy/test_kubernetes.py"],
+    "high-availability.md": [
+        "deploy/test_compose.py",
+        "deploy/test_kubernetes.py",
+        "e2e/test_pair_page.py",
+    ],
     "kubernetes.md": ["deploy/test_kubernetes.py"],
     "preflight.md": ["e2e/test_preflight_page.py"],
     "push.md": ["compat/test_push.py"],

@@ -172,7 +172,7 @@ async def test_export_prints_a_line_per_document(
 async def test_the_commands_of_the_page_on_pairs(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The new configuration is checked without its store, and the old state is printed."""
+    """The new configuration is checked, its store is asked, and the old state is printed."""
     await fill(folder)
     source = "sources: [{provider: realload, url: 'http://localhost:1/x', auth_token: t}]\n"
     (tmp_path / "loadfleet.yml").write_text(f"{source}state: {{path: {folder}}}\n")
@@ -180,13 +180,17 @@ async def test_the_commands_of_the_page_on_pairs(
     (tmp_path / "loadfleet.new.yml").write_text(source + new)
     (tmp_path / "password").write_text("invented\n")
     (block,) = commands("Set up a pair", PAGE.with_name("high-availability.md"))[:1]
-    check, export = (shlex.split(line)[1:] for line in block.splitlines())
+    check, ask, export = (shlex.split(line)[1:] for line in block.splitlines())
 
     checked = main(check, environ={})
     output = capsys.readouterr().out
+    # A command has a loop of its own.
+    asked = await asyncio.to_thread(main, ask, environ={})
+    unreachable = capsys.readouterr().err
     exported = main(export[: export.index(">")], environ={})
 
-    assert (0, 0) == (checked, exported), output
+    assert (0, 1, 0) == (checked, asked, exported), output
+    assert "state: 127.0.0.1:1: it cannot be reached" in unreachable
     assert 2 == len(capsys.readouterr().out.splitlines())
 
 
