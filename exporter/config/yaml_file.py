@@ -79,7 +79,7 @@ def parse(content: bytes, *, name: str, begun: Collection[str] = ()) -> dict[str
         data = _load(text, name)
     except yaml.MarkedYAMLError as error:
         # The parser's own text is not used: it quotes the line, which may contain a secret.
-        why = _position(error.problem_mark) + _remedy(error)
+        why = _position(error.problem_mark) + _remedy(error, text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         why = f"line {line}: holds a character that YAML does not allow; remove control characters"
@@ -214,7 +214,7 @@ def _position(mark: yaml.error.Mark | None) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
 
 
-def _remedy(error: yaml.MarkedYAMLError) -> str:
+def _remedy(error: yaml.MarkedYAMLError, text: str) -> str:
     if isinstance(error, _UnreadableError):
         return "a date, number or tag that cannot be read; put text in quotes"
     if error.context == "expected a single document in the stream":
@@ -223,4 +223,6 @@ def _remedy(error: yaml.MarkedYAMLError) -> str:
         return "an alias has no anchor, or an anchor has two; put text that begins with * in quotes"
     if isinstance(error, yaml.constructor.ConstructorError):
         return "a tag, or a key that is no text; put text that begins with ! in quotes"
+    if (mark := error.problem_mark) and "\t" in [*text.splitlines(), ""][mark.line]:
+        return "is not valid YAML; the line contains a tab, use spaces"
     return "is not valid YAML; check the indentation, colons and quotes here and above"

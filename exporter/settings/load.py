@@ -22,6 +22,7 @@ from exporter.errors import ConfigurationError
 from exporter.history.settings import HistorySettings
 from exporter.logging import LEVELS, Level, configure
 from exporter.settings.deprecation import RENAMED
+from exporter.settings.flags import DEFAULT_CONFIG_FILE
 from exporter.settings.layers import Layers
 from exporter.settings.preflights import PREFLIGHTS, PreflightSettings, preflights
 from exporter.settings.sections import (
@@ -46,9 +47,12 @@ if TYPE_CHECKING:
     from exporter.settings.deprecation import Renamed
 
 
-_NO_SOURCES = (
-    "none is given; list one in the configuration file, or set"
-    " LOADFLEET_REALLOAD_URL and LOADFLEET_REALLOAD_AUTH_TOKEN,"
+_NO_SOURCES = "none is given; list one in the configuration file"
+_NO_FILE = (
+    f"none is given, and this folder has no {DEFAULT_CONFIG_FILE}; name one with --config.file"
+)
+_OTHERWISE = (
+    ", or set LOADFLEET_REALLOAD_URL and LOADFLEET_REALLOAD_AUTH_TOKEN,"
     " or try `loadfleet-exporter demo`"
 )
 
@@ -138,7 +142,7 @@ def load(  # noqa: PLR0913 - all but the first by keyword
         folder=yaml_file.folder_of(path),
         renamed=renamed,
     )
-    settings = _checked(layers)
+    settings = _checked(layers, no_sources=_NO_FILE if path is None else _NO_SOURCES)
     warnings = (*layers.old_names.warnings, *map(str, BROKEN))
     return Loaded(settings=settings, hash=content_hash(content, settings), warnings=warnings)
 
@@ -158,8 +162,16 @@ def from_data(
     return _checked(Layers(data, environ=environ, overrides=overrides, folder=folder))
 
 
-def _checked(layers: Layers) -> Settings:
-    """Check all sections, then the sources, which inherit the defaults."""
+def _checked(layers: Layers, *, no_sources: str = _NO_SOURCES) -> Settings:
+    """Check all sections, then the sources, which inherit the defaults.
+
+    Args:
+        layers: The layers of the settings.
+        no_sources: The beginning of the message if no source is given.
+
+    Raises:
+        ConfigurationError: With all mistakes.
+    """
     raw = layers.joined()
     known = {*SECTIONS, SOURCES, PREFLIGHTS}
     found = [
@@ -173,7 +185,7 @@ def _checked(layers: Layers) -> Settings:
         found.append(Mistake((SOURCES,), "must be a list; begin each source with a dash"))
         given = []
     elif not given:
-        found.append(Mistake((SOURCES,), _NO_SOURCES))
+        found.append(Mistake((SOURCES,), f"{no_sources}{_OTHERWISE}"))
     sources: list[SourceSettings] = []
     names: dict[str, int] = {}
     for index, source in enumerate(given):

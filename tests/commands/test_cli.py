@@ -314,7 +314,11 @@ class TestCheckConfig:
         code = await run("check-config")
 
         assert 2 == code
-        assert "demo" in capsys.readouterr().err
+        assert (
+            "sources: none is given, and this folder has no loadfleet.yml; name one with"
+            " --config.file, or set LOADFLEET_REALLOAD_URL and LOADFLEET_REALLOAD_AUTH_TOKEN,"
+            " or try `loadfleet-exporter demo`"
+        ) in capsys.readouterr().err
 
 
 class TestExplain:

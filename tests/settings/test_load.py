@@ -177,6 +177,7 @@ INVALID = {
         "sources[4].provider: unknown provider; write one of {2}",
     ],
     "sources-mapping": ["sources: must be a list; begin each source with a dash"],
+    "tab": ["{1}: line 2, column 1: is not valid YAML; the line contains a tab, use spaces"],
     "tag": [
         (
             "{1}: line 2, column 17: a tag, or a key that is no text;"
