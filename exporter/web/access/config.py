@@ -181,10 +181,11 @@ class TlsConfig(Section):
             text = "is gone; put names back, or restart to let in all that the client CA knows"
             yield Mistake(("client_allowed_sans",), text)
 
-    def files(self) -> tuple[Path, ...]:
-        """Return the files that the section names."""
-        named = (self.cert_file, self.key_file, self.client_ca_file)
-        return tuple(path for path in named if path is not None)
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Yield the keys of the section that name files, with the files."""
+        for key in ("cert_file", "key_file", "client_ca_file"):
+            if (path := getattr(self, key)) is not None:
+                yield key, path
 
     def mistakes(self) -> Iterator[Mistake]:
         """Yield the mistakes in the combination of fields."""

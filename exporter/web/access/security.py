@@ -79,13 +79,13 @@ def read_files(path: Path) -> LoadedFiles:
     contents: dict[Path, bytes] = {}
     problems: list[str] = []
 
-    def take(file: Path, limit_bytes: int) -> None:
+    def take(file: Path, limit_bytes: int, place: str = "") -> None:
         # Before reading, so that a change in between is noticed the next time.
         seen[file] = identity(file)
         try:
             contents[file] = yaml_file.read(file, limit_bytes=limit_bytes)
         except ConfigurationError as error:
-            problems.extend(error.problems)
+            problems.extend(f"{place}{problem}" for problem in error.problems)
 
     take(path, yaml_file.LIMIT_BYTES)
     config = None
@@ -95,8 +95,8 @@ def read_files(path: Path) -> LoadedFiles:
         except ConfigurationError as error:
             problems.extend(error.problems)
     if config is not None and config.tls is not None:
-        for file in config.tls.files():
-            take(file, files.LIMIT_BYTES)
+        for key, file in config.tls.files():
+            take(file, files.LIMIT_BYTES, f"{path}: tls_server_config.{key}: ")
     return LoadedFiles(config=config, contents=contents, problems=tuple(problems), seen=seen)
 
 

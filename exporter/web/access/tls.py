@@ -128,6 +128,10 @@ def _load_pair(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
             raise UnusableError("the key has a passphrase; store it without one") from None
         if error.reason == "KEY_VALUES_MISMATCH":
             raise UnusableError("certificate and key do not belong together") from None
+        if b"PRIVATE KEY-----" not in key:
+            raise UnusableError("key or key_file holds no private key in PEM format") from None
+        if b"CERTIFICATE-----" not in cert:
+            raise UnusableError("cert or cert_file holds no certificate in PEM format") from None
         why = (error.reason or "not in PEM format").lower().replace("_", " ")
         raise UnusableError(f"certificate or key cannot be used: {why}") from None
 

@@ -60,11 +60,11 @@ def test_takes_everything_the_format_has() -> None:
     )
 
     assert config.tls is not None
-    assert (
-        Path("/etc/loadfleet/server.crt"),
-        Path("/etc/loadfleet/server.key"),
-        Path("/ca.pem"),
-    ) == config.tls.files()
+    assert {
+        "cert_file": Path("/etc/loadfleet/server.crt"),
+        "key_file": Path("/etc/loadfleet/server.key"),
+        "client_ca_file": Path("/ca.pem"),
+    } == dict(config.tls.files())
     assert {"alice", "bob"} == config.users.keys()
     assert 5 == len(config.headers)
     assert (1.0, 20) == (config.rate_limit.interval, config.rate_limit.burst)

@@ -147,7 +147,8 @@ class TestMistakes:
             WebSecurity(path)
 
         assert 2 == len(caught.value.problems)
-        assert "no.crt: cannot be read" in caught.value.problems[0]
+        place = f"{path}: tls_server_config.cert_file: {tmp_path}/no.crt"
+        assert caught.value.problems[0].startswith(f"{place}: cannot be read")
 
     async def test_later_on_change_nothing_and_are_told_once(self, tmp_path: Path) -> None:
         """A broken file must neither open the door nor close it, nor fill the log."""
@@ -257,7 +258,8 @@ class TestFailClosed:
         assert before is after
         assert security.refused
         (told,) = logs
-        assert told["message"].startswith(f"{tmp_path / name}: ")
+        assert f"{tmp_path / name}: " in told["message"]
+        assert told["message"].startswith(f"{tmp_path / 'web.yml'}: ")
         assert why in told["message"] or "is a pipe" in told["message"]
 
     @pytest.mark.parametrize("name", ["server.crt", "server.key", "ca.pem"])
@@ -376,8 +378,10 @@ class TestKeys:
         ("cert", "key", "why"),
         [
             ("server.crt", "other.key", "do not belong together"),
-            ("server.key", "server.crt", "cannot be used"),
-            ("empty", "server.key", "cannot be used"),
+            ("server.key", "server.crt", "key or key_file holds no private key"),
+            ("server.crt", "server.crt", "key or key_file holds no private key"),
+            ("empty", "server.key", "cert or cert_file holds no certificate"),
+            ("broken.crt", "server.key", "cannot be used"),
             ("server.crt", "locked.key", "has a passphrase"),
         ],
     )
@@ -389,6 +393,9 @@ class TestKeys:
         authority.issue()
         authority.issue(name="other")
         (tmp_path / "empty").touch()
+        (tmp_path / "broken.crt").write_text(
+            "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
+        )
         (tmp_path / "locked.key").write_bytes(locked((tmp_path / "server.key").read_bytes()))
         path = authority.configure(tls={"cert_file": cert, "key_file": key})
 
