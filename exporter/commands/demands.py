@@ -8,12 +8,15 @@ import msgspec
 
 from exporter.commands.selection import source_names
 from exporter.config.validation import KeyPath, checked
+from exporter.overview.preflight.judge import CHOICE
 from exporter.settings.preflights import PreflightSettings, source_mistakes
 
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterator, Mapping
+
+    from exporter.overview.preflight.report import Report
 
 
 #: The name of the preflight that flags make.
@@ -149,6 +152,17 @@ def read(
     )
     # A wrong source is reported once per kind of target.
     return outcome.settings, tuple(dict.fromkeys(texts))
+
+
+def by_flags(report: Report) -> Report:
+    """Return a report whose reasons name flags instead of keys of the configuration."""
+    checks = tuple(
+        msgspec.structs.replace(
+            check, reason=check.reason.replace(CHOICE, f"--{check.name} or {_SOURCE}")
+        )
+        for check in report.checks
+    )
+    return msgspec.structs.replace(report, checks=checks)
 
 
 def _raw(arguments: argparse.Namespace, listing: Mapping[str, Collection[str]]) -> dict[str, Any]:

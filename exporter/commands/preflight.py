@@ -292,7 +292,7 @@ async def _conditions(arguments: argparse.Namespace, seconds: float) -> Answer:
     settings = _demanded(arguments, listing)
     now = date or SYSTEM_CLOCK.time()
     report = judge(settings, sources=fleet.sources, targets=fleet.targets, runs=fleet.runs, now=now)
-    return Answer(reports=(report,), at=now)
+    return Answer(reports=(demands.by_flags(report),), at=now)
 
 
 def _demanded(
@@ -322,7 +322,10 @@ async def _vendors(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
 
         async def ask(_: float) -> Answer:
             picture = await pictures.newest()
-            return Answer(reports=picture.preflights, at=picture.at.unix)
+            reports = picture.preflights
+            if demands.given(arguments):
+                reports = tuple(map(demands.by_flags, reports))
+            return Answer(reports=reports, at=picture.at.unix)
 
         if arguments.wait:
             engine.begin()

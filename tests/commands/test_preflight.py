@@ -329,6 +329,21 @@ class TestConditions:
 
         assert [] == view.explained
 
+    @pytest.mark.parametrize("flag", ["--agents", "--clusters", "--suites"])
+    async def test_what_matches_nothing_names_its_flag(
+        self, flag: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A condition that came from a flag must be corrected there, not in a file."""
+        view = watched()
+        tasks = [fakes.changed(view.source_rows[0].tasks[0], name=name) for name in TASKS]
+        view.source_rows = [fakes.changed(view.source_rows[0], tasks=tuple(tasks))]
+
+        async with daemon(view) as url:
+            code = await run(f"{flag}=nothing", f"--url={url}")
+
+        assert 1 == code
+        assert f"matches; correct {flag} or --source, or check" in capsys.readouterr().out
+
     async def test_a_shard_knows_a_part_of_the_fleet(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -48,6 +48,10 @@ _RIGHT_CLOCK = ("is up with the right clock", "are up with the right clock")
 _IDLE = ("is up and idle", "are up and idle")
 
 
+#: The keys that choose targets, in a reason.
+CHOICE = "source, include or exclude"
+
+
 def judge(
     settings: PreflightSettings,
     *,
@@ -325,7 +329,7 @@ def _reason(
     """Return a phrase with the number of targets that pass a check, and the demanded numbers."""
     (one, several), total, passed = phrases, results.total(), results[Result.PASSED]
     if not total:
-        remedy = "; correct source, include or exclude, or check the inventory"
+        remedy = f"; correct {CHOICE}, or check the inventory"
         return "; ".join(unlisted) or f"no {noun} matches{remedy if demand.needed else ''}"
     parts = [f"{passed:,} of {count(total, noun)} {one if 1 in (total, passed) else several}"]
     unfit = total - passed
