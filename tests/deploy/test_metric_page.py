@@ -95,7 +95,11 @@ def run(script: str, folder: Path) -> str:
     done = subprocess.run(
         ["bash", "-e", "-c", re.sub(r":9716\b", f":{free_port()}", script)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={
+            **os.environ,
+            "PATH": f"{folder / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(folder),
+        },
         capture_output=True,
         text=True,
         check=False,
