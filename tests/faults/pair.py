@@ -37,6 +37,10 @@ AGREED_SECONDS = 8.0
 #: The number of comparisons in a short run before the store is disturbed.
 COMPARED = 4
 
+#: The longest wait for them. Pages are compared only while the machine is quick enough, and a busy
+#: one has few such moments.
+COMPARED_SECONDS = 120.0
+
 #: The factor above which calls come from two exporters, which would send twice as many.
 MORE = 1.5
 
@@ -127,7 +131,7 @@ class Pair:
     async def until_compared(self) -> None:
         """Wait until both pages were compared a few times."""
         with suppress(TimeoutError):
-            await until(lambda: self.compared >= COMPARED, timeout_seconds=4 * AGREED_SECONDS)
+            await until(lambda: self.compared >= COMPARED, timeout_seconds=COMPARED_SECONDS)
 
     async def kill(self) -> None:
         """Kill an exporter, and start it again."""

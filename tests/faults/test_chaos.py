@@ -32,7 +32,7 @@ async def test_nothing_goes_wrong_while_everything_does(tmp_path: Path) -> None:
     assert report.told >= 2
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_nothing_goes_wrong_with_a_pair(tmp_path: Path) -> None:
     """Both processes of a pair must show the same, and no vendor get the calls of both."""
     require("redis-server")
