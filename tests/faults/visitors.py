@@ -114,10 +114,12 @@ class Visitors:
         for request in itertools.cycle((b"GET /met", self._request("/metrics"), b"")):
             with suppress(OSError, asyncio.IncompleteReadError):
                 _, writer = await self._connected()
-                writer.write(request)
-                await writer.drain()
-                await asyncio.sleep(pause / 8)
-                writer.transport.abort()
+                try:
+                    writer.write(request)
+                    await writer.drain()
+                    await asyncio.sleep(pause / 8)
+                finally:
+                    writer.transport.abort()
             await asyncio.sleep(pause)
 
     async def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
