@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 
 from deploy.reference.commands import arguments_of
 from deploy.reference.pages import filled
+from deploy.reference.site import HOME
 from exporter import __version__, cli
 from exporter.alerts import table
 from exporter.alerts.thresholds import Thresholds
@@ -57,9 +58,6 @@ CHARTS = sorted((ROOT / "deploy" / "helm").glob("*/README.md"))
 
 #: The routes do not depend on the view.
 _NO_VIEW: Any = None
-
-#: The repository's files, for pages that are shown elsewhere.
-HOME = "https://github.com/loadfleet/loadfleet-exporter/blob/main/"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GENERATED = re.compile(r"<!-- begin: .*?<!-- end -->", re.DOTALL)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 
 ROOT = Path(__file__).parents[2]
+
+#: The repository's files, for pages that are shown elsewhere.
 HOME = "https://github.com/loadfleet/loadfleet-exporter/blob/main/"
 _DOCS = ROOT / "deploy" / "docs"
 _RUNBOOKS = ROOT / "deploy" / "runbooks"
@@ -22,7 +24,11 @@ _LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 
 
 def build(folder: Path) -> int:
-    """Build the site in a folder and return the builder's exit code; the pages are in `site`."""
+    """Build the site in a folder and return the builder's exit code; the pages are in `site`.
+
+    Raises:
+        LookupError: The navigation has no page before which the runbooks are inserted.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(_DOCS, folder / "docs")
     shutil.copytree(_RUNBOOKS, folder / "docs" / "runbooks")
@@ -33,6 +39,8 @@ def build(folder: Path) -> int:
     runbooks = "".join(f'            "runbooks/{name}",\n' for name in names)
     config = (ROOT / "zensical.toml").read_text(encoding="utf-8")
     marker = '        "reference/pages.md",\n'
+    if marker not in config:
+        raise LookupError("zensical.toml: the navigation lacks reference/pages.md; add the page")
     config = config.replace(marker, f'        {{ "Runbooks" = [\n{runbooks}        ] }},\n{marker}')
     (folder / "zensical.toml").write_text(config, encoding="utf-8")
     command = [str(Path(sys.executable).parent / "zensical"), "build", "--strict"]
